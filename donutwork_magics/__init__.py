@@ -1,0 +1,63 @@
+"""IPython magics for the Donutwork API: check a key in one line, and measure latency that can be trusted.
+
+``%load_ext donutwork_magics``, then ``%donutwork``. In a script: ``from donutwork_magics import Client, collect``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from donutwork_magics._version import __version__
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from donutwork_magics.client.client import Client
+    from donutwork_magics.client.results import Connection, Ping
+    from donutwork_magics.errors import DonutworkError, SeriesError, SeriesInterrupted, SettingsError
+    from donutwork_magics.series import collect
+
+__all__ = [
+    "Client",
+    "Connection",
+    "DonutworkError",
+    "Ping",
+    "SeriesError",
+    "SeriesInterrupted",
+    "SettingsError",
+    "__version__",
+    "collect",
+]
+
+# Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
+_HOME: Final = {
+    "Client": "client.client",
+    "Connection": "client.results",
+    "DonutworkError": "errors",
+    "Ping": "client.results",
+    "SeriesError": "errors",
+    "SeriesInterrupted": "errors",
+    "SettingsError": "errors",
+    "collect": "series",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Put ``%donutwork`` and ``%%donutwork`` into a shell: what ``%load_ext donutwork_magics`` calls."""
+    from donutwork_magics.shell.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take them out again, and end the sandbox: what ``%unload_ext donutwork_magics`` calls."""
+    from donutwork_magics.shell.extension import unload
+
+    unload(shell)

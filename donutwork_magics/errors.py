@@ -1,0 +1,85 @@
+"""What can go wrong, by name: the outcomes of a ping, and the errors that people meet.
+
+DonutworkError           one line, rendered without a traceback; `kind` is one of KINDS where a call failed
+├── SettingsError        a key, a URL or the sandbox is not usable; no request was sent
+└── SeriesError          a series ended early; its rows are kept
+SeriesInterrupted        a KeyboardInterrupt, also one line; the rows are kept
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, get_args
+
+Kind = Literal[
+    "timeout",
+    "dns",
+    "connect",
+    "tls",
+    "connection_lost",
+    "protocol",
+    "too_large",
+    "invalid_body",
+    "schema",
+    "redirect",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "rate_limited",
+    "server_error",
+    "unexpected_status",
+    "env_mismatch",
+]
+"""The name of an outcome that is not a success; the ``error`` column of the DataFrame holds one of them, or NA."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+class _OneLine(BaseException):
+    """An exception that IPython shows as one line, in every ``%xmode``."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class DonutworkError(_OneLine, Exception):
+    """Something that the user can act on.
+
+    Parameters
+    ----------
+    message
+        One line: what happened, and what to do next.
+    kind
+        One of `KINDS` where a call was made and failed, else None.
+    """
+
+    def __init__(self, message: str, kind: Kind | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class SettingsError(DonutworkError):
+    """A setting is missing or not usable; it is raised before the first request."""
+
+
+class SeriesError(DonutworkError):
+    """A series ended before its plan did.
+
+    Attributes
+    ----------
+    df : pandas.DataFrame or None
+        The completed rows.
+    """
+
+    df: Any = None
+
+
+class SeriesInterrupted(_OneLine, KeyboardInterrupt):
+    """A series was interrupted.
+
+    Attributes
+    ----------
+    df : pandas.DataFrame or None
+        The completed rows.
+    """
+
+    df: Any = None
