@@ -1,0 +1,48 @@
+"""How long a call may still take, from name resolution to the last byte, and whether anybody still wants it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
+
+POLL_S = 0.1
+"""The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
+
+
+class Deadline:
+    """One total deadline, asked before every blocking step.
+
+    httpx has a time-out per operation only, which a server that sends a byte now and then never exceeds.
+
+    Parameters
+    ----------
+    timeout_s
+        Seconds from now.
+    cancelled
+        Set from another thread to give the call up.
+    """
+
+    __slots__ = ("_at_ns", "_cancelled")
+
+    def __init__(self, timeout_s: float, cancelled: threading.Event) -> None:
+        self._at_ns = time.perf_counter_ns() + int(timeout_s * 1e9)
+        self._cancelled = cancelled
+
+    def remaining_s(self) -> float:
+        """Seconds that are left, always above 0.
+
+        Raises
+        ------
+        CallCancelledError
+            The call was given up from another thread.
+        NetworkFaultError
+            ``timeout``: nothing is left.
+        """
+        if self._cancelled.is_set():
+            raise CallCancelledError
+        remaining_ns = self._at_ns - time.perf_counter_ns()
+        if remaining_ns <= 0:
+            raise NetworkFaultError("timeout")
+        return remaining_ns / 1e9

@@ -1,0 +1,92 @@
+"""The moments of one call, and the phases between them."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import NamedTuple
+
+
+class Phases(NamedTuple):
+    """Where the time of one call went, in milliseconds.
+
+    A phase is 0 where it did not happen (a reused connection), and NaN where it was not completed.
+    """
+
+    dns_ms: float
+    connect_ms: float
+    tls_ms: float
+    send_ms: float
+    ttfb_ms: float
+    receive_ms: float
+
+
+class Marks:
+    """Moments on the monotonic clock (`time.perf_counter_ns`), written down as the bytes pass; 0 where not reached.
+
+    The connection's phases are kept as durations, since two of them may not happen.
+    """
+
+    __slots__ = (
+        "complete",
+        "connect_ns",
+        "dns_ns",
+        "first_byte_ns",
+        "last_byte_ns",
+        "reused",
+        "send_end_ns",
+        "send_start_ns",
+        "started_ns",
+        "timestamp_ns",
+        "tls_ns",
+    )
+
+    def __init__(self) -> None:
+        self.started_ns = 0
+        self.timestamp_ns = 0
+        self.complete = False
+        self.begin_attempt(reused=True)
+
+    def begin_attempt(self, *, reused: bool) -> None:
+        """Forget the phases of the attempt before; the start of the call stays."""
+        self.reused = reused
+        unreached = 0 if reused else None
+        self.dns_ns: int | None = unreached
+        self.connect_ns: int | None = unreached
+        self.tls_ns: int | None = unreached
+        self.send_start_ns = 0
+        self.send_end_ns = 0
+        self.first_byte_ns = 0
+        self.last_byte_ns = 0
+
+    def start(self) -> int:
+        """Return now, and take it as the start of the call unless it has one."""
+        if not self.started_ns:
+            self.timestamp_ns = time.time_ns()
+            self.started_ns = time.perf_counter_ns()
+            return self.started_ns
+        return time.perf_counter_ns()
+
+    def phases(self) -> Phases:
+        """Compute the phases from the moments."""
+        return Phases(
+            _ms(self.dns_ns),
+            _ms(self.connect_ns),
+            _ms(self.tls_ns),
+            _between_ms(self.send_start_ns, self.send_end_ns),
+            _between_ms(self.send_end_ns, self.first_byte_ns),
+            _between_ms(self.first_byte_ns, self.last_byte_ns) if self.complete else math.nan,
+        )
+
+    def duration_ms(self) -> float:
+        """Compute the time from the start to the last byte, or to now where the reply is not complete."""
+        end_ns = self.last_byte_ns if self.complete else time.perf_counter_ns()
+        return (end_ns - self.started_ns) / 1e6
+
+
+def _ms(duration_ns: int | None) -> float:
+    return math.nan if duration_ns is None else duration_ns / 1e6
+
+
+def _between_ms(start_ns: int, end_ns: int) -> float:
+    return (end_ns - start_ns) / 1e6 if start_ns and end_ns else math.nan

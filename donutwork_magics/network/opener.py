@@ -1,0 +1,76 @@
+"""From a host name to a connection that is ready for a request, phase by phase."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+from donutwork_magics.network.connector import connect_first
+from donutwork_magics.network.deadline import POLL_S, Deadline
+from donutwork_magics.network.faults import tls_fault
+from donutwork_magics.network.marks import Marks
+from donutwork_magics.network.resolver import numeric_address, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Where to connect, and how."""
+
+    host: str
+    port: int
+    family: socket.AddressFamily
+    context: ssl.SSLContext | None
+    """None for a connection without TLS."""
+
+    def open(self, deadline: Deadline, marks: Marks) -> socket.socket:
+        """Resolve, connect and encrypt, and write the three durations down.
+
+        Raises
+        ------
+        NetworkFaultError
+            ``dns``, ``connect``, ``tls`` or ``timeout``.
+        CallCancelledError
+            The call was given up.
+        """
+        began_ns = resolved_ns = marks.start()
+        addresses = numeric_address(self.host, self.port, self.family)
+        if not addresses:
+            addresses = resolve(self.host, self.port, self.family, deadline)
+            resolved_ns = time.perf_counter_ns()
+        marks.dns_ns = resolved_ns - began_ns
+        sock = connect_first(addresses, deadline)
+        connected_ns = time.perf_counter_ns()
+        marks.connect_ns = connected_ns - resolved_ns
+        if self.context is None:
+            marks.tls_ns = 0
+            return sock
+        encrypted = _start_tls(sock, self.context, self.host, deadline)
+        marks.tls_ns = time.perf_counter_ns() - connected_ns
+        return encrypted
+
+
+def _start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
+    # A connection that is cut without close_notify must not pass for one that ended: hence no suppress_ragged_eofs.
+    encrypted = context.wrap_socket(
+        sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
+    failure: OSError | None = None
+    try:
+        while True:
+            encrypted.settimeout(min(POLL_S, deadline.remaining_s()))
+            try:
+                encrypted.do_handshake()
+            except TimeoutError:
+                continue
+            except OSError as error:
+                failure = error
+            break
+    except BaseException:
+        encrypted.close()
+        raise
+    if failure is not None:
+        encrypted.close()
+        raise tls_fault(failure)
+    return encrypted

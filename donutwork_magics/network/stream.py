@@ -1,0 +1,151 @@
+"""The network stream at which the time is taken: it sees each byte leave and arrive, beneath every HTTP library."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from typing import Any
+
+import httpcore
+
+from donutwork_magics.network.deadline import POLL_S, Deadline
+from donutwork_magics.network.faults import NetworkFaultError, os_reason
+from donutwork_magics.network.marks import Marks
+from donutwork_magics.network.opener import Opener
+from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
+
+
+class TimedStream(httpcore.NetworkStream):
+    """One connection, opened by its first write, that notes when bytes pass and never blocks past the deadline.
+
+    It opens late so that the request is already serialised when the connection is ready: otherwise the client's own
+    work would stand between the last handshake and the first byte sent.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._deadline: Deadline
+        self._marks: Marks
+        self._socket: socket.socket | None = None
+        self._tcp_info: TcpInfo | None = None
+        self.peer: str | None = None
+        self.tls_version: str | None = None
+        self.ended = False
+        """The peer closed its side."""
+        self.cut = False
+        """It did so without TLS's close_notify: what came before may be incomplete."""
+
+    def begin(self, deadline: Deadline, marks: Marks) -> None:
+        """Attach the stream to the next call."""
+        self._deadline = deadline
+        self._marks = marks
+
+    def open(self) -> socket.socket:
+        """Open the connection unless it is open."""
+        if self._socket is None:
+            self._socket = sock = self._opener.open(self._deadline, self._marks)
+            self.peer = sock.getpeername()[0]
+            if isinstance(sock, ssl.SSLSocket):
+                self.tls_version = sock.version()
+        return self._socket
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Send all of `buffer`."""
+        # httpcore ends each request with a write of nothing: it is no network act and must not move the marks.
+        if not buffer:
+            return
+        sock = self.open()
+        sock.settimeout(self._deadline.remaining_s())
+        marks = self._marks
+        now_ns = marks.start()
+        # What HTTP/2 writes after the first read (acknowledgements) is no part of the request.
+        is_request = not marks.first_byte_ns
+        if is_request and not marks.send_start_ns:
+            marks.send_start_ns = now_ns
+        failure: OSError | None = None
+        try:
+            sock.sendall(buffer)
+        except OSError as error:
+            failure = error
+        if isinstance(failure, TimeoutError):
+            raise NetworkFaultError("timeout")
+        if failure is not None:
+            # httpcore goes on to read after this one: the server may have answered before it closed.
+            raise httpcore.WriteError(os_reason(failure))
+        if is_request:
+            marks.send_end_ns = time.perf_counter_ns()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        """Receive at most `max_bytes`, or nothing where the peer has closed its side."""
+        sock = self._socket
+        if sock is None:
+            raise NetworkFaultError("connection_lost", "closed")
+        data = self._receive(sock, max_bytes)
+        now_ns = time.perf_counter_ns()
+        if data:
+            marks = self._marks
+            if not marks.first_byte_ns:
+                marks.first_byte_ns = now_ns
+            marks.last_byte_ns = now_ns
+        else:
+            self.ended = True
+        return data
+
+    def _receive(self, sock: socket.socket, max_bytes: int) -> bytes:
+        fault: NetworkFaultError
+        while True:
+            sock.settimeout(min(POLL_S, self._deadline.remaining_s()))
+            try:
+                return sock.recv(max_bytes)
+            except TimeoutError:
+                continue
+            except ssl.SSLEOFError:
+                self.cut = True
+                return b""
+            except ssl.SSLError as error:
+                fault = NetworkFaultError("tls", (error.reason or "bad record").replace("_", " ").lower())
+            except OSError as error:
+                fault = NetworkFaultError("connection_lost", os_reason(error))
+            raise fault
+
+    def close(self) -> None:
+        """Close the connection, if it is open."""
+        if self._socket is not None:
+            self._tcp_info = tcp_info(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def tcp_info(self) -> TcpInfo | None:
+        """Return the kernel's view of the connection, the last one where it is closed."""
+        return self._tcp_info if self._socket is None else tcp_info(self._socket)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Answer what httpcore asks of an idle connection."""
+        return self._is_stale() if info == "is_readable" else None
+
+    def _is_stale(self) -> bool:
+        sock = self._socket
+        if sock is None:
+            return True
+        if not _readable(sock):
+            return False
+        # Readable is not yet closed: TLS 1.3 may deliver session tickets and key updates at any time.
+        sock.settimeout(0)
+        try:
+            sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def _readable(sock: socket.socket) -> bool:
+    # select() cannot take descriptors of 1024 and above; Windows has no poll(), and no such limit.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
