@@ -1,0 +1,1 @@
+"""One call to the API: settings, key, replies, and the client itself."""

@@ -1,0 +1,222 @@
+"""The client: one call at a time to the two documented endpoints, timed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+from donutwork_magics._version import __version__
+from donutwork_magics.client.advice import advice
+from donutwork_magics.client.endpoints import CONNECTION, PING, Endpoint
+from donutwork_magics.client.replies import (
+    ConnectionReply,
+    PingReply,
+    Reply,
+    ReplyError,
+    decode,
+    is_invalid_token,
+    load_json,
+    parse_rrt_ms,
+)
+from donutwork_magics.client.results import Connection, Ping
+from donutwork_magics.client.retry_after import retry_after_s
+from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.settings import Env, Target, read_target
+from donutwork_magics.errors import DonutworkError, Kind
+from donutwork_magics.network.tls import Http, tls_context
+from donutwork_magics.network.transport import EXCHANGE, Exchange, TimedTransport, TransportFaultError
+
+Family = Literal["ipv4", "ipv6"]
+
+_FAMILIES: dict[Family | None, socket.AddressFamily] = {
+    None: socket.AF_UNSPEC,
+    "ipv4": socket.AF_INET,
+    "ipv6": socket.AF_INET6,
+}
+_HEADERS = {
+    "Accept": "application/json",
+    # A compressed reply could unpack to any size, and its time would be our own decoder's.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"donutwork_magics/{__version__} Python/{platform.python_version()}",
+}
+
+
+class Client:
+    """Calls the API over one connection, which is kept alive between calls.
+
+    A client serves one thread at a time; it is a context manager that closes its connection.
+
+    Parameters
+    ----------
+    target
+        Where to call; by default what the environment variables say.
+    env
+        The environment to ask for, where no target is given.
+    http
+        ``auto`` (the server chooses), ``1.1`` or ``2``.
+    family
+        ``ipv4`` or ``ipv6`` only.
+    timeout_s
+        The total deadline of a call, from name resolution to the last byte.
+    cold
+        A new connection for each call.
+
+    Raises
+    ------
+    SettingsError
+        A variable is missing or not usable.
+    """
+
+    def __init__(
+        self,
+        target: Target | None = None,
+        *,
+        env: Env | None = None,
+        http: Http = "auto",
+        family: Family | None = None,
+        timeout_s: float = 10.0,
+        cold: bool = False,
+    ) -> None:
+        self.target = read_target(os.environ, env) if target is None else target
+        base_url = self.target.base_url
+        self._transport = TimedTransport(
+            base_url,
+            self.target.key.authorization,
+            context=tls_context(http, self.target.ca_pem) if base_url.scheme == "https" else None,
+            http=http,
+            family=_FAMILIES[family],
+            timeout_s=timeout_s,
+            cold=cold,
+        )
+        self._ping_request = self._request(PING)
+
+    def ping(self) -> Ping:
+        """Ask whether the API is operational.
+
+        Raises
+        ------
+        DonutworkError
+            The call failed; ``kind`` is one of `donutwork_magics.errors.KINDS`.
+        """
+        sample, reply, raw = self._call(self._ping_request, PingReply)
+        if reply is None:
+            raise DonutworkError(advice(sample, self.target, PING), sample.error)
+        return Ping(
+            host=self.target.host,
+            sandbox=self.target.sandbox,
+            timing=sample.timing(),
+            raw=raw,
+            status=reply.status,
+            env=reply.env,
+            rrt=reply.rrt,
+            rrt_ms=sample.rrt_ms,
+        )
+
+    def connection(self) -> Connection:
+        """Ask how the API sees this connection.
+
+        Raises
+        ------
+        DonutworkError
+            The call failed; ``kind`` is one of `donutwork_magics.errors.KINDS`.
+        """
+        sample, reply, raw = self._call(self._request(CONNECTION), ConnectionReply)
+        if reply is None:
+            raise DonutworkError(advice(sample, self.target, CONNECTION), sample.error)
+        return Connection(
+            host=self.target.host,
+            sandbox=self.target.sandbox,
+            timing=sample.timing(),
+            raw=raw,
+            user_agent=reply.client.user_agent,
+            ipv4=reply.client.ips.ipv4,
+            ipv6=reply.client.ips.ipv6,
+            api_version=reply.endpoint.api_version,
+            env=reply.endpoint.env,
+            protocol=reply.endpoint.protocol,
+        )
+
+    def sample(self) -> Sample:
+        """Ping, and return what came of it, good or bad.
+
+        Raises
+        ------
+        CallCancelledError
+            `cancel` was called.
+        """
+        sample, _reply, _raw = self._call(self._ping_request, PingReply)
+        return sample
+
+    def cancel(self) -> None:
+        """Give up the call that another thread is waiting in, and refuse further ones."""
+        self._transport.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, endpoint: Endpoint) -> httpx.Request:
+        base_url = self.target.base_url
+        return httpx.Request(
+            "GET", base_url.copy_with(path=base_url.path.rstrip("/") + endpoint.path), headers=_HEADERS
+        )
+
+    def _call(self, request: httpx.Request, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
+        """Make a call; there is a reply where, and only where, the sample has no error."""
+        try:
+            response = self._transport.handle_request(request)
+        except TransportFaultError as fault:
+            return Sample(fault.exchange, fault.kind, fault.reason), None, {}
+        exchange: Exchange = response.extensions[EXCHANGE]
+        sample = Sample(
+            exchange,
+            status_code=response.status_code,
+            retry_after_s=retry_after_s(response.headers.get("retry-after")),
+            body_bytes=len(response.content),
+        )
+        error = _status_error(response)
+        if error is not None:
+            return sample._replace(error=error), None, {}
+        try:
+            raw = self.target.key.redact(load_json(response.content))
+            reply = decode(raw, documented)
+        except ReplyError as failure:
+            return sample._replace(error=failure.kind, reason=failure.reason), None, {}
+        except RecursionError:
+            return sample._replace(error="invalid_body", reason="it is nested too deep"), None, {}
+        sample = sample._replace(env=reply.answered_env)
+        if isinstance(reply, PingReply):
+            sample = sample._replace(rrt=reply.rrt, rrt_ms=parse_rrt_ms(reply.rrt))
+        if self.target.env is not None and reply.answered_env != self.target.env:
+            return sample._replace(error="env_mismatch"), None, {}
+        return sample, reply, raw
+
+
+def _status_error(response: httpx.Response) -> Kind | None:
+    status = response.status_code
+    known: dict[int, Kind] = {401: "unauthorized", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
+    if status == httpx.codes.OK:
+        return None
+    # The documentation gives no status for an invalid key: its body tells it under every 4xx.
+    if 400 <= status < 500 and is_invalid_token(response.content):
+        return "unauthorized"
+    if status in known:
+        return known[status]
+    if 300 <= status < 400:
+        return "redirect"
+    if 500 <= status < 600:
+        return "server_error"
+    return "unexpected_status"

@@ -1,0 +1,80 @@
+"""The API key: read from the environment, put on the wire, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from donutwork_magics.errors import SettingsError
+
+_WELL_FORMED = re.compile(r"[\x21-\x7e]{8,512}")
+_REDACTED = "[redacted]"
+
+
+class ApiKey:
+    """A key that shows itself to nobody: it has no useful repr, cannot be pickled, and is in no attribute's value.
+
+    Parameters
+    ----------
+    value
+        The key, already checked.
+    variable
+        The environment variable that it came from, for messages.
+    """
+
+    __slots__ = ("_reveal", "variable")
+
+    def __init__(self, value: str, variable: str) -> None:
+        self.variable = variable
+        # A closure, since whatever prints attributes (`vars`, debuggers, `%xmode Verbose`) prints a str's value.
+        self._reveal: Callable[[], str] = lambda: value
+
+    def authorization(self) -> bytes:
+        """Return the value of the Authorization header (RFC 6750, section 2.1)."""
+        return b"Bearer " + self._reveal().encode("ascii")
+
+    def redact(self, value: Any) -> Any:
+        """Replace the key in a decoded JSON value, in case the server repeated it."""
+        if isinstance(value, str):
+            return value.replace(self._reveal(), _REDACTED)
+        if isinstance(value, dict):
+            return {self.redact(name): self.redact(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.redact(inner) for inner in value]
+        return value
+
+    def __repr__(self) -> str:
+        return f"<the key in {self.variable}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("an API key is not pickled")
+
+
+def read_key(environ: Mapping[str, str], variable: str) -> ApiKey:
+    """Read a key from an environment variable.
+
+    Raises
+    ------
+    SettingsError
+        It is not set, or cannot be a key; the message has the variable's name, never its value.
+    """
+    text = environ.get(variable)
+    if text is None:
+        raise SettingsError(
+            f"No API key: {variable} is not set. Set it with "
+            f'import getpass, os; os.environ["{variable}"] = getpass.getpass("API key: ") '
+            "or start without one: %donutwork sandbox start"
+        )
+    key = text.strip()
+    if not key:
+        raise SettingsError(
+            f"{variable} is empty. Set it with "
+            f'import getpass, os; os.environ["{variable}"] = getpass.getpass("API key: ")'
+        )
+    if not _WELL_FORMED.fullmatch(key):
+        raise SettingsError(
+            f"{variable} does not hold an API key: one has 8 to 512 visible ASCII characters and no blanks or line "
+            "breaks inside. Copy it from the Donutwork dashboard again."
+        )
+    return ApiKey(key, variable)

@@ -1,0 +1,65 @@
+"""What a single call gives back: a value that shows itself as a card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from donutwork_magics.displayed import Displayed
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Displayed):
+    """What `Ping` and `Connection` have in common."""
+
+    host: str
+    """Where it came from: host, and port unless it is the usual one."""
+    sandbox: bool
+    """Whether that was the sandbox."""
+    timing: Mapping[str, Any] = field(repr=False)
+    """One row's columns by name, as in the DataFrame: the phases in milliseconds, the connection, the time of day."""
+    raw: Mapping[str, Any] = field(repr=False)
+    """The reply as decoded JSON, with the fields that the documentation does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Result):
+    """The API is operational, and this is how long it took.
+
+    Attributes
+    ----------
+    status : str
+        ``success``.
+    env : str
+        The environment that answered: ``staging`` or ``production``.
+    rrt : str
+        The time that the server reports for its own side, as its text.
+    rrt_ms : float
+        The same in milliseconds; NaN where the text is no number with a unit.
+    """
+
+    status: str
+    env: str
+    rrt: str
+    rrt_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connection(Result):
+    """The connection as the API saw it.
+
+    Attributes
+    ----------
+    user_agent, api_version, env, protocol : str
+        As answered.
+    ipv4, ipv6 : str or None
+        The client's addresses; one of them at least.
+    """
+
+    user_agent: str
+    ipv4: str | None
+    ipv6: str | None
+    api_version: str
+    env: str
+    protocol: str
