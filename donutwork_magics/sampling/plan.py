@@ -1,0 +1,73 @@
+"""What a series is going to do, decided before its first ping."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+GENTLE_RATE_HZ: Final = 5.0
+"""The default: the API documents no limit, and its access is a controlled rollout."""
+POLITE_RATE_HZ: Final = 20.0
+"""The most that goes to a host other than this machine without an explicit permission."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A series of pings.
+
+    Parameters
+    ----------
+    count
+        How many rows, warm-up apart; None where only the duration ends it.
+    duration_s
+        No ping starts later than this after the first; None where only the count ends it.
+    rate_hz
+        Planned starts a second; None: each starts when the one before has ended (``-r max``).
+    concurrency
+        Pings in flight at most, each on a connection of its own.
+    warmup
+        Further pings at the start, which are rows, and are left out of summaries.
+    label
+        The value of the ``label`` column.
+    allow_load
+        More than `POLITE_RATE_HZ` is permitted, also while catching up.
+    """
+
+    count: int | None = None
+    duration_s: float | None = None
+    rate_hz: float | None = GENTLE_RATE_HZ
+    concurrency: int = 1
+    warmup: int = 0
+    cold: bool = False
+    label: str = "ping"
+    allow_load: bool = False
+
+    def __post_init__(self) -> None:
+        if self.count is None and self.duration_s is None:
+            raise ValueError("a series needs a count or a duration")
+        positive = {"count": self.count, "duration_s": self.duration_s, "rate_hz": self.rate_hz}
+        wrong = [name for name, value in positive.items() if value is not None and not value > 0]
+        if wrong or self.concurrency < 1 or self.warmup < 0:
+            raise ValueError("count, duration, rate and concurrency must be above 0, and warmup not below")
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there will be, warm-up included; None where only the duration ends the series."""
+        return None if self.count is None else self.count + self.warmup
+
+    def planned_start_s(self, seq: int) -> float | None:
+        """Return the planned start of a ping in seconds since the first; None where there is no plan."""
+        return None if self.rate_hz is None else seq / self.rate_hz
+
+    def impolite(self, *, loopback: bool) -> str:
+        """Say in one line why the plan may not be run against this host, or return an empty text."""
+        if loopback or self.allow_load or (self.rate_hz is not None and self.rate_hz <= POLITE_RATE_HZ):
+            return ""
+        return (
+            f"More than {POLITE_RATE_HZ:g} pings a second, or a rate of max, go to another machine only with "
+            "--allow-load: ask the API's operators first."
+        )
+
+    def as_attrs(self) -> dict[str, Any]:
+        """Return the plan as a small dict of plain values."""
+        return asdict(self)

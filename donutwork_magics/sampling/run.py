@@ -1,0 +1,218 @@
+"""Running series: workers, a client and a connection each, fill the rows while the caller's thread looks on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from donutwork_magics.client.client import Client, Family
+from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.settings import Target
+from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.guard import Guard
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.rows import Rows
+from donutwork_magics.sampling.schedule import Pause, Schedule, Slot
+
+LOOK_EVERY_S: Final = 0.1
+"""The observer is called ten times a second at most."""
+_GAP_PATIENCE_S: Final = 0.25
+_JOIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a series ended before its plan did."""
+
+    target: Target
+    sample: Sample | None = None
+    """The ping that ended it; None for an interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one series does, and to whom."""
+
+    plan: Plan
+    target: Target
+    http: Http = "auto"
+    family: Family | None = None
+    timeout_s: float = 10.0
+
+    def client(self) -> Client:
+        """Make the client of one worker."""
+        return Client(self.target, http=self.http, family=self.family, timeout_s=self.timeout_s, cold=self.plan.cold)
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything that a command measures: one series, or several one after the other, and how it went."""
+
+    rows: Rows = field(default_factory=Rows)
+    series: list[Series] = field(default_factory=list)
+    """Those that were begun."""
+    pauses: list[Pause] = field(default_factory=list)
+    origin_ns: int = 0
+    """When the first series began, on the monotonic clock."""
+    in_flight: int = 0
+    """Pings that were given up at the end, and make no row."""
+    ending: Ending | None = None
+    """None where every plan was carried out."""
+
+
+class Progress(Protocol):
+    """What an observer may look at while a series runs."""
+
+    @property
+    def plan(self) -> Plan:
+        """What is being done."""
+
+    @property
+    def rows(self) -> Rows:
+        """The completed rows, of series before this one too."""
+
+    @property
+    def done(self) -> int:
+        """How many rows this series has completed."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long this series has run."""
+
+
+Observer = Callable[[Progress], None]
+
+
+def run_series(run: Run, series: Series, observer: Observer | None = None) -> None:
+    """Carry out a series, and add its rows to a run.
+
+    The workers are threads, so that an interrupt, which only ever reaches the main thread, cannot hit a ping or a row
+    half way. Failures of pings are rows; what ends the series early is in ``run.ending``.
+
+    Parameters
+    ----------
+    observer
+        Called from this thread, never while a single worker's ping is on its way.
+    """
+    _Carrier(run, series).carry_out(observer)
+
+
+class _Carrier:
+    def __init__(self, run: Run, series: Series) -> None:
+        self._run = run
+        self._series = series
+        self.plan = plan = series.plan
+        self._clients = [series.client() for _ in range(plan.concurrency)]
+        self._schedule = Schedule(plan, loopback=series.target.is_loopback)
+        self._guard = Guard()
+        self._lock = threading.Lock()
+        # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
+        self._quiet = threading.Lock() if plan.concurrency == 1 else None
+        self._first_row = len(run.rows)
+        self._in_flight = 0
+        self._closed = False
+        self._broken: BaseException | None = None
+
+    @property
+    def rows(self) -> Rows:
+        return self._run.rows
+
+    @property
+    def done(self) -> int:
+        return len(self._run.rows) - self._first_row
+
+    @property
+    def elapsed_s(self) -> float:
+        return (time.perf_counter_ns() - self._schedule.origin_ns) / 1e9
+
+    def carry_out(self, observer: Observer | None) -> None:
+        workers = [
+            threading.Thread(target=self._work, args=(client,), name="donutwork-worker", daemon=True)
+            for client in self._clients
+        ]
+        self._schedule.begin()
+        self._run.series.append(self._series)
+        self._run.origin_ns = self._run.origin_ns or self._schedule.origin_ns
+        try:
+            for worker in workers:
+                worker.start()
+            self._look_on(workers, observer)
+        except KeyboardInterrupt:
+            self._run.ending = Ending(self._series.target)
+        finally:
+            self._finish(workers)
+        if self._broken is not None:
+            raise self._broken
+
+    def _look_on(self, workers: list[threading.Thread], observer: Observer | None) -> None:
+        for worker in workers:
+            while worker.is_alive():
+                # In slices, as on Windows a wait without an end cannot be interrupted.
+                worker.join(LOOK_EVERY_S)
+                if observer is not None and worker.is_alive():
+                    self._between_pings(observer)
+
+    def _between_pings(self, observer: Observer) -> None:
+        # A ping that takes longer than this is not disturbed by a moment of drawing.
+        held = self._quiet is not None and self._quiet.acquire(timeout=_GAP_PATIENCE_S)
+        try:
+            observer(self)
+        finally:
+            if held and self._quiet is not None:
+                self._quiet.release()
+
+    def _finish(self, workers: list[threading.Thread]) -> None:
+        self._schedule.stop()
+        for client in self._clients:
+            client.cancel()
+        deadline_s = time.monotonic() + _JOIN_S
+        for worker in workers:
+            while worker.is_alive() and time.monotonic() < deadline_s:
+                try:
+                    worker.join(LOOK_EVERY_S)
+                except KeyboardInterrupt:
+                    self._run.ending = self._run.ending or Ending(self._series.target)
+        with self._lock:
+            # Should a worker come back later than this, the table is already being made without it.
+            self._closed = True
+            self._run.in_flight += self._in_flight
+            self._run.pauses += self._schedule.pauses
+
+    def _work(self, client: Client) -> None:
+        try:
+            with client:
+                while (slot := self._schedule.next()) is not None:
+                    self._ping(client, slot)
+        except CallCancelledError:
+            pass
+        except BaseException as error:
+            self._broken = error
+            self._schedule.stop()
+
+    def _ping(self, client: Client, slot: Slot) -> None:
+        with self._lock:
+            self._in_flight += 1
+        if self._quiet is None:
+            sample = client.sample()
+        else:
+            with self._quiet:
+                sample = client.sample()
+        with self._lock:
+            if not self._closed:
+                self._in_flight -= 1
+                self._record(slot, sample)
+
+    def _record(self, slot: Slot, sample: Sample) -> None:
+        run, plan = self._run, self.plan
+        numbered = Slot(self._first_row + slot.seq, slot.scheduled_ns)
+        run.rows.append(sample, numbered, origin_ns=run.origin_ns, label=plan.label, warmup=slot.seq < plan.warmup)
+        if self._guard.must_end(sample):
+            run.ending = run.ending or Ending(self._series.target, sample)
+            self._schedule.stop()
+        pause_s = self._guard.pause_s(sample)
+        if pause_s:
+            self._schedule.pause(pause_s)

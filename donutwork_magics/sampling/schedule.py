@@ -1,0 +1,135 @@
+"""The absolute schedule that the workers of a series share: who starts which ping, and when.
+
+Planned start k is ``k / rate`` after the first, whatever became of the ones before: a late start is not rescheduled, it
+is recorded. Measuring from the planned start is what uncovers coordinated omission (G. Tene, "How NOT to measure
+latency", 2013).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from donutwork_magics.sampling.plan import POLITE_RATE_HZ, Plan
+
+_COARSE_MARGIN_S = 0.002
+_SPIN_NS = 150_000
+"""A sleep overshoots by some 60 us and more: the last stretch is spun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One ping that may start now."""
+
+    seq: int
+    scheduled_ns: int | None
+    """Its planned start on the monotonic clock, or None where there is no plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The server asked for a rest, or was given one."""
+
+    at_s: float
+    """Since the first planned start."""
+    pause_s: float
+
+
+class Schedule:
+    """Hands out pings in planned order; all methods may be called from any thread.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    loopback
+        Whether the target is this machine, so that it need not be spared.
+    """
+
+    def __init__(self, plan: Plan, *, loopback: bool) -> None:
+        self._plan = plan
+        spared = not (loopback or plan.allow_load)
+        self._min_gap_ns = int(1e9 / POLITE_RATE_HZ) if spared else 0
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._next_seq = 0
+        self._shift_ns = 0
+        self._not_before_ns = 0
+        self._last_start_ns = 0
+        self.origin_ns = 0
+        """When the first ping was planned, on the monotonic clock."""
+        self.pauses: list[Pause] = []
+
+    def begin(self) -> None:
+        """Plan the first ping for now."""
+        self.origin_ns = time.perf_counter_ns()
+
+    def stop(self) -> None:
+        """Start no further ping."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
+    def next(self) -> Slot | None:
+        """Wait until a further ping may start, and return it; None where the series has come to its end."""
+        # One worker waits for the next start, the others wait for their turn: else all would wake up for each ping.
+        with self._turn:
+            while not self.stopped:
+                with self._lock:
+                    now_ns = time.perf_counter_ns()
+                    due_ns = self._due_ns(now_ns)
+                    if due_ns is None:
+                        return None
+                    if due_ns <= now_ns:
+                        slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq))
+                        self._next_seq += 1
+                        self._last_start_ns = now_ns
+                        return slot
+                self._sleep_until(due_ns)
+        return None
+
+    def pause(self, pause_s: float) -> None:
+        """Start nothing for a while, and shift what is planned, so that no burst follows."""
+        with self._lock:
+            now_ns = time.perf_counter_ns()
+            until_ns = now_ns + int(pause_s * 1e9)
+            if until_ns <= self._not_before_ns:
+                return
+            self._not_before_ns = until_ns
+            upcoming_ns = self._scheduled_ns(self._next_seq)
+            if upcoming_ns is not None:
+                self._shift_ns += max(0, until_ns - upcoming_ns)
+            self.pauses.append(Pause((now_ns - self.origin_ns) / 1e9, pause_s))
+
+    def _due_ns(self, now_ns: int) -> int | None:
+        seq, total, duration_s = self._next_seq, self._plan.total, self._plan.duration_s
+        if total is not None and seq >= total:
+            return None
+        scheduled_ns = self._scheduled_ns(seq)
+        due_ns = max(
+            now_ns if scheduled_ns is None else scheduled_ns,
+            self._not_before_ns,
+            self._last_start_ns + self._min_gap_ns if self._last_start_ns else 0,
+        )
+        if duration_s is not None and max(now_ns, due_ns) - self.origin_ns >= duration_s * 1e9:
+            return None
+        return due_ns
+
+    def _scheduled_ns(self, seq: int) -> int | None:
+        planned_s = self._plan.planned_start_s(seq)
+        return None if planned_s is None else self.origin_ns + int(planned_s * 1e9) + self._shift_ns
+
+    def _sleep_until(self, due_ns: int) -> None:
+        coarse_s = (due_ns - time.perf_counter_ns()) / 1e9 - _COARSE_MARGIN_S
+        if coarse_s > 0 and self._stopped.wait(coarse_s):
+            return
+        fine_ns = due_ns - time.perf_counter_ns() - _SPIN_NS
+        if fine_ns > 0:
+            time.sleep(fine_ns / 1e9)
+        while time.perf_counter_ns() < due_ns:
+            pass

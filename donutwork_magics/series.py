@@ -1,0 +1,112 @@
+"""Repeated pings into a DataFrame, for plain scripts; the magics do the same with a progress display."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from donutwork_magics.client.advice import advice
+from donutwork_magics.client.client import Family
+from donutwork_magics.client.endpoints import PING
+from donutwork_magics.client.settings import Env, Target, read_target
+from donutwork_magics.errors import SeriesError, SeriesInterrupted
+from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
+from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.warm_up import warm_up
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def collect(
+    count: int | None = None,
+    *,
+    duration_s: float | None = None,
+    rate_hz: float | None = GENTLE_RATE_HZ,
+    concurrency: int = 1,
+    warmup: int = 0,
+    cold: bool = False,
+    http: Http = "auto",
+    family: Family | None = None,
+    timeout_s: float = 10.0,
+    env: Env | None = None,
+    label: str = "ping",
+    allow_load: bool = False,
+    target: Target | None = None,
+) -> pd.DataFrame:
+    """Ping repeatedly on an absolute schedule.
+
+    Parameters
+    ----------
+    count, duration_s
+        How many pings, or for how long they are started; with both, whichever ends first.
+    rate_hz
+        Planned starts a second; None: the next when the last ends.
+    concurrency
+        Pings in flight at most, one connection each.
+    warmup
+        This many more pings first, kept as rows marked ``warmup``.
+    cold
+        A new connection for each ping.
+    http, family, timeout_s, env, target
+        As for `Client`.
+    label
+        The ``label`` column.
+    allow_load
+        Permit more than 20 pings a second against another machine.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Schema 1, one row a ping; a failed ping is a row with its ``error``.
+
+    Raises
+    ------
+    SettingsError
+        A variable is missing or not usable; nothing was sent.
+    ValueError
+        The plan is not possible, or not polite without `allow_load`; nothing was sent.
+    SeriesError
+        The series had to end early; the rows are in its ``df``.
+    SeriesInterrupted
+        Ctrl-C; the rows are in its ``df``.
+    """
+    plan = Plan(
+        count=count,
+        duration_s=duration_s,
+        rate_hz=rate_hz,
+        concurrency=concurrency,
+        warmup=warmup,
+        cold=cold,
+        label=label,
+        allow_load=allow_load,
+    )
+    where = read_target(os.environ, env) if target is None else target
+    impolite = plan.impolite(loopback=where.is_loopback)
+    if impolite:
+        raise ValueError(impolite)
+    # Imported before the first ping: afterwards it would delay the answer to an interrupt by a second or two.
+    from donutwork_magics.frame.table import table
+
+    warm_up()
+    run = Run()
+    run_series(run, Series(plan, where, http, family, timeout_s))
+    df = table(run)
+    error = early_end(run)
+    if error is not None:
+        error.df = df
+        raise error
+    return df
+
+
+def early_end(run: Run) -> SeriesError | SeriesInterrupted | None:
+    """Return the error of a run that ended before its plan, in one line; None where it did not."""
+    if run.ending is None:
+        return None
+    rows = len(run.rows)
+    kept = f"{rows} row is kept." if rows == 1 else f"{rows} rows are kept."
+    sample = run.ending.sample
+    if sample is None:
+        return SeriesInterrupted(f"Interrupted: {kept}")
+    return SeriesError(f"{advice(sample, run.ending.target, PING)} The series ended here: {kept}", sample.error)
