@@ -1,0 +1,55 @@
+"""The command language of the magics: one table makes the parser, the ``?`` text and ``help``; pure.
+
+commands   what a line means: the values that the parser makes
+words      the table of commands and options
+values     from an option's text to its value
+refusals   how it says no, without the user's own words
+parser     a line        cell   a cell        help   the texts
+"""
+
+from __future__ import annotations
+
+from .cell import parse_cell
+from .commands import (
+    CallOptions,
+    Cell,
+    CellLine,
+    Command,
+    ConnectionCommand,
+    Env,
+    Family,
+    HelpCommand,
+    Http,
+    Overview,
+    PingCommand,
+    SandboxCommand,
+    SeriesOptions,
+)
+from .help import docstring, help_text, overview_rows
+from .parser import parse_line
+from .refusals import GrammarError
+from .words import CONFIGURABLE, Configurable
+
+__all__ = [
+    "CONFIGURABLE",
+    "CallOptions",
+    "Cell",
+    "CellLine",
+    "Command",
+    "Configurable",
+    "ConnectionCommand",
+    "Env",
+    "Family",
+    "GrammarError",
+    "HelpCommand",
+    "Http",
+    "Overview",
+    "PingCommand",
+    "SandboxCommand",
+    "SeriesOptions",
+    "docstring",
+    "help_text",
+    "overview_rows",
+    "parse_cell",
+    "parse_line",
+]

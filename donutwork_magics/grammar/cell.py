@@ -1,0 +1,175 @@
+"""From a ``%%donutwork`` cell to its commands: header defaults, one command a line, labels; whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from . import words as w
+from .commands import Cell, CellLine
+from .parser import (
+    NO_DEFAULTS,
+    Given,
+    Layer,
+    build_call,
+    chosen,
+    is_series,
+    read_command,
+    read_config,
+    read_options,
+    split,
+    strip_semicolon,
+)
+from .refusals import GrammarError, refuse_secrets
+from .values import label as read_label
+
+_HEADER: Final = w.Spec(
+    "%%donutwork",
+    summary="",
+    about="",
+    # A live card belongs to one call, and a label to one line.
+    options=tuple(option for option in w.PING.options if option.setting not in (w.WIDGET, w.LABEL)),
+)
+_ONE_EACH: Final = Given("-n", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A command line of the body, read but without what it inherits; `number` counts the header as line 1."""
+
+    number: int
+    text: str
+    silenced: bool
+    label: str | None
+    spec: w.Spec
+    arguments: list[str]
+    own: Layer
+
+
+def parse_cell(
+    header: str, body: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secrets: Iterable[str] = ()
+) -> Cell:
+    """Read a ``%%donutwork`` cell, whole, before anything of it may be run.
+
+    Parameters
+    ----------
+    header
+        What stands behind ``%%donutwork``: options that are defaults for the lines.
+    body
+        The lines, with ``$var`` and ``{expr}`` already expanded.
+    defaults, secrets
+        As in `parse_line`.
+
+    Raises
+    ------
+    GrammarError
+        Something in the cell is not valid. In the body, the message begins with the line's number as an editor
+        shows it: the header is line 1.
+    """
+    secrets = tuple(secrets)
+    refuse_secrets(f"{header}\n{body}", secrets, "cell")
+    header_text, silenced = strip_semicolon(header)
+    shared = _read_header(header_text)
+    lines = list(_read_lines(body))
+    if not lines:
+        raise GrammarError("The cell has no command: write ping or connection on a line below %%donutwork.")
+
+    config = {k: given for k, given in read_config(defaults).items() if k is not w.WIDGET}
+    pings_only = len(lines) > 1 and all(line.spec is w.PING for line in lines)
+    inherited = [config | _inherited(line, shared, pings_only=pings_only) for line in lines]
+    _refuse_unused(shared, lines, inherited)
+    result = tuple(_command(line, layer) for line, layer in zip(lines, inherited, strict=True))
+    out = chosen(shared, w.OUT)
+    _refuse_duplicates(lines, result, out)
+    return Cell(result, out, silenced or lines[-1].silenced)
+
+
+@contextmanager
+def _at(line_number: int) -> Iterator[None]:
+    try:
+        yield
+    except GrammarError as error:
+        raise GrammarError(f"line {line_number}: {error}") from None
+
+
+def _read_header(text: str) -> Layer:
+    arguments, shared = read_options(_HEADER, split(text))
+    if arguments:
+        raise GrammarError("Behind %%donutwork stand options only: write each command on a line below it.")
+    return shared
+
+
+def _read_lines(body: str) -> Iterator[_Line]:
+    for number, raw in enumerate(body.split("\n"), start=2):
+        if raw.strip() and not raw.lstrip().startswith("#"):
+            with _at(number):
+                line = _read_line(number, raw)
+            yield line
+
+
+def _read_line(number: int, raw: str) -> _Line:
+    text, silenced = strip_semicolon(raw)
+    squeezed = " ".join(text.split())
+    before, colon, after = text.partition(":")
+    label = None
+    if colon and squeezed.partition(" ")[0] not in w.SPECS:
+        try:
+            label = read_label(before)
+        except ValueError as error:
+            raise GrammarError(f"The text before the colon {error}") from None
+        text = after
+    words = split(text)
+    if not words:
+        raise GrammarError("A command is missing: write ping or connection.")
+    spec, arguments, own = read_command(words)
+    if spec not in w.CELL_SPECS:
+        raise GrammarError(f"{spec.name} cannot stand in a cell: run it as a line, %donutwork {spec.name}.")
+    if w.WIDGET in own:
+        raise GrammarError("--widget is not for a cell: run the call as a line, %donutwork.")
+    if label is not None and w.LABEL in own:
+        raise GrammarError("The line has two labels: leave out --label, or the text before the colon.")
+    return _Line(number, squeezed, silenced, label, spec, arguments, own)
+
+
+def _inherited(line: _Line, shared: Layer, *, pings_only: bool) -> Layer:
+    """Give what a line takes from the header; where all lines are pings, each is a series, for one table."""
+    layer = {k: given for k, given in shared.items() if k in line.spec.settings and k is not w.OUT}
+    if pings_only and not is_series(layer | line.own):
+        layer[w.COUNT] = _ONE_EACH
+    return layer
+
+
+def _refuse_unused(shared: Layer, lines: list[_Line], inherited: list[Layer]) -> None:
+    for setting, given in shared.items():
+        takers = [
+            is_series(layer | line.own)
+            for line, layer in zip(lines, inherited, strict=True)
+            if setting in line.spec.settings
+        ]
+        if not takers:
+            raise GrammarError(f"{given.spelling} has no use: the cell has no ping line.")
+        if setting.scope == "series" and not any(takers):
+            raise GrammarError(f"{given.spelling} is for a series: add -n N (how many) or -d 30s (how long).")
+
+
+def _command(line: _Line, inherited: Layer) -> CellLine:
+    label = line.label or (chosen(line.own, w.LABEL) if w.LABEL in line.own else line.text)
+    with _at(line.number):
+        command = build_call(line.spec, line.arguments, line.own, inherited | {w.LABEL: Given("--label", label)})
+    return CellLine(label, replace(command, silenced=line.silenced))
+
+
+def _refuse_duplicates(lines: list[_Line], result: tuple[CellLine, ...], out: str | None) -> None:
+    """Two values must not get one name: the later would take the place of the earlier."""
+    labels: set[str] = set()
+    variables = {out}
+    for line, made in zip(lines, result, strict=True):
+        with _at(line.number):
+            if made.label in labels:
+                raise GrammarError("A line above has the same label: give each its own, as in label: ping -n 5.")
+            if made.command.call.out is not None and made.command.call.out in variables:
+                raise GrammarError("-o names a variable that the cell fills already: give each its own.")
+        labels.add(made.label)
+        variables.add(made.command.call.out)

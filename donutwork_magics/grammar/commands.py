@@ -1,0 +1,135 @@
+"""What a line or a cell means, as values: the parser makes them, the shell acts on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Http: TypeAlias = Literal["auto", "1.1", "2"]
+Family: TypeAlias = Literal["ipv4", "ipv6"]
+Env: TypeAlias = Literal["staging", "production"]
+SandboxAction: TypeAlias = Literal["start", "stop", "status"]
+Topic: TypeAlias = Literal["ping", "connection", "sandbox", "help"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How each call is made, and where its result goes.
+
+    Attributes
+    ----------
+    timeout_s
+        Total deadline of one call, name resolution to last byte.
+    env
+        Which key and base URL, and what ``env`` the reply must say; None asks for none.
+    out
+        The variable that takes the result, or None.
+    widget
+        Show a live card; False for a series and in a cell.
+    """
+
+    http: Http
+    family: Family | None
+    timeout_s: float
+    env: Env | None
+    out: str | None
+    widget: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesOptions:
+    """The plan of repeated pings.
+
+    Attributes
+    ----------
+    count, duration_s
+        How many, and for how long pings are started; at least one is set, and what ends first ends it.
+    rate_hz
+        Planned starts per second; None is as fast as possible (``-r max``).
+    """
+
+    count: int | None
+    duration_s: float | None
+    rate_hz: float | None
+    concurrency: int
+    warmup: int
+    cold: bool
+    label: str
+    quiet: bool
+    allow_load: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """``%donutwork``: where calls go, which key variable is set, the commands."""
+
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PingCommand:
+    """``ping``: one call, or a series where ``series`` is set."""
+
+    call: CallOptions
+    series: SeriesOptions | None
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCommand:
+    """``connection``: one call."""
+
+    call: CallOptions
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxCommand:
+    """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on).
+
+    Attributes
+    ----------
+    latency, server_time
+        A delay (``20ms``) or its median and 95th percentile (``20ms/60ms``), checked for form.
+    faults
+        ``KIND:SHARE`` texts, checked for form; the shares add up to 1 at most.
+    port
+        0 is any free port.
+    """
+
+    action: SandboxAction | None
+    latency: str | None
+    server_time: str | None
+    faults: tuple[str, ...]
+    retry_after_s: int
+    seed: int | None
+    port: int
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HelpCommand:
+    """``help``, on one command or (None) on all."""
+
+    topic: Topic | None
+    silenced: bool = False
+
+
+Command: TypeAlias = Overview | PingCommand | ConnectionCommand | SandboxCommand | HelpCommand
+
+
+@dataclass(frozen=True, slots=True)
+class CellLine:
+    """One command of a cell; ``label`` is unique in the cell, and is the label of a series too."""
+
+    label: str
+    command: PingCommand | ConnectionCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A ``%%donutwork`` cell: at least one line; ``out`` takes the value of the whole cell."""
+
+    lines: tuple[CellLine, ...]
+    out: str | None
+    silenced: bool = False

@@ -1,0 +1,314 @@
+"""The table of commands and options: the parser, the ``?`` text and ``help`` are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
+
+from . import values
+from .commands import Env, Family, Http, SandboxAction, Topic
+
+T = TypeVar("T")
+
+Scope: TypeAlias = Literal["call", "single", "makes series", "series"]
+"""Where a setting applies: to any call, to a single call only, to a series only; or it makes a series."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting(Generic[T]):
+    """What options set; options that set the same are spellings of it, and exclude each other.
+
+    Attributes
+    ----------
+    shown
+        The default as text; empty where "not given" is the default.
+    """
+
+    name: str
+    default: T
+    shown: str = ""
+    scope: Scope = "call"
+    configurable: bool = False
+
+    def by(self, *flags: str, read: Callable[[str], T], help: str, metavar: str = "", adds: bool = False) -> Option:
+        """Make an option that sets this; here the type of its values is checked against the setting's."""
+        return Option(self, flags, help, read, metavar, adds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
+    """One spelling of a setting; made by `Setting.by`.
+
+    Attributes
+    ----------
+    flags
+        As typed, the short one first.
+    read
+        From the value's text to the value; raises ``ValueError`` (see `values`).
+    metavar
+        The value as help shows it; empty for a flag, which takes none.
+    adds
+        It may be repeated: its values, tuples, add up.
+    """
+
+    setting: Setting[Any]
+    flags: tuple[str, ...]
+    help: str
+    read: Callable[[str], object]
+    metavar: str
+    adds: bool
+
+    @property
+    def long(self) -> str:
+        """The long spelling."""
+        return self.flags[-1]
+
+    @property
+    def names_setting(self) -> bool:
+        """Whether it is the spelling that has the setting's name, and so the one of its default's text."""
+        return self.long.removeprefix("--").replace("-", "_") == self.setting.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Argument:
+    """The one word that may follow a command."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec:
+    """A command.
+
+    Attributes
+    ----------
+    examples
+        Pairs of a line and what it does.
+    """
+
+    name: str
+    summary: str
+    about: str
+    options: tuple[Option, ...] = ()
+    argument: Argument | None = None
+    examples: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def spellings(self) -> dict[str, Option]:
+        """The options by each of their spellings."""
+        return {flag: option for option in self.options for flag in option.flags}
+
+    @property
+    def settings(self) -> frozenset[Setting[Any]]:
+        """What its options set."""
+        return frozenset(option.setting for option in self.options)
+
+
+_HTTP: Final[tuple[Http, ...]] = get_args(Http)
+_ENV: Final[tuple[Env, ...]] = get_args(Env)
+_MANY: Final = 10**9
+
+HTTP: Final[Setting[Http]] = Setting("http", "auto", "auto", configurable=True)
+FAMILY: Final[Setting[Family | None]] = Setting("family", None)
+TIMEOUT: Final[Setting[float]] = Setting("timeout", 10.0, "10s", configurable=True)
+ENV: Final[Setting[Env | None]] = Setting("env", None, configurable=True)
+OUT: Final[Setting[str | None]] = Setting("out", None)
+WIDGET: Final[Setting[bool]] = Setting("widget", False, scope="single", configurable=True)
+
+COUNT: Final[Setting[int | None]] = Setting("count", None, scope="makes series")
+DURATION: Final[Setting[float | None]] = Setting("duration", None, scope="makes series")
+RATE: Final[Setting[float | None]] = Setting("rate", 5.0, "5", scope="series", configurable=True)
+CONCURRENCY: Final[Setting[int]] = Setting("concurrency", 1, "1", scope="series", configurable=True)
+WARMUP: Final[Setting[int]] = Setting("warmup", 0, "0", scope="series", configurable=True)
+COLD: Final[Setting[bool]] = Setting("cold", False, scope="series", configurable=True)
+LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
+QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
+ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
+
+LATENCY: Final[Setting[str | None]] = Setting("latency", None)
+SERVER_TIME: Final[Setting[str | None]] = Setting("server_time", None)
+FAULTS: Final[Setting[tuple[str, ...]]] = Setting("faults", ())
+RETRY_AFTER: Final[Setting[int]] = Setting("retry_after", 1, "1s")
+SEED: Final[Setting[int | None]] = Setting("seed", None)
+PORT: Final[Setting[int]] = Setting("port", 0, "0")
+
+_SERIES_OPTIONS: Final = (
+    COUNT.by("-n", "--count", metavar="N", read=values.whole(1, _MANY), help="how many pings"),
+    DURATION.by(
+        "-d",
+        "--duration",
+        metavar="30s",
+        read=values.duration_s,
+        help="for how long pings are started; with -n too, whichever ends first",
+    ),
+    RATE.by(
+        "-r",
+        "--rate",
+        metavar="R|max",
+        read=values.rate_hz,
+        help="planned starts per second, on an absolute schedule; max: the next when the last ends",
+    ),
+    RATE.by(
+        "-i",
+        "--interval",
+        metavar="200ms",
+        read=values.interval_as_rate_hz,
+        help="the same, as the time from start to start",
+    ),
+    CONCURRENCY.by(
+        "-c",
+        "--concurrency",
+        metavar="C",
+        read=values.whole(1, 256),
+        help="pings in flight at most, up to 256, one connection each",
+    ),
+    WARMUP.by(
+        "-w",
+        "--warmup",
+        metavar="K",
+        read=values.whole(0, _MANY),
+        help="K more pings first: rows marked warmup, left out of summaries",
+    ),
+    COLD.by("--cold", read=values.constant(True), help="a new connection for each ping"),
+    LABEL.by("--label", metavar="L", read=values.label, help="the label column"),
+    QUIET.by(
+        "-q",
+        "--quiet",
+        read=values.constant(True),
+        help="no progress and no card; the DataFrame is still the result",
+    ),
+    ALLOW_LOAD.by(
+        "--allow-load",
+        read=values.constant(True),
+        help="permits more than 20/s, or -r max, against a host that is not this machine",
+    ),
+)
+
+_CALL_OPTIONS: Final = (
+    HTTP.by("--http", metavar="|".join(_HTTP), read=values.choice(_HTTP), help="the protocol"),
+    FAMILY.by("--ipv4", read=values.constant("ipv4"), help="IPv4 addresses only"),
+    FAMILY.by("--ipv6", read=values.constant("ipv6"), help="IPv6 addresses only"),
+    TIMEOUT.by(
+        "-t",
+        "--timeout",
+        metavar="10s",
+        read=values.duration_s,
+        help="total deadline of one call, name resolution to last byte",
+    ),
+    ENV.by(
+        "--env",
+        metavar="|".join(_ENV),
+        read=values.choice(_ENV),
+        help="which key and base URL to use, and the env that the reply must say",
+    ),
+    OUT.by(
+        "-o",
+        "--out",
+        metavar="NAME",
+        read=values.variable,
+        help="store the result in the variable NAME; no Out",
+    ),
+    WIDGET.by(
+        "--widget",
+        read=values.constant(True),
+        help="a single call: a live card with buttons (again, measure 50)",
+    ),
+)
+
+_SANDBOX_OPTIONS: Final = (
+    LATENCY.by(
+        "--latency",
+        metavar="D",
+        read=values.delay,
+        help="delay outside the server's own RRT: 20ms, or median and 95th percentile, 20ms/60ms",
+    ),
+    SERVER_TIME.by("--server-time", metavar="D", read=values.delay, help="delay inside the RRT, written likewise"),
+    FAULTS.by(
+        "--fault",
+        metavar="KIND:SHARE",
+        read=values.fault,
+        adds=True,
+        help="a share of the replies goes wrong, as in rate_limited:0.05; repeatable; KIND is one of "
+        + ", ".join(values.FAULT_KINDS),
+    ),
+    RETRY_AFTER.by(
+        "--retry-after",
+        metavar="1s",
+        read=values.whole_seconds,
+        help="what a rate_limited reply asks for, in whole seconds",
+    ),
+    SEED.by("--seed", metavar="N", read=values.whole(0, 2**32 - 1), help="the same delays and faults in each run"),
+    PORT.by("--port", metavar="P", read=values.whole(0, 65535), help="the local port; 0 is any free one"),
+)
+
+PING: Final = Spec(
+    "ping",
+    "is everything right? -n or -d: a latency DataFrame",
+    "One call of ping.json, which needs the permission ping:read. The result is a Ping, displayed as a "
+    "card. With -n or -d it is a series of calls, and the result is a DataFrame with one row a ping.",
+    options=_SERIES_OPTIONS + _CALL_OPTIONS,
+    examples=(
+        ("%donutwork ping", "one ping, as a card"),
+        ("df = %donutwork ping -n 200 -r 5", "200 pings, 5 a second, into df"),
+    ),
+)
+
+CONNECTION: Final = Spec(
+    "connection",
+    "how the API sees you: address, protocol, env",
+    "One call of connection.json, which needs the permission connection:read. The result is a Connection, "
+    "displayed as a card.",
+    options=_CALL_OPTIONS,
+    examples=(
+        ("%donutwork connection", "one call, as a card"),
+        ("%donutwork connection --env staging -o c", "with the staging key, into c"),
+    ),
+)
+
+SANDBOX: Final = Spec(
+    "sandbox",
+    "a local stand-in for the API: no key, no network",
+    "The local stand-in for the API, in a process of its own on 127.0.0.1. While it is on, every call goes "
+    "there, and every card says so. Without an action: start it, or show its status where it is on. Options "
+    "are for start.",
+    options=_SANDBOX_OPTIONS,
+    argument=Argument("action", get_args(SandboxAction)),
+    examples=(
+        ("%donutwork sandbox", "start, or show the status"),
+        ("%donutwork sandbox start --latency 20ms/60ms --seed 1", "a network, the same each run"),
+    ),
+)
+
+HELP: Final = Spec(
+    "help",
+    "these commands; help ping: one, with its options",
+    "The commands, or one of them with its options.",
+    argument=Argument("command", get_args(Topic)),
+    examples=(("%donutwork help ping", "ping and all its options"),),
+)
+
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, SANDBOX, HELP)}
+
+CELL_SPECS: Final = (PING, CONNECTION)
+"""The commands that may stand in a ``%%donutwork`` cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configurable:
+    """A default that ``%config DonutworkMagics.<name>`` may set; `default` is the built-in one as text."""
+
+    name: str
+    help: str
+    default: str
+
+
+CONFIG_OPTIONS: Final[dict[str, Option]] = {
+    option.setting.name: option for option in PING.options if option.setting.configurable and option.names_setting
+}
+
+CONFIGURABLE: Final = tuple(
+    Configurable(name, option.help, option.setting.shown or ("none" if option.metavar else "off"))
+    for name, option in CONFIG_OPTIONS.items()
+)

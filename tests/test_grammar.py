@@ -1,0 +1,695 @@
+"""The command language: what each line and cell means, and how each mistake is answered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from donutwork_magics.grammar import (
+    CONFIGURABLE,
+    CallOptions,
+    Cell,
+    ConnectionCommand,
+    GrammarError,
+    HelpCommand,
+    Overview,
+    PingCommand,
+    SandboxCommand,
+    SeriesOptions,
+    docstring,
+    help_text,
+    parse_cell,
+    parse_line,
+)
+from donutwork_magics.grammar import words as w
+from donutwork_magics.grammar.values import FAULT_KINDS
+from donutwork_magics.sandbox.process import SandboxOptions
+
+Result = TypeVar("Result")
+
+KEY = "dw_live_4f9a8c7b6d5e"
+
+CALL = CallOptions(http="auto", family=None, timeout_s=10.0, env=None, out=None, widget=False)
+SERIES = SeriesOptions(
+    count=5,
+    duration_s=None,
+    rate_hz=5.0,
+    concurrency=1,
+    warmup=0,
+    cold=False,
+    label="ping",
+    quiet=False,
+    allow_load=False,
+)
+
+
+def refusal(line: str, defaults: Mapping[str, object] | None = None, secrets: tuple[str, ...] = ()) -> str:
+    """Give the one line with which `line` is refused."""
+    with pytest.raises(GrammarError) as caught:
+        parse_line(line, defaults=defaults or {}, secrets=secrets)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def cell_refusal(header: str, *lines: str, secrets: tuple[str, ...] = ()) -> str:
+    with pytest.raises(GrammarError) as caught:
+        parse_cell(header, "\n".join(lines), secrets=secrets)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def ping(line: str, **defaults: object) -> PingCommand:
+    command = parse_line(line, defaults=defaults)
+    assert isinstance(command, PingCommand)
+    return command
+
+
+def series(line: str, **defaults: object) -> SeriesOptions:
+    command = ping(line, **defaults)
+    assert command.series is not None
+    return command.series
+
+
+def cell(header: str, *lines: str, defaults: Mapping[str, object] | None = None) -> Cell:
+    return parse_cell(header, "\n".join(lines), defaults=defaults or {})
+
+
+def cell_series(made: Cell) -> list[SeriesOptions | None]:
+    return [line.command.series for line in made.lines if isinstance(line.command, PingCommand)]
+
+
+class TestCommands:
+    def test_an_empty_line_is_the_overview(self) -> None:
+        assert parse_line("  ") == Overview()
+
+    def test_ping_alone_is_one_call_with_the_built_in_defaults(self) -> None:
+        assert parse_line("ping") == PingCommand(CALL, None)
+
+    def test_ping_with_a_count_is_a_series(self) -> None:
+        assert parse_line("ping -n 5") == PingCommand(CALL, SERIES)
+
+    def test_a_count_of_one_is_a_series_too(self) -> None:
+        assert series("ping -n 1").count == 1
+
+    def test_a_duration_makes_a_series_alone_or_with_a_count(self) -> None:
+        alone, both = series("ping -d 30s"), series("ping -d 30s -n 7")
+        assert (alone.count, alone.duration_s) == (None, 30.0)
+        assert (both.count, both.duration_s) == (7, 30.0)
+
+    def test_each_option_of_a_series_reaches_it(self) -> None:
+        assert parse_line(
+            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' -q --allow-load "
+            "--http 1.1 --ipv6 -t 1500ms --env staging -o df"
+        ) == PingCommand(
+            CallOptions(http="1.1", family="ipv6", timeout_s=1.5, env="staging", out="df", widget=False),
+            SeriesOptions(
+                count=9,
+                duration_s=120.0,
+                rate_hz=2.5,
+                concurrency=4,
+                warmup=3,
+                cold=True,
+                label="my run",
+                quiet=True,
+                allow_load=True,
+            ),
+        )
+
+    def test_connection_has_the_options_of_a_call(self) -> None:
+        assert parse_line("connection --ipv4 --http 2 --widget") == ConnectionCommand(
+            CallOptions(http="2", family="ipv4", timeout_s=10.0, env=None, out=None, widget=True)
+        )
+
+    def test_sandbox_alone_leaves_the_action_open(self) -> None:
+        assert parse_line("sandbox") == SandboxCommand(
+            None, latency=None, server_time=None, faults=(), retry_after_s=1, seed=None, port=0
+        )
+
+    @pytest.mark.parametrize("action", ["start", "stop", "status"])
+    def test_sandbox_takes_an_action(self, action: str) -> None:
+        command = parse_line(f"sandbox {action}")
+        assert isinstance(command, SandboxCommand)
+        assert command.action == action
+
+    @pytest.mark.parametrize("action", ["start ", ""])
+    def test_sandbox_options_mean_start(self, action: str) -> None:
+        assert parse_line(
+            f"sandbox {action}--latency 20ms/60ms --server-time 5ms --fault rate_limited:0.05 --fault timeout:.95 "
+            "--retry-after 2s --seed 7 --port 8080"
+        ) == SandboxCommand(
+            "start",
+            latency="20ms/60ms",
+            server_time="5ms",
+            faults=("rate_limited:0.05", "timeout:.95"),
+            retry_after_s=2,
+            seed=7,
+            port=8080,
+        )
+
+    def test_help_is_on_all_or_on_one_command(self) -> None:
+        assert parse_line("help") == HelpCommand(None)
+        assert parse_line("help ping") == HelpCommand("ping")
+
+    @pytest.mark.parametrize("line", [";", "ping;", "ping ; ", "ping -n 5;", "connection  ;", "sandbox;", "help;"])
+    def test_a_trailing_semicolon_silences(self, line: str) -> None:
+        assert parse_line(line).silenced
+        assert not parse_line(line.replace(";", "")).silenced
+
+
+class TestSpelling:
+    @pytest.mark.parametrize(
+        "spelling", ["-n 5", "-n5", "-n=5", "--count 5", "--count=5", '"-n" "5"', "-n\N{NO-BREAK SPACE}5"]
+    )
+    def test_a_value_follows_its_option_in_any_usual_way(self, spelling: str) -> None:
+        assert parse_line(f"ping {spelling}") == PingCommand(CALL, SERIES)
+
+    def test_options_come_in_any_order(self) -> None:
+        assert parse_line("sandbox --seed 1 start") == parse_line("sandbox start --seed 1")
+
+    def test_an_interval_is_a_rate(self) -> None:
+        assert series("ping -n 5 -i 250ms").rate_hz == 4.0
+
+    def test_the_rate_max_is_none(self) -> None:
+        assert series("ping -n 5 -rmax").rate_hz is None
+
+    @pytest.mark.parametrize(
+        ("typed", "label"),
+        [
+            ("run#2", "run#2"),
+            (r"C:\new\table", r"C:\new\table"),
+            ("'a  b'", "a b"),
+            ("a'b c'd", "ab cd"),
+            ('"it\'s"', "it's"),
+            ("größe", "größe"),
+        ],
+    )
+    def test_quotes_group_and_nothing_else_is_special(self, typed: str, label: str) -> None:
+        assert series(f"ping -n 5 --label {typed}").label == label
+        assert series(f"ping -n 5 --label={typed}").label == label
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [
+            ("10s", 10),
+            ("1.5s", 1.5),
+            (".5s", 0.5),
+            ("200ms", 0.2),
+            ("50us", 5e-5),
+            ("50µs", 5e-5),
+            ("50μs", 5e-5),
+            ("9ns", 9e-9),
+            ("2min", 120),
+            ("1h", 3600),
+        ],
+    )
+    def test_durations_have_a_unit(self, text: str, seconds: float) -> None:
+        assert ping(f"ping -t {text}").call.timeout_s == pytest.approx(seconds)
+
+    def test_a_variable_is_named_as_python_looks_it_up(self) -> None:
+        assert ping("ping -o ﬁne").call.out == "fine"
+        assert ping("ping -o match").call.out == "match"
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            ("pnig", "did you mean ping?"),
+            ("conn", "did you mean connection?"),
+            ("PING", "did you mean ping?"),
+            ("xyzzy", "The commands are ping, connection, sandbox, help."),
+            ("-n 5", "A command comes before its options"),
+            ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
+            ("ping --dur 5s", "did you mean --duration?"),
+            ("ping -count 5", "did you mean --count?"),
+            ("ping -N 5", "did you mean -n?"),
+            ("ping -x", "ping has no such option. See %donutwork help ping."),
+            ("ping --", "ping has no such option."),
+            ("ping cold", "ping takes options only; did you mean --cold?"),
+            ("ping 5", "ping takes options only. See %donutwork help ping."),
+            ("ping -n 5 # five", "A comment stands on a line of its own"),
+            ("connection -n 5", "connection has no -n: it is an option of ping."),
+            ("ping --seed 1", "ping has no --seed: it is an option of sandbox."),
+            ("sandbox strat", "did you mean start? It is one of start, stop, status."),
+            ("sandbox start stop", "sandbox takes one action"),
+            ("sandbox stop --seed 1", "--seed is for sandbox start"),
+            ("sandbox status --fault timeout:1", "--fault is for sandbox start"),
+            ("help pign", "did you mean ping?"),
+            ('ping --label "a', "A quote is not closed"),
+            ("ping --label it's", "A quote is not closed"),
+        ],
+    )
+    def test_a_wrong_word_gets_the_nearest_right_one(self, line: str, says: str) -> None:
+        assert says in refusal(line)
+
+    @pytest.mark.parametrize(
+        "count", ["0", "x", "-5", "1.5", "1_000", "\N{ARABIC-INDIC DIGIT FIVE}", "", "9" * 5000, "--cold"]
+    )
+    def test_a_count_is_a_whole_number_from_one(self, count: str) -> None:
+        assert refusal(f"ping -n {count}").startswith("-n needs a whole number from 1 to ")
+
+    @pytest.mark.parametrize(
+        "rate", ["0", "-1", "x", "nan", "inf", "1e999", "1e-300", "1_000", "\N{ARABIC-INDIC DIGIT FIVE}", "0x5", ""]
+    )
+    def test_a_rate_is_a_number_above_zero_or_max(self, rate: str) -> None:
+        assert refusal(f"ping -n 5 -r {rate}").startswith("-r needs pings per second above 0")
+
+    @pytest.mark.parametrize("option", ["-t", "-d", "-i"])
+    def test_a_bare_number_is_told_to_add_a_unit(self, option: str) -> None:
+        assert f"{option} needs a unit: add a unit, for example 10s" in refusal(f"ping -n 5 {option} 10")
+
+    @pytest.mark.parametrize(
+        "duration", ["0s", "-1s", "721h", "0.1ns", "1d", "1_0s", "\N{ARABIC-INDIC DIGIT FIVE}s", "1h30min", "s", ""]
+    )
+    def test_a_duration_is_above_zero_and_in_known_units(self, duration: str) -> None:
+        assert refusal(f"ping -t {duration}").startswith("-t needs a duration")
+
+    def test_zero_without_a_unit_is_refused(self) -> None:
+        assert refusal("ping -t 0").startswith("-t needs")
+
+    @pytest.mark.parametrize("name", ["1abc", "class", "None", "a-b", "a.b", "__x__", "__all__", "-", ""])
+    def test_out_is_the_name_of_a_variable(self, name: str) -> None:
+        assert refusal(f"ping -o {name}").startswith("-o needs a variable's name")
+
+    @pytest.mark.parametrize("label", ["''", "' '", "a\x00b", "\N{RIGHT-TO-LEFT OVERRIDE}", "x" * 65, "--cold", ""])
+    def test_a_label_is_short_and_printable(self, label: str) -> None:
+        assert "--label needs a label of 1 to 64 printable characters" in refusal(f"ping -n 5 --label {label}")
+
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            ("ping --http 3", "--http needs one of auto, 1.1, 2."),
+            ("ping --http h2", "did you mean 2?"),
+            ("ping --env prod", "--env needs one of staging, production; did you mean production?"),
+            ("ping -n 5 -c 0", "-c needs a whole number from 1 to 256."),
+            ("ping -n 5 -c 257", "-c needs a whole number from 1 to 256."),
+            ("ping -n 5 -w -1", "-w needs a whole number from 0 to "),
+            ("sandbox --port 65536", "--port needs a whole number from 0 to 65535."),
+            ("sandbox --retry-after 500ms", "--retry-after needs whole seconds"),
+            ("sandbox --retry-after 25h", "--retry-after needs whole seconds, up to 24h"),
+            ("sandbox --latency 20", "--latency needs a delay up to 60s such as 20ms"),
+            ("sandbox --latency 60ms/20ms", "--latency needs a delay"),
+            ("sandbox --latency 1ms/2ms/3ms", "--latency needs a delay"),
+            ("sandbox --latency 61s", "--latency needs a delay"),
+            ("sandbox --server-time 0ms", "--server-time needs a delay"),
+            ("sandbox --fault timeut:0.5", "did you mean timeout?"),
+            ("sandbox --fault timeout", "--fault needs KIND:SHARE"),
+            ("sandbox --fault timeout:0", "--fault needs KIND:SHARE"),
+            ("sandbox --fault timeout:1.1", "--fault needs KIND:SHARE"),
+            ("sandbox --fault timeout:nan", "--fault needs KIND:SHARE"),
+            ("sandbox --fault timeout:0.1 --fault timeout:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault timeout:0.6 --fault schema:0.5", "--fault needs shares that add up to 1 at most"),
+        ],
+    )
+    def test_a_wrong_value_is_told_what_the_option_needs(self, line: str, says: str) -> None:
+        assert says in refusal(line)
+
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            ("ping -n 5 -n 6", "--count is given twice"),
+            ("ping -n 5 --count 6", "--count is given twice"),
+            ("ping --ipv4 --ipv6", "--ipv4 and --ipv6 exclude each other"),
+            ("ping -n 5 -r 5 -i 200ms", "-r and -i exclude each other"),
+            ("ping --widget -n 5", "--widget is for a single call"),
+            ("ping -d 5s --widget", "--widget is for a single call"),
+            ("ping -n 5 --cold=1", "--cold takes no value"),
+            ("ping -n 5 -qc 2", "-q takes no value"),
+        ],
+    )
+    def test_options_that_contradict_are_refused(self, line: str, says: str) -> None:
+        assert says in refusal(line)
+
+    @pytest.mark.parametrize(
+        "option",
+        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "-q", "--allow-load"],
+    )
+    def test_an_option_of_a_series_needs_a_series(self, option: str) -> None:
+        spelling = option.split(maxsplit=1)[0]
+        assert refusal(f"ping {option}") == f"{spelling} is for a series: add -n N (how many) or -d 30s (how long)."
+
+    @pytest.mark.parametrize(
+        "line",
+        ["watch", "check", "load x", "ping -n 5 --journal x", "ping -n 5 --blocks 2", "ping --http 3"],
+    )
+    def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
+        refusal(line)
+
+    @pytest.mark.parametrize("line", ["ping --cou 5", "ping --ipv", "sandbox --s 1"])
+    def test_long_options_are_not_abbreviated(self, line: str) -> None:
+        assert "no such option" in refusal(line)
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "ping --key {}",
+            "ping --key={}",
+            "ping --api-key {}",
+            "ping --apikey {}",
+            "ping --api_key={}",
+            "ping --API-KEY {}",
+            "ping --token {}",
+            "ping --secret {}",
+            "ping -k {}",
+            "ping -k{}",
+            "--key {}",
+            "pnig --key {}",
+            "ping --label --key {}",
+            "key {}",
+            "ping key={}",
+            "DONUTWORK_API_KEY={}",
+        ],
+    )
+    def test_there_is_no_option_for_a_key(self, line: str) -> None:
+        message = refusal(line.format(KEY))
+        assert message.startswith("There is no option for a key: set the environment variable DONUTWORK_API_KEY")
+        assert "rotate it" in message
+        assert KEY not in message
+
+    @pytest.mark.parametrize("line", [f"ping {KEY}", f"ping --label={KEY}", f"x{KEY}y", f'ping "{KEY}', f"--key {KEY}"])
+    def test_a_line_with_the_current_key_is_refused_before_all_else(self, line: str) -> None:
+        message = refusal(line, {"rate": "bad"}, secrets=("", KEY))
+        assert message.startswith("The line contains the current API key; nothing was sent. Rotate it")
+        assert KEY not in message
+
+    @pytest.mark.parametrize(
+        ("header", "body"), [(f"--label {KEY}", "ping"), ("", f"ping\n# {KEY}"), ("", f"{KEY}: ping")]
+    )
+    def test_a_cell_with_the_current_key_is_refused_even_in_a_comment(self, header: str, body: str) -> None:
+        message = cell_refusal(header, body, secrets=(KEY,))
+        assert message.startswith("The cell contains the current API key")
+        assert KEY not in message
+
+    def test_a_secret_too_short_to_be_a_key_is_not_looked_for(self) -> None:
+        assert parse_line("ping", secrets=("", "ping")) == parse_line("ping")
+
+    def test_a_label_may_speak_of_keys(self) -> None:
+        assert series("ping -n 5 --label key=new").label == "key=new"
+        assert cell("", "new key: ping", "token: ping").lines[0].label == "new key"
+
+
+class TestConfig:
+    def test_the_configurable_defaults_are_these(self) -> None:
+        assert {each.name: each.default for each in CONFIGURABLE} == {
+            "rate": "5",
+            "concurrency": "1",
+            "warmup": "0",
+            "cold": "off",
+            "quiet": "off",
+            "http": "auto",
+            "timeout": "10s",
+            "env": "none",
+            "widget": "off",
+        }
+
+    def test_they_are_defaults_of_each_command(self) -> None:
+        call = parse_line("connection", defaults={"timeout": "5s", "env": "staging", "http": "2", "widget": True})
+        assert call == ConnectionCommand(CallOptions("2", None, 5.0, "staging", None, widget=True))
+
+    def test_a_number_may_be_a_number_and_none_is_not_set(self) -> None:
+        made = series("ping -n 5", rate=10, concurrency=2, warmup=3, http=1.1, cold=True, timeout=None)
+        assert (made.rate_hz, made.concurrency, made.warmup, made.cold) == (10.0, 2, 3, True)
+        assert series("ping -n 5", rate="max").rate_hz is None
+
+    def test_a_line_wins(self) -> None:
+        assert series("ping -n 5 -i 500ms", rate=10).rate_hz == 2.0
+
+    def test_a_series_default_neither_makes_nor_needs_a_series(self) -> None:
+        assert ping("ping", rate=10, cold=True, quiet=True).series is None
+
+    def test_a_widget_by_default_is_for_single_calls_only(self) -> None:
+        assert ping("ping", widget=True).call.widget
+        assert not ping("ping -n 5", widget=True).call.widget
+        assert not cell("", "ping", defaults={"widget": True}).lines[0].command.call.widget
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("rate", "fast"),
+            ("rate", True),
+            ("rate", float("nan")),
+            ("concurrency", 2.5),
+            ("warmup", [1]),
+            ("timeout", 5),
+            ("http", "3"),
+            ("env", ""),
+            ("cold", "yes"),
+            ("widget", 1),
+        ],
+    )
+    @pytest.mark.parametrize("line", ["ping", "ping -n 5 -r 5", "connection"])
+    def test_a_bad_one_is_named_at_the_next_call(self, name: str, value: object, line: str) -> None:
+        assert refusal(line, {name: value}).startswith(f"%config DonutworkMagics.{name} needs ")
+
+    def test_a_bad_one_does_not_stand_in_the_way_of_help(self) -> None:
+        assert parse_line("help", defaults={"rate": "fast"}) == HelpCommand(None)
+
+
+class TestCells:
+    def test_each_line_is_a_command_with_its_label(self) -> None:
+        made = cell("", "# a comment", "", "cold:  ping -n 5 --cold", "  ping  -n 5", "who: connection", "   # end")
+        assert [line.label for line in made.lines] == ["cold", "ping -n 5", "who"]
+        assert made.lines[2].command == ConnectionCommand(CALL)
+        assert [each.label for each in cell_series(made) if each] == ["cold", "ping -n 5"]
+        assert (made.out, made.silenced) == (None, False)
+
+    def test_the_header_gives_defaults_and_a_line_wins(self) -> None:
+        made = cell("-n 100 -r 5 --ipv4 -t 1s", "a: ping", "b: ping -n 5 -i 500ms --ipv6", "c: connection")
+        first, second = cell_series(made)
+        assert first is not None
+        assert (first.count, first.rate_hz) == (100, 5.0)
+        assert second is not None
+        assert (second.count, second.rate_hz) == (5, 2.0)
+        assert [line.command.call.family for line in made.lines] == ["ipv4", "ipv6", "ipv4"]
+        assert {line.command.call.timeout_s for line in made.lines} == {1.0}
+
+    def test_config_yields_to_the_header(self) -> None:
+        made = cell("-n 5 -r 7", "ping", "ping --cold", defaults={"rate": 10, "concurrency": 3})
+        assert [(each.rate_hz, each.concurrency) for each in cell_series(made) if each] == [(7.0, 3), (7.0, 3)]
+
+    def test_where_all_are_pings_each_is_a_series(self) -> None:
+        assert [each.count for each in cell_series(cell("", "a: ping", "b: ping -n 5")) if each] == [1, 5]
+
+    def test_a_duration_is_a_series_already(self) -> None:
+        first, second = cell_series(cell("-d 1s", "a: ping", "b: ping --cold"))
+        assert first is not None
+        assert first.count is None
+        assert second is not None
+        assert second.count is None
+
+    def test_one_ping_or_a_ping_beside_a_connection_stays_single(self) -> None:
+        assert cell_series(cell("", "ping")) == [None]
+        assert cell_series(cell("", "ping", "connection")) == [None]
+
+    def test_a_series_option_of_the_header_is_for_the_series_among_the_lines(self) -> None:
+        single, many = cell_series(cell("-r 9", "a: ping", "b: ping -n 5", "c: connection"))
+        assert single is None
+        assert many is not None
+        assert many.rate_hz == 9.0
+
+    def test_out_of_the_header_is_the_cells_own(self) -> None:
+        made = cell("-o df", "a: ping", "b: ping -o mine")
+        assert made.out == "df"
+        assert [line.command.call.out for line in made.lines] == [None, "mine"]
+
+    def test_a_label_may_be_given_by_the_option(self) -> None:
+        assert [line.label for line in cell("", "ping -n 5 --label a", "b: ping -n 5").lines] == ["a", "b"]
+
+    def test_a_label_may_be_a_commands_name(self) -> None:
+        assert [line.label for line in cell("", "ping: connection", "load: ping").lines] == ["ping", "load"]
+
+    @pytest.mark.parametrize(
+        ("header", "last"), [(";", "ping"), ("--ipv4 ;", "ping"), ("", "ping;"), ("", "ping ;\n# end\n")]
+    )
+    def test_a_semicolon_after_header_or_last_command_silences(self, header: str, last: str) -> None:
+        made = cell(header, "a: connection", last)
+        assert made.silenced
+        assert made.lines[1].label == "ping"
+
+    def test_a_semicolon_on_another_line_silences_that_line(self) -> None:
+        made = cell("", "a: ping;", "b: ping")
+        assert not made.silenced
+        assert [line.command.silenced for line in made.lines] == [True, False]
+
+    def test_windows_line_ends_do_not_matter(self) -> None:
+        assert parse_cell("-n 5\r", "a: ping\r\nb: ping --cold\r\n") == cell("-n 5", "a: ping", "b: ping --cold")
+
+    @pytest.mark.parametrize(
+        ("header", "lines", "says"),
+        [
+            # The header is line 1, as an editor counts.
+            ("", ["ping", "ping -n x"], "line 3: -n needs a whole number"),
+            ("", ["# x", "", "pnig"], "line 4: Unknown command; did you mean ping?"),
+            ("", ["a: pnig"], "line 2: Unknown command; did you mean ping?"),
+            ("", ["connection", "ping -r 5"], "line 3: -r is for a series"),
+            ("", ["ping 5"], "line 2: ping takes options only"),
+            ("", ["sandbox start", "ping"], "line 2: sandbox cannot stand in a cell"),
+            ("", ["a: help"], "line 2: help cannot stand in a cell"),
+            ("", ["ping --widget"], "line 2: --widget is not for a cell"),
+            ("", ["a:"], "line 2: A command is missing"),
+            ("", [": ping"], "line 2: The text before the colon needs a label"),
+            ("", ["x: ping -n 5 --label y"], "line 2: The line has two labels"),
+            ("", ["a: ping", "a: ping -n 5"], "line 3: A line above has the same label"),
+            ("", ["ping -n 5", "ping  -n 5"], "line 3: A line above has the same label"),
+            ("", ["ping -n 5 --label a", "a: ping"], "line 3: A line above has the same label"),
+            ("--label a", ["ping -n 5"], "%%donutwork has no --label"),
+            ("-o df", ["a: ping", "b: ping -o df"], "line 3: -o names a variable that the cell fills already"),
+            ("", ["a: ping -o x", "b: ping -o x"], "line 3: -o names a variable that the cell fills already"),
+            ("", ["ping --key"], "line 2: There is no option for a key"),
+            ("", ["ping '"], "line 2: A quote is not closed"),
+            ("", [" ", "# ping"], "The cell has no command"),
+            ("ping -n 5", ["ping"], "Behind %%donutwork stand options only"),
+            ("--widget", ["ping"], "%%donutwork has no --widget"),
+            ("--seed 1", ["ping"], "%%donutwork has no --seed"),
+            ("--blocks 2", ["ping"], "%%donutwork has no such option. See %donutwork help."),
+            ("-n 0", ["ping"], "-n needs a whole number"),
+            ("-n 5", ["connection"], "-n has no use: the cell has no ping line."),
+            ("-r 5", ["connection"], "-r has no use: the cell has no ping line."),
+            ("-r 5", ["ping", "connection"], "-r is for a series"),
+        ],
+    )
+    def test_a_mistake_anywhere_refuses_the_whole_cell(self, header: str, lines: list[str], says: str) -> None:
+        assert cell_refusal(header, *lines).startswith(says)
+
+
+class TestSandboxValues:
+    """The grammar checks the form, the sandbox reads the value: what the one lets through, the other takes."""
+
+    @staticmethod
+    def options(line: str) -> SandboxOptions:
+        command = parse_line(line)
+        assert isinstance(command, SandboxCommand)
+        return SandboxOptions(
+            latency=command.latency,
+            server_time=command.server_time,
+            faults=command.faults,
+            retry_after_s=command.retry_after_s,
+            seed=command.seed,
+            port=command.port,
+        )
+
+    def test_without_options_they_have_the_same_defaults(self) -> None:
+        assert self.options("sandbox") == SandboxOptions()
+
+    @pytest.mark.parametrize("delay", ["1ns", "59999999999ns", "20us/20us", "1.123456789ms", "0.5s/60s"])
+    def test_delays_are_the_same(self, delay: str) -> None:
+        assert self.options(f"sandbox --latency {delay} --server-time {delay}").latency == delay
+
+    @pytest.mark.parametrize("kind", FAULT_KINDS)
+    @pytest.mark.parametrize("share", ["1", "1.0", "0.05", ".5"])
+    def test_faults_are_the_same(self, kind: str, share: str) -> None:
+        assert self.options(f"sandbox --fault {kind}:{share}").faults == (f"{kind}:{share}",)
+
+    def test_all_faults_together_may_share_all_replies(self) -> None:
+        line = " ".join(f"--fault {kind}:0.1" for kind in FAULT_KINDS)
+        assert len(self.options(f"sandbox {line}").faults) == 10
+
+    @pytest.mark.parametrize("option", ["--retry-after 24h", "--seed 0", "--seed 4294967295", "--port 65535"])
+    def test_the_ends_of_ranges_are_within_both(self, option: str) -> None:
+        self.options(f"sandbox {option}")
+
+
+class TestHelp:
+    def test_every_command_and_option_is_in_the_text(self) -> None:
+        for name, spec in w.SPECS.items():
+            text = help_text(name)
+            assert spec.examples
+            for option in spec.options:
+                assert ", ".join(option.flags) in text
+            if spec is not w.HELP:
+                assert text in docstring()
+            assert f"%donutwork {name}" in help_text(None)
+
+    def test_it_fits_a_terminal_of_80_columns(self) -> None:
+        assert max(map(len, (docstring() + help_text("help")).splitlines())) < 80
+
+    @pytest.mark.parametrize("line", [line for spec in w.SPECS.values() for line, _ in spec.examples])
+    def test_every_example_is_valid(self, line: str) -> None:
+        parse_line(line.partition("%donutwork")[2])
+
+    def test_the_example_of_a_cell_is_valid(self) -> None:
+        lines = [line.strip() for line in help_text(None).splitlines()]
+        header = lines.index("%%donutwork -n 100 -o df")
+        body = lines[header + 1 : lines.index("", header)]
+        made = cell(lines[header].removeprefix("%%donutwork"), *body)
+        assert (made.out, len(made.lines)) == ("df", 2)
+
+    def test_every_default_in_the_text_is_the_one_in_force(self) -> None:
+        shown = [option for spec in w.SPECS.values() for option in spec.options if option.setting.shown]
+        for option in shown:
+            if option.names_setting:
+                assert option.read(option.setting.shown) == option.setting.default
+                assert f"(default {option.setting.shown})" in " ".join(docstring().split())
+
+    def test_no_two_options_of_a_command_share_a_spelling(self) -> None:
+        for spec in w.SPECS.values():
+            assert len(spec.spellings) == sum(len(option.flags) for option in spec.options)
+
+
+def test_the_grammar_needs_neither_ipython_nor_any_dependency() -> None:
+    script = (
+        "import sys, donutwork_magics.grammar\n"
+        "heavy = {'IPython', 'httpx', 'pandas', 'ipywidgets', 'msgspec', 'argparse', 'asyncio', 'logging'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or None)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FRAGMENTS = [
+    *sorted({flag for spec in w.SPECS.values() for flag in (*spec.spellings, spec.name)}),
+    "start",
+    "5",
+    "200ms",
+    "max",
+    "staging",
+    "-1",
+    "'",
+    '"',
+    ";",
+    ":",
+    "=",
+    "#",
+    "\n",
+    "rate_limited:0.5",
+]
+# Marked, so that an echo of any part of a word is seen, and no word of the grammar is taken for one.
+TYPED = st.text(min_size=1, max_size=20).map(lambda text: f"Zq9{text}Zq9")
+PIECES = st.lists(st.one_of(st.sampled_from(FRAGMENTS), TYPED, st.text(max_size=8)), max_size=8)
+TEXTS = st.builds(lambda pieces, gap: gap.join(pieces), PIECES, st.sampled_from([" ", "", "="]))
+
+
+def answer(parse: Callable[[], Result]) -> Result | GrammarError:
+    try:
+        return parse()
+    except GrammarError as error:
+        return error
+
+
+@given(TEXTS)
+def test_any_line_is_a_command_or_one_line_without_the_users_words(line: str) -> None:
+    got = answer(lambda: parse_line(line))
+    if isinstance(got, GrammarError):
+        assert len(str(got).splitlines()) == 1
+        assert "Zq9" not in str(got)
+
+
+@given(TEXTS, st.lists(TEXTS, max_size=5).map("\n".join))
+def test_any_cell_is_commands_or_one_line_without_the_users_words(header: str, body: str) -> None:
+    got = answer(lambda: parse_cell(header, body))
+    if isinstance(got, GrammarError):
+        assert len(str(got).splitlines()) == 1
+        assert "Zq9" not in str(got)
+    else:
+        labels = [line.label for line in got.lines]
+        assert len(set(labels)) == len(labels) > 0
