@@ -1,0 +1,1 @@
+"""IPython: the magics, and how they come and go."""

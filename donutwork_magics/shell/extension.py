@@ -1,0 +1,63 @@
+"""Loading and unloading: what is put into a shell, and taken out of it again."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, cast
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from donutwork_magics.shell.magics import LAST, DonutworkMagics
+
+_NAME: Final = "donutwork"
+
+
+class _Extension:
+    """The extension in one shell."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self.magics = DonutworkMagics(shell)
+
+    def load(self) -> None:
+        self._shell.register_magics(self.magics)
+        self._shell.events.register("pre_run_cell", self._register_accessor)
+        self._shell.events.register("post_run_cell", self._register_accessor)
+
+    def unload(self) -> None:
+        shell = self._shell
+        self.magics.session.close()
+        shell.events.unregister("pre_run_cell", self._register_accessor)
+        shell.events.unregister("post_run_cell", self._register_accessor)
+        manager = shell.magics_manager
+        for kind in ("line", "cell"):
+            manager.magics[kind].pop(_NAME, None)
+        manager.registry.pop(type(self.magics).__name__, None)
+        configurables = cast("list[object]", shell.configurables)
+        if self.magics in configurables:
+            configurables.remove(self.magics)
+        if self.magics.keeps(shell.user_ns.get(LAST)):
+            shell.drop_by_id({LAST: shell.user_ns[LAST]})
+
+    @staticmethod
+    def _register_accessor(*_event: Any) -> None:
+        # pandas has no entry point for accessors, and it is not ours to import: once somebody has, we join.
+        if "pandas" in sys.modules and "donutwork_magics.frame.accessor" not in sys.modules:
+            import donutwork_magics.frame.accessor  # noqa: F401
+
+
+_loaded: dict[int, _Extension] = {}
+
+
+def load(shell: InteractiveShell) -> None:
+    """Put the magics into a shell."""
+    if id(shell) not in _loaded:
+        extension = _loaded[id(shell)] = _Extension(shell)
+        extension.load()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics and everything that they keep out of a shell, and end the sandbox."""
+    extension = _loaded.pop(id(shell), None)
+    if extension is not None:
+        extension.unload()

@@ -1,0 +1,297 @@
+"""``%donutwork`` and ``%%donutwork``: from a command to its value, its display and its error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+from IPython.display import display
+from IPython.utils.text import DollarFormatter
+from traitlets import Any as AnyTrait
+
+from donutwork_magics.errors import SeriesInterrupted, SettingsError
+from donutwork_magics.grammar import (
+    CONFIGURABLE,
+    Cell,
+    CellLine,
+    ConnectionCommand,
+    GrammarError,
+    HelpCommand,
+    PingCommand,
+    SandboxCommand,
+    SeriesOptions,
+    docstring,
+    help_text,
+    overview_rows,
+    parse_cell,
+    parse_line,
+)
+from donutwork_magics.session import Session
+from donutwork_magics.shell.usage import value_is_used
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from donutwork_magics.client.results import Connection, Ping
+    from donutwork_magics.client.settings import Target
+    from donutwork_magics.display.live import LiveView
+    from donutwork_magics.sampling.run import Run, Series
+
+LAST: Final = "_donutwork"
+"""The variable that holds the last result, also that of a series that failed."""
+
+_MEASURE: Final = SeriesOptions(
+    count=50,
+    duration_s=None,
+    rate_hz=5.0,
+    concurrency=1,
+    warmup=0,
+    cold=False,
+    label="ping",
+    quiet=True,
+    allow_load=False,
+)
+"""What the button "measure 50" of a live card does."""
+
+
+class _Donutwork(Magics):
+    """The magics of one shell."""
+
+    shell: InteractiveShell
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.session = Session()
+        self._last: object = None
+
+    def keeps(self, value: object) -> bool:
+        """Tell whether a value is the last result."""
+        return value is not None and value is self._last
+
+    @line_cell_magic
+    def donutwork(self, line: str, cell: str | None = None) -> object:
+        """Run a command; the grammar's text takes the place of this one."""
+        problem = ""
+        try:
+            return self._run_line(line) if cell is None else self._run_cell(line, cell)
+        except GrammarError as error:
+            problem = str(error)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, SeriesInterrupted):
+                raise
+        if problem:
+            # Exactly UsageError, since IPython shows a subclass with its traceback; and outside of the except block,
+            # since otherwise it would carry ours as its context.
+            raise UsageError(problem)
+        raise SeriesInterrupted("Interrupted: the call was given up.")
+
+    def _defaults(self) -> dict[str, object]:
+        return {option.name: getattr(self, option.name) for option in CONFIGURABLE}
+
+    def _run_line(self, line: str) -> object:
+        command = parse_line(line, defaults=self._defaults(), secrets=self.session.key_values())
+        match command:
+            case PingCommand(series=None) | ConnectionCommand():
+                value = self._single(command, [command.call.out])
+            case PingCommand(series=SeriesOptions(label=label)):
+                value = self._series([CellLine(label, command)])
+            case SandboxCommand():
+                value = self.session.sandbox(command)
+            case HelpCommand():
+                print(help_text(command.topic), end="")
+                value = None
+            case _:
+                value = self.session.overview(overview_rows())
+        return None if command.silenced and not value_is_used() else value
+
+    def _run_cell(self, header: str, body: str) -> object:
+        expanded = "\n".join(map(self._expand, body.splitlines()))
+        cell = parse_cell(header, expanded, defaults=self._defaults(), secrets=self.session.key_values())
+        if all(isinstance(line.command, PingCommand) and line.command.series for line in cell.lines):
+            value = self._series(list(cell.lines), cell.out)
+        elif len(cell.lines) == 1:
+            command = cell.lines[0].command
+            value = self._single(command, [command.call.out, cell.out])
+        else:
+            value = self._mixed(cell)
+        return None if cell.silenced and not value_is_used() else value
+
+    def _mixed(self, cell: Cell) -> object:
+        for line in cell.lines:
+            self._target(line.command)
+        values: dict[str, object] = {}
+        for line in cell.lines:
+            if isinstance(line.command, PingCommand) and line.command.series:
+                values[line.label] = self._measure([line])
+                self._assign(line.command.call.out, values[line.label])
+            else:
+                values[line.label] = self._call(line.command)
+                display(values[line.label])
+            self._keep(dict(values))
+        self._assign(cell.out, values)
+        return None if cell.out else values
+
+    def _single(self, command: PingCommand | ConnectionCommand, out: list[str | None]) -> object:
+        value = self._call(command)
+        for name in out:
+            self._assign(name, value)
+        if command.call.widget:
+            self._show_widget(command, value)
+            return value if value_is_used() else None
+        if any(out):
+            display(value)
+            return None
+        return value
+
+    def _series(self, lines: list[CellLine], out: str | None = None) -> object:
+        df = self._measure(lines, out)
+        return None if out or (len(lines) == 1 and lines[0].command.call.out) else df
+
+    def _call(self, command: PingCommand | ConnectionCommand) -> Ping | Connection:
+        """Make one call.
+
+        Raises
+        ------
+        DonutworkError
+            It failed.
+        """
+        from donutwork_magics.client.client import Client
+
+        call = command.call
+        with Client(self._target(command), http=call.http, family=call.family, timeout_s=call.timeout_s) as client:
+            value = client.ping() if isinstance(command, PingCommand) else client.connection()
+        self._keep(value)
+        return value
+
+    def _measure(self, lines: list[CellLine], out: str | None = None) -> pd.DataFrame:
+        """Run the series of some lines one after the other, into one DataFrame, and show how they come on.
+
+        Raises
+        ------
+        SeriesError, SeriesInterrupted
+            The run ended early; its rows are kept and assigned all the same.
+        """
+        # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
+        from donutwork_magics.display.live import live_view
+        from donutwork_magics.display.run import RunCard
+        from donutwork_magics.frame.table import table
+        from donutwork_magics.sampling.run import Run
+        from donutwork_magics.sampling.warm_up import warm_up
+        from donutwork_magics.series import early_end
+
+        planned = [self._planned(line) for line in lines]
+        warm_up()
+        run = Run()
+        with live_view(self.shell, quiet=all(_is_quiet(line) for line in lines)) as live:
+            _carry_out(run, planned, live)
+            df = table(run)
+            self._keep(df)
+            self._assign(out, df)
+            for line in lines:
+                one = df if len(lines) == 1 else df[df["label"] == line.label].reset_index(drop=True)
+                self._assign(line.command.call.out, one)
+            live.finish(RunCard(df))
+        error = early_end(run)
+        if error is not None:
+            error.df = df
+            raise error
+        return df
+
+    def _planned(self, line: CellLine) -> Series:
+        """Make the series of a line.
+
+        Raises
+        ------
+        SettingsError
+            A variable is missing or not usable.
+        GrammarError
+            It would be impolite.
+        """
+        from donutwork_magics.sampling.plan import Plan
+        from donutwork_magics.sampling.run import Series
+
+        command = line.command
+        assert isinstance(command, PingCommand)
+        assert command.series is not None
+        options, call = command.series, command.call
+        plan = Plan(
+            count=options.count,
+            duration_s=options.duration_s,
+            rate_hz=options.rate_hz,
+            concurrency=options.concurrency,
+            warmup=options.warmup,
+            cold=options.cold,
+            label=line.label,
+            allow_load=options.allow_load,
+        )
+        target = self._target(command)
+        impolite = plan.impolite(loopback=target.is_loopback)
+        if impolite:
+            raise GrammarError(impolite)
+        return Series(plan, target, call.http, call.family, call.timeout_s)
+
+    def _target(self, command: PingCommand | ConnectionCommand) -> Target:
+        target = self.session.target(command.call.env)
+        if target.sandbox and command.call.http == "2":
+            raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
+        return target
+
+    def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection) -> None:
+        from donutwork_magics.display.run import RunCard
+        from donutwork_magics.display.widget import call_widget
+
+        measured = CellLine("ping", PingCommand(command.call, _MEASURE))
+
+        def measure() -> RunCard:
+            return RunCard(self._measure([measured]))
+
+        call_widget(value, again=lambda: self._call(command), measure=measure)
+
+    def _keep(self, value: object) -> None:
+        self._last = value
+        self.shell.user_ns[LAST] = value
+
+    def _assign(self, name: str | None, value: object) -> None:
+        if name is not None:
+            self.shell.push({name: value})
+
+    def _expand(self, text: str) -> str:
+        # IPython expands $name and {expression} in the line of a magic, never in its body. As there, what cannot be
+        # expanded stays as it is. (`shell.var_expand` would look into our own local variables first.)
+        try:
+            return DollarFormatter().vformat(text, args=[], kwargs=self.shell.user_ns)
+        except Exception:
+            return text
+
+
+def _is_quiet(line: CellLine) -> bool:
+    return isinstance(line.command, PingCommand) and line.command.series is not None and line.command.series.quiet
+
+
+def _carry_out(run: Run, planned: list[Series], live: LiveView) -> None:
+    from donutwork_magics.sampling.run import Ending, run_series
+
+    for position, series in enumerate(planned, start=1):
+        try:
+            live.begin(series.plan, position, len(planned))
+            run_series(run, series, live.observe)
+        except KeyboardInterrupt:
+            # Outside of the pings, for example while the progress is drawn.
+            if not run.series:
+                raise
+            run.ending = run.ending or Ending(series.target)
+        if run.ending is not None:
+            break
+
+
+def _with_traits() -> type[_Donutwork]:
+    # A trait takes whatever is typed, and the grammar looks at it at the next command: `%config` itself would only log
+    # a bad value, and the cell would count as done.
+    traits = {option.name: AnyTrait(None, help=option.help).tag(config=True) for option in CONFIGURABLE}
+    _Donutwork.donutwork.__doc__ = docstring()
+    return magics_class(type("DonutworkMagics", (_Donutwork,), {"__doc__": _Donutwork.__doc__, **traits}))
+
+
+DonutworkMagics = _with_traits()

@@ -1,0 +1,47 @@
+"""What a kernel is set up to do, as values: the overview, and the state of the sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from donutwork_magics.displayed import Displayed
+
+KeyState = Literal["set", "missing", "unusable"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """One environment variable for a key: whether it can be used, never its value."""
+
+    variable: str
+    state: KeyState
+    advice: str
+    """What to do where it cannot be used, else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview(Displayed):
+    """Where calls go, with which key, and what there is to type; made without a request."""
+
+    destination: str
+    """Scheme, host and port of the API or the sandbox; or why it cannot be said, in one line."""
+    destination_ok: bool
+    sandbox: bool
+    base_url_variable: str | None
+    """The variable that was read for it; None for the sandbox."""
+    keys: tuple[KeyStatus, ...]
+    """The plain key first, then those of an environment that are set; none for the sandbox."""
+    commands: tuple[tuple[str, str], ...]
+    """Pairs of usage and meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStatus(Displayed):
+    """Whether the sandbox runs, and how it behaves."""
+
+    state: Literal["running", "stopped", "died"]
+    url: str | None = None
+    seed: int | None = None
+    behaviour: tuple[tuple[str, str], ...] = ()
+    """Pairs of option and value, of those that were given."""
