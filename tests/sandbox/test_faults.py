@@ -1,0 +1,287 @@
+"""Given --latency, --server-time, --fault and --seed, what the client meets is what was asked for."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from contextlib import closing
+
+import pytest
+
+from donutwork_magics.sandbox.behaviour import (
+    FAULTS,
+    Behaviour,
+    Delay,
+    Draw,
+    parse_delay,
+    parse_faults,
+    parse_retry_after,
+)
+from donutwork_magics.sandbox.process import Sandbox
+
+from .conftest import CONNECTION, PING, Start, address, ask
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("unauthorized", 401), ("forbidden", 403), ("not_found", 404), ("server_error", 500)],
+)
+def test_a_status_fault_is_that_status_with_an_error(start: Start, fault: str, status: int) -> None:
+    answer = ask(start(faults=(f"{fault}:1",)))
+
+    assert answer.status == status
+    assert set(answer.json) == {"error"}
+    assert "retry-after" not in answer.headers
+
+
+def test_rate_limited_is_a_429_that_says_when_to_come_back(start: Start) -> None:
+    answer = ask(start(faults=("rate_limited:1",), retry_after_s=7))
+
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+
+
+def test_redirect_is_a_302_to_another_path(start: Start) -> None:
+    answer = ask(start(faults=("redirect:1",)))
+
+    assert answer.status == 302
+    assert answer.headers["location"].startswith("/")
+    assert answer.headers["location"] not in {PING, CONNECTION}
+
+
+@pytest.mark.parametrize("path", [PING, CONNECTION])
+def test_invalid_body_is_a_200_whose_json_is_cut_off_at_its_right_length(start: Start, path: str) -> None:
+    answer = ask(start(faults=("invalid_body:1",)), path)
+
+    assert (answer.status, int(answer.headers["content-length"])) == (200, len(answer.text))
+    assert answer.text.startswith("{")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(answer.text)
+
+
+def test_schema_is_a_200_that_breaks_what_is_documented(start: Start) -> None:
+    sandbox = start(faults=("schema:1",))
+    ping, connection = ask(sandbox, PING), ask(sandbox, CONNECTION)
+
+    assert (ping.status, connection.status) == (200, 200)
+    assert ping.json["status"] != "success"
+    assert "endpoint" not in connection.json
+
+
+def test_a_spoilt_body_is_not_given_to_a_wrong_key(start: Start) -> None:
+    assert ask(start(faults=("schema:1",)), headers={"Authorization": "Bearer wrong"}).status == 401
+
+
+def test_connection_lost_is_a_reset_before_any_byte_of_a_reply(start: Start) -> None:
+    with pytest.raises(ConnectionResetError):
+        ask(start(faults=("connection_lost:1",)))
+
+
+def test_timeout_never_answers_and_the_sandbox_goes_on(start: Start) -> None:
+    sandbox = start(faults=("timeout:0.5",), seed=1)
+    fates: list[int | str] = []
+    for _ in range(8):
+        with closing(http.client.HTTPConnection(*address(sandbox), timeout=0.1)) as connection:
+            connection.request("GET", PING)
+            try:
+                fates.append(connection.getresponse().status)
+            except TimeoutError:
+                fates.append("timeout")
+
+    assert set(fates) == {401, "timeout"}
+
+
+def test_timeout_lets_go_when_the_client_does(start: Start) -> None:
+    sandbox = start(faults=("timeout:1",))
+    with closing(socket.create_connection(address(sandbox), timeout=5)) as client:
+        client.sendall(f"GET {PING} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        client.shutdown(socket.SHUT_WR)
+
+        assert client.recv(1) == b""
+
+
+def test_the_injected_faults_are_outcomes_of_the_table() -> None:
+    assert set(FAULTS) == {
+        "unauthorized",
+        "forbidden",
+        "rate_limited",
+        "server_error",
+        "invalid_body",
+        "schema",
+        "not_found",
+        "redirect",
+        "connection_lost",
+        "timeout",
+    }
+
+
+def test_latency_is_outside_the_servers_own_time(start: Start) -> None:
+    sandbox = start(latency="50ms")
+    begin_s = time.perf_counter()
+    answers = [ask(sandbox) for _ in range(3)]
+    waited_ms = (time.perf_counter() - begin_s) * 1e3
+
+    assert waited_ms >= 3 * 49
+    assert min(answer.rrt_ms for answer in answers) < 25
+
+
+def test_server_time_is_inside_the_servers_own_time_and_is_the_real_one(start: Start) -> None:
+    answer = ask(start(server_time="20ms"))
+
+    assert answer.rrt_ms >= 19.9
+
+
+@pytest.mark.parametrize("option", ["latency", "server_time"])
+def test_a_failed_call_takes_its_time_too(start: Start, option: str) -> None:
+    sandbox = start(faults=("server_error:1",), **{option: "30ms"})
+    begin_s = time.perf_counter()
+
+    assert ask(sandbox).status == 500
+    assert time.perf_counter() - begin_s >= 0.029
+
+
+def statuses(sandbox: Sandbox, count: int = 30) -> list[int]:
+    return [ask(sandbox).status for _ in range(count)]
+
+
+def test_equal_seeds_give_equal_faults_in_each_run(start: Start) -> None:
+    faults = ("server_error:0.3", "rate_limited:0.3")
+    first, again, other = (statuses(start(faults=faults, seed=seed)) for seed in (3, 3, 4))
+
+    assert first == again != other
+    assert set(first) == {200, 429, 500}
+
+
+def test_without_a_seed_a_random_one_is_drawn_and_told(start: Start) -> None:
+    faults = ("server_error:0.5",)
+    first = start(faults=faults)
+    again = start(faults=faults, seed=first.seed)
+
+    assert first.options.seed is None
+    assert again.seed == first.seed
+    assert statuses(first) == statuses(again)
+
+
+def draws(
+    latency: str = "20ms/60ms", server_time: str = "1ms/2ms", *faults: str, seed: int = 1, count: int = 1000
+) -> list[Draw]:
+    behaviour = Behaviour(parse_delay(latency), parse_delay(server_time), parse_faults(faults), seed)
+    return [behaviour.draw() for _ in range(count)]
+
+
+def test_a_fault_does_not_change_the_delays_nor_a_delay_the_faults() -> None:
+    plain, faulty, constant = draws(), draws("20ms/60ms", "1ms/2ms", "schema:0.5"), draws("5ms", "5ms", "schema:0.5")
+
+    def delays(drawn: list[Draw]) -> list[tuple[float, float]]:
+        return [(draw.latency_s, draw.server_time_s) for draw in drawn]
+
+    assert delays(plain) == delays(faulty)
+    assert [draw.fault for draw in faulty] == [draw.fault for draw in constant]
+    assert {draw.fault for draw in faulty} == {None, "schema"}
+
+
+def test_latency_and_server_time_are_drawn_independently() -> None:
+    assert all(draw.latency_s != draw.server_time_s for draw in draws("20ms/60ms", "20ms/60ms"))
+
+
+def test_a_delay_has_the_median_and_the_95th_percentile_that_were_asked_for() -> None:
+    latencies_ms = sorted(draw.latency_s * 1e3 for draw in draws(count=10_000))
+
+    assert latencies_ms[5_000] == pytest.approx(20, rel=0.05)
+    assert latencies_ms[9_500] == pytest.approx(60, rel=0.05)
+
+
+def test_faults_come_in_the_shares_that_were_asked_for() -> None:
+    drawn = [draw.fault for draw in draws("0ms", "0ms", "schema:0.1", "timeout:0.3", count=10_000)]
+
+    assert drawn.count("schema") == pytest.approx(1000, rel=0.1)
+    assert drawn.count("timeout") == pytest.approx(3000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "delay"),
+    [
+        ("20ms", Delay(0.02, 0.02)),
+        ("20ms/60ms", Delay(0.02, 0.06)),
+        ("1.5s", Delay(1.5, 1.5)),
+        ("500us/1ms", Delay(0.0005, 0.001)),
+        ("0ms", Delay(0.0, 0.0)),
+        ("80ns", Delay(80e-9, 80e-9)),
+    ],
+)
+def test_a_delay_is_read(text: str, delay: Delay) -> None:
+    assert parse_delay(text).median_s == pytest.approx(delay.median_s)
+    assert parse_delay(text).p95_s == pytest.approx(delay.p95_s)
+
+
+WORD = "sk_live_abc"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WORD,
+        "",
+        "20",
+        "ms",
+        "-1ms",
+        "1e3ms",
+        "nanms",
+        "infs",
+        "\u0665ms",
+        "20 ms",
+        "20ms/",
+        "/60ms",
+        "60ms/20ms",
+        "0ms/5ms",
+        "20ms/60ms/90ms",
+        "61s",
+        "20ms\n",
+    ],
+)
+def test_a_bad_delay_is_refused_in_one_line_without_the_word(text: str) -> None:
+    with pytest.raises(ValueError, match=r"delay|MEDIAN") as caught:
+        parse_delay(text)
+
+    assert WORD not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [WORD],
+        [f"{WORD}:0.1"],
+        [f"schema:{WORD}"],
+        ["schema"],
+        ["schema:0"],
+        ["schema:-0.1"],
+        ["schema:1.1"],
+        ["schema:nan"],
+        ["schema:1e-1"],
+        ["dns:0.1"],
+        ["schema:0.1", "schema:0.1"],
+        ["schema:0.6", "timeout:0.5"],
+    ],
+)
+def test_a_bad_fault_is_refused_in_one_line_without_the_word(texts: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"fault|share") as caught:
+        parse_faults(texts)
+
+    assert WORD not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_shares_that_are_1_in_decimals_are_taken() -> None:
+    shares = parse_faults([f"{kind}:0.1" for kind in FAULTS])
+
+    assert set(shares) == set(FAULTS)
+
+
+@pytest.mark.parametrize("text", [WORD, "", "1", "1.5s", "-1s", "infs", "86401s", "1ms"])
+def test_a_bad_retry_after_is_refused_in_one_line_without_the_word(text: str) -> None:
+    with pytest.raises(ValueError, match="retry-after") as caught:
+        parse_retry_after(text)
+
+    assert WORD not in str(caught.value)

@@ -1,0 +1,328 @@
+"""The child process: what it says, what it hides, and that it ends with its parent."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from donutwork_magics.errors import SettingsError
+from donutwork_magics.sandbox.api import GRANTS
+from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
+
+from .conftest import Start, address, ask, listens
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+linux_only = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+
+MODULE = "donutwork_magics.sandbox"
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait, far longer than it should take, until a condition holds."""
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, timeout=30, check=False, **options
+    )
+
+
+class TestCommandLine:
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+    @posix_only
+    def test_it_says_one_json_line_and_ends_without_a_word_at_a_signal(self, name: str) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-m", MODULE, "--seed", "5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            said = json.loads(process.stdout.readline())
+            host, port = said["url"].removeprefix("http://").split(":")
+            with closing(socket.create_connection((host, int(port)))):
+                process.send_signal(getattr(signal, name))
+                rest, errors = process.communicate(timeout=10)
+
+        assert list(said) == ["url", "keys", "seed", "pid"]
+        assert set(said["keys"]) == set(GRANTS)
+        assert (said["seed"], said["pid"]) == (5, process.pid)
+        assert (rest, errors, process.returncode) == (b"", b"", 0)
+
+    def test_help_explains_every_option_and_kind_of_fault(self) -> None:
+        shown = run("--help").stdout
+
+        for word in ("--latency", "--server-time", "--fault", "--retry-after", "--seed", "--port", "connection_lost"):
+            assert word in shown
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--latency", "sk_live_abc"],
+            ["--server-time=sk_live_abc"],
+            ["--fault", "sk_live_abc"],
+            ["--port", "sk_live_abc"],
+            ["--seed", "-1"],
+            ["--retry-after", "sk_live_abc"],
+            ["--parent-pipe=sk_live_abc"],
+            ["--key", "sk_live_abc"],
+            ["sk_live_abc"],
+            ["--lat", "20ms"],
+            ["--port"],
+        ],
+        ids=" ".join,
+    )
+    def test_a_bad_argument_is_one_line_without_the_word_and_exit_code_2(self, arguments: list[str]) -> None:
+        ended = run(*arguments)
+
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"python -m {MODULE}: error: ")
+        assert ended.stderr.count("\n") == 1
+        assert "sk_live" not in ended.stderr
+
+    def test_a_port_in_use_is_one_line_and_exit_code_1(self, sandbox: Sandbox) -> None:
+        ended = run("--port", str(address(sandbox)[1]))
+
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "is in use; choose another" in ended.stderr
+        assert ended.stderr.count("\n") == 1
+
+
+class TestSandbox:
+    def test_each_environment_has_its_key_and_none_is_staging(self, sandbox: Sandbox) -> None:
+        assert ask(sandbox, key="production").json["env"] == "production"
+        assert ask(sandbox, key="staging").json["env"] == "staging"
+        assert sandbox.key_for(None) == sandbox.key_for() == sandbox.key_for("staging")
+
+    def test_an_unknown_environment_has_no_key_and_is_not_repeated(self, sandbox: Sandbox) -> None:
+        with pytest.raises(SettingsError, match="choose staging or production") as caught:
+            sandbox.key_for("sk_live_abc")
+
+        assert "sk_live" not in str(caught.value)
+
+    def test_stop_ends_it_and_can_be_repeated(self, start: Start) -> None:
+        sandbox = start()
+        assert sandbox.alive()
+        assert listens(address(sandbox))
+
+        sandbox.stop()
+        sandbox.stop()
+
+        assert not sandbox.alive()
+        assert not listens(address(sandbox))
+        assert "ended" in repr(sandbox)
+
+    @posix_only
+    def test_stop_ends_one_that_does_not_listen_to_signals(self, start: Start) -> None:
+        sandbox = start()
+        os.kill(sandbox.pid, signal.SIGSTOP)
+
+        sandbox.stop()
+
+        assert not sandbox.alive()
+        with pytest.raises(ProcessLookupError):
+            os.kill(sandbox.pid, 0)
+
+    @posix_only
+    def test_one_that_died_is_not_alive_and_can_be_stopped(self, start: Start) -> None:
+        sandbox = start()
+        os.kill(sandbox.pid, signal.SIGKILL)
+
+        assert until(lambda: not sandbox.alive())
+        sandbox.stop()
+
+    def test_one_that_nobody_holds_ends(self) -> None:
+        where = address(Sandbox.start())
+        gc.collect()
+
+        assert not listens(where)
+
+    def test_it_starts_on_the_port_asked_for(self, start: Start) -> None:
+        first = start()
+        where = address(first)
+        first.stop()
+
+        assert address(start(port=where[1])) == where
+
+    def test_a_port_in_use_is_a_settings_error_in_one_line(self, sandbox: Sandbox) -> None:
+        with pytest.raises(SettingsError, match=r"^The sandbox did not start: port [0-9]+ is in use; choose") as caught:
+            Sandbox.start(SandboxOptions(port=address(sandbox)[1]))
+
+        assert "\n" not in str(caught.value)
+
+    def test_one_that_does_not_listen_in_time_is_a_settings_error_and_is_gone(self) -> None:
+        with pytest.raises(SettingsError, match=r"^The sandbox did not start: it did not listen within 0.001 s; try"):
+            Sandbox.start(timeout_s=0.001)
+
+    @pytest.mark.parametrize("executable", ["", os.devnull])
+    def test_a_python_that_cannot_be_run_is_a_settings_error(
+        self, monkeypatch: pytest.MonkeyPatch, executable: str
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", executable)
+        with pytest.raises(SettingsError, match=r"is sys\.executable a Python interpreter"):
+            Sandbox.start()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"latency": "sk_live_abc"},
+            {"server_time": "sk_live_abc"},
+            {"faults": ("sk_live_abc",)},
+            {"retry_after_s": -1},
+            {"seed": -1},
+            {"port": 65536},
+        ],
+    )
+    def test_bad_options_are_refused_before_a_process_is_started(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"^(a|of) ") as caught:
+            SandboxOptions(**options)
+
+        assert "sk_live" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_every_option_reaches_the_child(self, start: Start) -> None:
+        sandbox = start(latency="1ms/2ms", server_time="10ms", faults=("schema:1",), retry_after_s=3, seed=9)
+        answer = ask(sandbox)
+
+        assert answer.json["status"] == "error"
+        assert answer.rrt_ms >= 9.9
+        assert sandbox.seed == 9
+
+    def test_it_starts_where_the_folder_shadows_the_standard_library(
+        self, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("random.py", "json.py", "asyncio.py", "donutwork_magics.py"):
+            (tmp_path / name).write_text("raise SystemExit(7)\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+        assert ask(start()).status == 200
+
+    def test_the_parents_side_imports_no_server(self) -> None:
+        code = "import sys, donutwork_magics.sandbox.process; print([m for m in sys.modules if 'asyncio' in m])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+        assert done.stdout == "[]\n"
+
+
+class TestKeys:
+    def test_no_display_of_a_sandbox_shows_a_key(self, sandbox: Sandbox) -> None:
+        shown = [repr(sandbox), str(sandbox), repr(sandbox.options)]
+        shown += [repr(getattr(sandbox, name)) for name in Sandbox.__slots__ if name != "__weakref__"]
+
+        assert not hasattr(sandbox, "__dict__")
+        for name in GRANTS:
+            assert not any(sandbox.key_for(name) in text for text in shown)
+
+    @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+    def test_a_sandbox_is_not_copied(self, sandbox: Sandbox, duplicate: Callable[[Sandbox], object]) -> None:
+        with pytest.raises(TypeError, match="not copied or pickled"):
+            duplicate(sandbox)
+
+    @linux_only
+    def test_neither_a_real_key_nor_its_own_is_in_its_environment_or_arguments(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DONUTWORK_API_KEY", "sk_live_abc")
+        monkeypatch.setenv("DONUTWORK_STAGING_API_KEY", "sk_test_abc")
+        sandbox = start(faults=("schema:0.5",))
+        public = Path(f"/proc/{sandbox.pid}/environ").read_bytes() + Path(f"/proc/{sandbox.pid}/cmdline").read_bytes()
+
+        assert b"--fault=schema:0.5" in public
+        assert b"DONUTWORK" not in public
+        for key in ("sk_live_abc", "sk_test_abc", *map(sandbox.key_for, GRANTS)):
+            assert key.encode() not in public
+
+
+PARENT = """
+import os, sys, time
+from donutwork_magics.sandbox.process import Sandbox
+sandbox = Sandbox.start()
+sibling = os.fork() if "fork" in sys.argv else None
+if sibling == 0:
+    time.sleep(60)
+    os._exit(0)
+print(sandbox.url, sibling, flush=True)
+if "exit" in sys.argv:
+    sys.exit()
+if "fail" in sys.argv:
+    raise RuntimeError
+time.sleep(60)
+"""
+
+
+class TestParent:
+    def start_parent(self, *how: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", PARENT, *how], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def read(self, parent: subprocess.Popen[str]) -> tuple[tuple[str, int], str]:
+        assert parent.stdout is not None
+        url, sibling = parent.stdout.readline().split()
+        host, port = url.removeprefix("http://").split(":")
+        return (host, int(port)), sibling
+
+    @pytest.mark.parametrize("how", ["exit", "fail"])
+    def test_it_ends_when_its_parent_does(self, how: str) -> None:
+        with self.start_parent(how) as parent:
+            where, _ = self.read(parent)
+            parent.wait(timeout=10)
+
+        assert not listens(where)
+
+    def test_it_ends_when_its_parent_is_killed(self) -> None:
+        with self.start_parent() as parent:
+            where, _ = self.read(parent)
+            assert listens(where)
+            parent.kill()
+
+        assert until(lambda: not listens(where))
+
+    @posix_only
+    def test_it_ends_when_its_parent_is_killed_and_a_forked_sibling_holds_the_pipe(self) -> None:
+        with self.start_parent("fork") as parent:
+            where, sibling = self.read(parent)
+            try:
+                parent.kill()
+                parent.wait(timeout=10)
+
+                assert until(lambda: not listens(where))
+                os.kill(int(sibling), 0)
+            finally:
+                os.kill(int(sibling), signal.SIGKILL)
+
+    @posix_only
+    def test_a_fork_of_its_parent_that_ends_does_not_end_it(self, start: Start) -> None:
+        code = (
+            "import os, sys; from donutwork_magics.sandbox.process import Sandbox; s = Sandbox.start()\n"
+            "if os.fork() == 0: sys.exit()\n"
+            "os.wait(); print(s.alive()); s.stop(); print(s.alive())"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+
+        assert done.stdout == "True\nFalse\n"
+
+    @posix_only
+    def test_an_interrupt_of_the_parents_process_group_does_not_reach_it(self, start: Start) -> None:
+        sandbox = start()
+
+        assert os.getpgid(sandbox.pid) != os.getpgid(0)
