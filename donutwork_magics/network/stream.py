@@ -17,6 +17,10 @@ from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 
 
+class Http2ChosenError(Exception):
+    """The server chose HTTP/2 (ALPN) where HTTP/1.1 was about to be written; the connection stays open."""
+
+
 class TimedStream(httpcore.NetworkStream):
     """One connection, opened by its first write, that notes when bytes pass and never blocks past the deadline.
 
@@ -24,12 +28,15 @@ class TimedStream(httpcore.NetworkStream):
     work would stand between the last handshake and the first byte sent.
     """
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, opener: Opener, *, http2: bool = False) -> None:
         self._opener = opener
+        self.http2 = http2
+        """Whether what is written is HTTP/2."""
         self._deadline: Deadline
         self._marks: Marks
         self._socket: socket.socket | None = None
         self._tcp_info: TcpInfo | None = None
+        self._handed_over = False
         self.peer: str | None = None
         self.tls_version: str | None = None
         self.ended = False
@@ -49,6 +56,12 @@ class TimedStream(httpcore.NetworkStream):
             self.peer = sock.getpeername()[0]
             if isinstance(sock, ssl.SSLSocket):
                 self.tls_version = sock.version()
+                chosen = sock.selected_alpn_protocol()
+                if chosen == "h2" and not self.http2:
+                    self.http2 = self._handed_over = True
+                    raise Http2ChosenError
+                if chosen != "h2" and self.http2:
+                    raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
         return self._socket
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
@@ -112,7 +125,10 @@ class TimedStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         """Close the connection, if it is open."""
-        if self._socket is not None:
+        if self._handed_over:
+            # By the HTTP/1.1 connection that was not to be: the one for HTTP/2 goes on with it.
+            self._handed_over = False
+        elif self._socket is not None:
             self._tcp_info = tcp_info(self._socket)
             self._socket.close()
             self._socket = None

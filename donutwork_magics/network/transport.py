@@ -18,7 +18,7 @@ from donutwork_magics.network.faults import CallCancelledError, NetworkFaultErro
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.quiet import quiet
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.stream import Http2ChosenError, TimedStream
 from donutwork_magics.network.tls import Http
 
 MAX_BODY_BYTES = 64 * 1024
@@ -151,8 +151,9 @@ class TimedTransport(httpx.BaseTransport):
         """
         try:
             with quiet():
-                connection = self._ready_connection(deadline, marks)
-                return connection.exchange(self._with_key(request), marks)
+                # Before the connection is opened, so that it does not stand between the handshake and the request.
+                prepared = self._with_key(request)
+                return self._ready_connection(deadline, marks).exchange(prepared, marks)
         except (NetworkFaultError, CallCancelledError) as outcome:
             return _bare(outcome)
         except httpcore.NetworkError as error:
@@ -181,23 +182,10 @@ class TimedTransport(httpx.BaseTransport):
             return connection
         self.close()
         marks.begin_attempt(reused=False)
-        stream = TimedStream(self._opener)
+        stream = TimedStream(self._opener, http2=self._http == "2")
         stream.begin(deadline, marks)
-        self._connection = connection = _Connection(stream, httpcore.HTTP11Connection(self._origin, stream))
-        if self._negotiates_http2(stream):
-            connection.http = httpcore.HTTP2Connection(self._origin, stream)
-        return connection
-
-    def _negotiates_http2(self, stream: TimedStream) -> bool:
-        if self._opener.context is None:
-            return self._http == "2"
-        sock = stream.open()
-        assert isinstance(sock, ssl.SSLSocket)
-        if sock.selected_alpn_protocol() == "h2":
-            return True
-        if self._http == "2":
-            raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
-        return False
+        self._connection = _Connection(stream, self._origin)
+        return self._connection
 
     def _with_key(self, request: httpx.Request) -> httpcore.Request:
         url = httpcore.URL(
@@ -236,14 +224,27 @@ class TimedTransport(httpx.BaseTransport):
 class _Connection:
     """One connection, and what it has told so far."""
 
-    def __init__(self, stream: TimedStream, http: httpcore.ConnectionInterface) -> None:
+    def __init__(self, stream: TimedStream, origin: httpcore.Origin) -> None:
         self.stream = stream
-        self.http = http
+        self._origin = origin
         self._retransmits = 0
+        self._speak()
+
+    def _speak(self) -> None:
+        kind = httpcore.HTTP2Connection if self.stream.http2 else httpcore.HTTP11Connection
+        self.http: httpcore.ConnectionInterface = kind(self._origin, self.stream)
 
     def exchange(self, request: httpcore.Request, marks: Marks) -> httpx.Response:
         """Send the request and read the whole reply."""
-        over_http2 = isinstance(self.http, httpcore.HTTP2Connection)
+        try:
+            return self._exchange(request, marks)
+        except Http2ChosenError:
+            # It is HTTP/1.1 first, so that the usual request is ready to go when the handshake ends.
+            self._speak()
+        return self._exchange(request, marks)
+
+    def _exchange(self, request: httpcore.Request, marks: Marks) -> httpx.Response:
+        over_http2 = self.stream.http2
         try:
             response = self.http.handle_request(request)
         except BaseException:

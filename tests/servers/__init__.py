@@ -1,0 +1,156 @@
+"""Servers for tests: real sockets on 127.0.0.1 that do what a test tells them, byte by byte."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+BODY = b'{"status": "success", "env": "staging", "RRT": "0.08 ms"}'
+
+Handler = Callable[[socket.socket], None]
+
+
+def reply(body: bytes = BODY, status: str = "200 OK", *headers: str) -> bytes:
+    """Return the bytes of a whole HTTP/1.1 reply."""
+    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Read one request without a body; empty where the client has closed."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        more = connection.recv(4096)
+        if not more:
+            return b""
+        request += more
+    return request
+
+
+def answer(raw: bytes) -> Handler:
+    """Answer every request of a connection with the same bytes."""
+
+    def handler(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(raw)
+
+    return handler
+
+
+def answer_once(raw: bytes) -> Handler:
+    """Answer the first request of a connection, and close it."""
+
+    def handler(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(raw)
+
+    return handler
+
+
+def hang(connection: socket.socket) -> None:
+    """Read, and never answer."""
+    while connection.recv(4096):
+        pass
+
+
+def drip(first: bytes, then: bytes, every_s: float = 0.05) -> Handler:
+    """Answer with some bytes, and then with some more again and again, for ever."""
+
+    def handler(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(first)
+        while True:
+            time.sleep(every_s)
+            connection.sendall(then)
+
+    return handler
+
+
+def reset(connection: socket.socket) -> None:
+    """Read a request, and close without a word, with RST instead of FIN."""
+    read_request(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()
+
+
+class Server:
+    """Listens, and gives each connection to a handler in a thread of its own; a context manager.
+
+    Attributes
+    ----------
+    connections : int
+        How many were accepted.
+    """
+
+    def __init__(
+        self, handler: Handler, *, tls: ssl.SSLContext | None = None, family: socket.AddressFamily = socket.AF_INET
+    ) -> None:
+        self._handler = handler
+        self._tls = tls
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        self._listener = socket.create_server((host, 0), family=family)
+        self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+
+    @property
+    def url(self) -> str:
+        """The base URL: by name, so that a certificate for localhost fits; IPv6 by number, as few machines name it."""
+        host = "[::1]" if self._listener.family == socket.AF_INET6 else "localhost"
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._listener.close()
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        for thread in self._threads:
+            thread.join(2)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                self._listener.settimeout(0.1)
+                connection, _address = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            self.connections += 1
+            connection.settimeout(None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=True)
+                self._open.append(connection)
+            self._handler(connection)
+        with contextlib.suppress(OSError):
+            connection.close()
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """Reserve a port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

@@ -1,0 +1,46 @@
+"""A small HTTP/2 server over TLS or in the clear, on the h2 library."""
+
+from __future__ import annotations
+
+import socket
+
+import h2.config
+import h2.connection
+import h2.events
+
+from tests.servers import BODY
+
+
+def answer_http2(connection: socket.socket) -> None:
+    """Answer every request of a connection with the documented ping reply."""
+    state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    state.initiate_connection()
+    connection.sendall(state.data_to_send())
+    while data := connection.recv(65536):
+        for event in state.receive_data(data):
+            if isinstance(event, h2.events.StreamEnded):
+                assert event.stream_id is not None
+                headers = [(":status", "200"), ("content-type", "application/json")]
+                state.send_headers(event.stream_id, headers)
+                state.send_data(event.stream_id, BODY, end_stream=True)
+        connection.sendall(state.data_to_send())
+
+
+def goaway_on_second(connection: socket.socket) -> None:
+    """Answer one request, and end the connection in HTTP/2's own way at the next."""
+    state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    state.initiate_connection()
+    connection.sendall(state.data_to_send())
+    answered = 0
+    while data := connection.recv(65536):
+        for event in state.receive_data(data):
+            if isinstance(event, h2.events.StreamEnded):
+                assert event.stream_id is not None
+                answered += 1
+                if answered > 1:
+                    state.close_connection(last_stream_id=event.stream_id - 2)
+                    connection.sendall(state.data_to_send())
+                    return
+                state.send_headers(event.stream_id, [(":status", "200")])
+                state.send_data(event.stream_id, BODY, end_stream=True)
+        connection.sendall(state.data_to_send())
