@@ -1,0 +1,151 @@
+"""Latency, errors and rate of a run or of its parts: counts, percentiles that the sample supports, shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from donutwork_magics.frame.schema import COLUMNS, missing_columns
+
+METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
+"""The columns that can be summarised."""
+
+PERCENTILES: Final[dict[str, float]] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
+
+_NEEDED: Final = ("timestamp", "started_ms", "lag_ms", "ttfb_ms", "rrt_ms", "reused", "warmup", "error")
+_Z_95: Final = 1.959964
+_RISK: Final = 0.05
+
+
+def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: str = "duration_ms") -> pd.DataFrame:
+    """Summarise a run, or each of its groups.
+
+    Warm-up rows are left out. Latency is taken over successes, with the errors beside it; with ``corrected_ms`` a
+    timeout counts as well, as the lower bound that it is.
+
+    Parameters
+    ----------
+    df
+        A table of schema 1.
+    by
+        A column, or several, to group by, for example ``"label"``; None for one row over all.
+    metric
+        The column that is summarised, one of `METRICS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a group in the order of their first rows, or one row named ``all``, with these columns (float64, NaN
+        where unknown; the first three int64):
+
+        ``n``, ``ok``, ``errors``
+            Pings without warm-up, those that succeeded and those that did not.
+        ``error_share``, ``error_share_low``, ``error_share_high``
+            The share of errors and its 95 % interval (`wilson`).
+        ``min_ms``, ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms``
+            Of the metric, percentiles with linear interpolation; NaN where there are fewer values than
+            `pings_needed`.
+        ``jitter_ms``
+            Of the metric, the mean of the absolute differences of consecutive values.
+        ``network_share``, ``server_share``
+            ``server_share`` is the median of ``rrt_ms`` over the median of ``ttfb_ms``: how much of the wait for the
+            first byte the server reports as its own. ``network_share`` is the rest.
+        ``rate_hz``
+            Starts a second, as achieved.
+        ``lag_p50_ms``
+            Median delay of the starts behind the plan.
+        ``reused_share``
+            The share of successes on a connection that was there already.
+
+    Raises
+    ------
+    ValueError
+        The frame lacks a column, or `by` or `metric` is not one.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}")
+    groups = [by] if isinstance(by, str) else list(by or ())
+    lacking = [name for name in missing_columns(df) if name in {*_NEEDED, metric}]
+    lacking += [str(name) for name in groups if name not in df.columns]
+    if lacking:
+        raise ValueError(f"This DataFrame lacks the columns {', '.join(lacking)}: it cannot be summarised.")
+    counted = df[~df["warmup"].astype(bool)]
+    if not groups:
+        return pd.DataFrame([_summarise(counted, metric)], index=["all"])
+    parts = list(counted.groupby(groups, sort=False, observed=True, dropna=False))
+    index = pd.MultiIndex.from_tuples([key for key, _ in parts], names=groups)
+    return pd.DataFrame(
+        [_summarise(part, metric) for _, part in parts],
+        index=index.get_level_values(0) if len(groups) == 1 else index,
+        columns=list(_summarise(counted.iloc[:0], metric)),
+    )
+
+
+def pings_needed(quantile: float) -> int:
+    """Return how many values it takes to speak of a quantile: 5 for p50, 59 for p95, 299 for p99.
+
+    With that many, the largest lies above the true quantile with 95 % confidence, whatever the distribution is:
+    ``1 - quantile ** n >= 0.95`` (S. S. Wilks, "Determination of sample sizes for setting tolerance limits", 1941).
+    """
+    return math.ceil(math.log(_RISK) / math.log(quantile))
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (E. B. Wilson, "Probable inference, the law of succession", 1927).
+
+    Unlike the textbook interval it does not shrink to nothing where no error was seen. NaN where `n` is 0.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    share, z2 = hits / n, _Z_95**2
+    center = share + z2 / (2 * n)
+    half = _Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low, high = (center - half) / (1 + z2 / n), (center + half) / (1 + z2 / n)
+    # At the ends the two halves cancel only up to rounding.
+    return (0.0 if hits == 0 else low), (1.0 if hits == n else high)
+
+
+def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
+    df = df.sort_values("timestamp", kind="stable")
+    succeeded = df["error"].isna()
+    ok = df[succeeded]
+    timed_out = df["error"] == "timeout"
+    values = df.loc[succeeded | timed_out if metric == "corrected_ms" else succeeded, metric].dropna()
+    n, errors = len(df), len(df) - len(ok)
+    low, high = wilson(errors, n)
+    server_share = _server_share(ok)
+    return {
+        "n": n,
+        "ok": len(ok),
+        "errors": errors,
+        "error_share": errors / n if n else math.nan,
+        "error_share_low": low,
+        "error_share_high": high,
+        "min_ms": float(values.min()) if len(values) else math.nan,
+        **{name: _percentile(values, quantile) for name, quantile in PERCENTILES.items()},
+        "max_ms": float(values.max()) if len(values) else math.nan,
+        "jitter_ms": float(np.abs(np.diff(values)).mean()) if len(values) > 1 else math.nan,
+        "network_share": 1 - server_share,
+        "server_share": server_share,
+        "rate_hz": _rate_hz(df["started_ms"]),
+        "lag_p50_ms": float(df["lag_ms"].median()),
+        "reused_share": float(ok["reused"].astype(bool).mean()) if len(ok) else math.nan,
+    }
+
+
+def _percentile(values: pd.Series[float], quantile: float) -> float:
+    return float(values.quantile(quantile)) if len(values) >= pings_needed(quantile) else math.nan
+
+
+def _server_share(ok: pd.DataFrame) -> float:
+    known = ok[["rrt_ms", "ttfb_ms"]].dropna()
+    return float(known["rrt_ms"].median() / known["ttfb_ms"].median()) if len(known) else math.nan
+
+
+def _rate_hz(started_ms: pd.Series[float]) -> float:
+    span_s = float(started_ms.max() - started_ms.min()) / 1e3
+    return (len(started_ms) - 1) / span_s if span_s > 0 else math.nan

@@ -1,0 +1,99 @@
+"""The cards of single calls: ping and connection."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from donutwork_magics.client.results import Connection, Ping, Result
+from donutwork_magics.display.card import Card, Details, Figure, Table
+from donutwork_magics.display.phases import known, phases, server_share
+from donutwork_magics.display.units import format_ms
+
+_PHASES_CAPTION: Final = "Phases of this call"
+
+
+def ping_card(ping: Ping) -> Card:
+    """Make the card of a ping."""
+    timing = ping.timing
+    figures = (
+        Figure(format_ms(timing["duration_ms"]), "in total, to the last byte"),
+        Figure(format_ms(timing["network_ms"]), "network, outside the server"),
+        Figure(format_ms(ping.rrt_ms) if math.isfinite(ping.rrt_ms) else ping.rrt, "server, its own RRT"),
+    )
+    return Card(
+        title="Ping",
+        tone="ok",
+        state=ping.status,
+        badges=_badges(ping, ping.env),
+        figures=figures,
+        sections=known(
+            phases(timing, _PHASES_CAPTION, "time"),
+            server_share(ping.rrt_ms, timing["ttfb_ms"], "time"),
+        ),
+        details=(Details("Connection and reply", (Table("Call", (*_call(ping), _reply(ping))),)),),
+    )
+
+
+def connection_card(connection: Connection) -> Card:
+    """Make the card of a connection."""
+    seen = {
+        "IPv4 address": connection.ipv4,
+        "IPv6 address": connection.ipv6,
+        "User agent": connection.user_agent,
+        "Protocol": connection.protocol,
+        "Environment": connection.env,
+        "API version": connection.api_version,
+    }
+    address = connection.ipv4 or connection.ipv6 or ""
+    return Card(
+        title="Connection",
+        tone="ok",
+        state="connected",
+        badges=_badges(connection, connection.env),
+        figures=(
+            Figure(address, "your address, as the API sees it"),
+            Figure(connection.protocol, "protocol"),
+            Figure(format_ms(connection.timing["duration_ms"]), "in total"),
+        ),
+        sections=(Table("As the API sees it", tuple((name, text) for name, text in seen.items() if text)),),
+        details=(
+            Details(
+                "Connection and reply",
+                (
+                    Table("Call", (*_call(connection), _reply(connection))),
+                    *known(phases(connection.timing, _PHASES_CAPTION, "time")),
+                ),
+            ),
+        ),
+    )
+
+
+def _badges(result: Result, env: str) -> tuple[str, ...]:
+    return ("sandbox", env) if result.sandbox else (env,)
+
+
+def _call(result: Result) -> tuple[tuple[str, str], ...]:
+    timing = result.timing
+    return (
+        ("Host", result.host),
+        ("Peer", timing["peer"] or "unknown"),
+        ("Connection", _connection(timing)),
+        ("Status", str(timing["status_code"])),
+        ("TCP round trip", format_ms(timing["tcp_rtt_ms"])),
+        ("Time", f"{timing['timestamp']:%Y-%m-%d %H:%M:%S} UTC"),
+    )
+
+
+def _connection(timing: Mapping[str, Any]) -> str:
+    state = "reused" if timing["reused"] else "new"
+    if timing["retried"]:
+        state += ", after a retry"
+    protocol = f"HTTP/{timing['http_version']}" if timing["http_version"] else ""
+    return ", ".join(filter(None, (state, protocol, timing["tls_version"] or "no TLS")))
+
+
+def _reply(result: Result) -> tuple[str, str]:
+    return "Reply", json.dumps(result.raw, ensure_ascii=False, default=str)

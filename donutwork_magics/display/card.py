@@ -1,0 +1,76 @@
+"""What every card is made of: values without a look, which `html` and `text` render alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Tone = Literal["ok", "warn", "bad", "off", "running"]
+
+ICONS: Final[dict[Tone, str]] = {"ok": "✓", "warn": "⚠", "bad": "✗", "off": "○", "running": "▸"}
+"""A state is always icon and word, so that it does not depend on colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that is read first."""
+
+    value: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a whole."""
+
+    name: str
+    value: str
+    share: float
+    """Of the whole, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Parts of a whole: a stacked bar, and the same as a table."""
+
+    caption: str
+    head: tuple[str, str]
+    """What the parts and their values are called."""
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with a header each; pairs of name and value where there is no `head`, else a column of names and numbers."""
+
+    caption: str
+    rows: tuple[tuple[str, ...], ...]
+    head: tuple[str, ...] = ()
+    code: bool = False
+    """Whether the names are something to type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A picture of a value; all texts are plain, and are made safe by the renderers."""
+
+    title: str
+    tone: Tone
+    state: str
+    """The state in words; the renderers put the icon before it."""
+    badges: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    progress: float | None = None
+    """0 to 1 while something runs."""
+    notes: tuple[str, ...] = ()
+    """What to know before believing the numbers, or to do next; one line each."""
+    sections: tuple[Breakdown | Table, ...] = ()
+    details: tuple[Details, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is folded until somebody asks."""
+
+    summary: str
+    content: tuple[Breakdown | Table | Card, ...]

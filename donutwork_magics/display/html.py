@@ -1,0 +1,191 @@
+"""A card as HTML that looks the same in every notebook front end, and survives the one that does not trust it.
+
+JupyterLab's sanitiser (`@jupyterlab/apputils`, sanitizer) lets inline styles through only property by property: no
+custom properties, no style sheets, no SVG. Text inherits its colour, so that it reads in light and in dark; muted
+text is the same colour at lower opacity, which keeps more contrast than any fixed grey has on both.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Final
+
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Table, Tone
+from donutwork_magics.display.units import clean, format_share
+
+_LINE: Final = "rgba(118,125,134,0.35)"
+_EDGES: Final[dict[Tone, str]] = {
+    "ok": "#1a7f37",
+    "warn": "#bf8700",
+    "bad": "#cf222e",
+    "off": "#767d86",
+    "running": "#4c8dd6",
+}
+_MUTED: Final = "opacity:0.72;font-size:12px"
+# Told apart in either theme, and by people who see fewer colours; the table beside the bar names each.
+_SEGMENTS: Final[dict[str, str]] = {
+    "DNS": "#9a7fd1",
+    "connect": "#d98a2b",
+    "TLS": "#2a9d8f",
+    "send": "#c2679b",
+    "first byte": "#4c8dd6",
+    "receive": "#767d86",
+    "network": "#4c8dd6",
+    "server": "#8a9a3b",
+}
+_TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;font-variant-numeric:tabular-nums;"
+# Front ends stripe the rows of tables.
+_ROW: Final = '<tr style="background-color:transparent">'
+_NAME: Final = "padding:2px 0;text-align:left;font-weight:normal;"
+_NUMBER: Final = "padding:2px 0 2px 9px;text-align:right"
+
+
+def to_html(card: Card) -> str:
+    """Render a card as HTML."""
+    return (
+        f'<div style="border:1px solid {_LINE};border-left:4px solid {_EDGES[card.tone]};border-radius:6px;'
+        "padding:10px 16px 12px 14px;margin:4px 0;max-width:640px;box-sizing:border-box;font-size:13px;"
+        'line-height:1.45">'
+        f"{_inside(card)}</div>"
+    )
+
+
+def _inside(card: Card) -> str:
+    return "".join(
+        [
+            _header(card),
+            _figures(card),
+            _progress(card),
+            *map(_note, card.notes),
+            *map(_section, card.sections),
+            *map(_details, card.details),
+        ]
+    )
+
+
+def _header(card: Card) -> str:
+    badges = "".join(
+        f'<span style="border:1px solid {_LINE};border-radius:10px;padding:0 8px;font-size:12px">{_text(badge)}</span>'
+        for badge in card.badges
+    )
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:4px 8px;align-items:center">'
+        f'<span style="{_MUTED}">{_text(card.title)}</span>'
+        f"<strong>{ICONS[card.tone]} {_text(card.state)}</strong>{badges}</div>"
+    )
+
+
+def _figures(card: Card) -> str:
+    if not card.figures:
+        return ""
+    figures = "".join(
+        f'<div><div style="font-size:{24 if first else 16}px;line-height:1.25;white-space:nowrap">{_text(figure.value)}'
+        f'</div><div style="{_MUTED}">{_text(figure.caption)}</div></div>'
+        for first, figure in ((figure is card.figures[0], figure) for figure in card.figures)
+    )
+    return (
+        f'<div style="display:flex;flex-wrap:wrap;gap:6px 28px;align-items:flex-end;margin:8px 0 4px 0">{figures}</div>'
+    )
+
+
+def _progress(card: Card) -> str:
+    if card.progress is None:
+        return ""
+    percent = f"{100 * card.progress:.1f}"
+    return (
+        '<div role="progressbar" aria-label="pings done" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}" style="margin:8px 0 2px 0;border-radius:3px;overflow:hidden;'
+        f'background-color:{_LINE}"><div style="width:{percent}%;height:6px;background-color:{_EDGES[card.tone]}">'
+        "</div></div>"
+    )
+
+
+def _note(note: str) -> str:
+    return f'<div style="margin:6px 0 0 0;overflow-wrap:break-word">{_text(note)}</div>'
+
+
+def _section(section: Breakdown | Table | Card) -> str:
+    match section:
+        case Breakdown():
+            return _breakdown(section)
+        case Table(head=()):
+            return _pairs(section)
+        case Table():
+            return _columns(section)
+        case Card():
+            return f'<div style="border-top:1px solid {_LINE};margin-top:8px;padding-top:8px">{_inside(section)}</div>'
+
+
+def _breakdown(breakdown: Breakdown) -> str:
+    bar = "".join(
+        f'<div title="{_text(segment.name)}" style="width:{100 * segment.share:.2f}%;background-color:'
+        f'{_SEGMENTS[segment.name]}"></div>'
+        for segment in breakdown.segments
+    )
+    rows = "".join(
+        f'{_ROW}<th scope="row" style="{_NAME}"><span style="color:{_SEGMENTS[segment.name]}">■</span> '
+        f"{_text(segment.name)}</th>{_numbers((segment.value, format_share(segment.share)))}</tr>"
+        for segment in breakdown.segments
+    )
+    head = _head((*breakdown.head, "share"))
+    return (
+        f'<div style="{_MUTED};margin-top:10px">{_text(breakdown.caption)}</div>'
+        f'<div style="display:flex;height:10px;border-radius:3px;overflow:hidden;margin:4px 0 2px 0">{bar}</div>'
+        f'<table style="{_TABLE}table-layout:fixed;width:100%;max-width:300px;margin:0">{head}'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _pairs(table: Table) -> str:
+    look = "width:42%;font-family:monospace;" if table.code else "width:31%;opacity:0.72;"
+    rows = "".join(
+        f'{_ROW}<th scope="row" style="{_NAME}{look}padding-right:12px;vertical-align:top">{_text(name)}</th>'
+        f'<td style="padding:2px 0;text-align:left">{_text(value)}</td></tr>'
+        for name, value in table.rows
+    )
+    # Of fixed layout, so that a long word is broken instead of widening the table.
+    look = "table-layout:fixed;width:100%;overflow-wrap:break-word;margin:10px 0 0 0"
+    return f'<table style="{_TABLE}{look}">{_caption(table)}<tbody>{rows}</tbody></table>'
+
+
+def _columns(table: Table) -> str:
+    rows = "".join(
+        f'{_ROW}<th scope="row" style="{_NAME}">{_text(name)}</th>{_numbers(values)}</tr>'
+        for name, *values in table.rows
+    )
+    return (
+        f'<div style="overflow-x:auto;margin-top:10px"><table style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
+        f"{_caption(table)}{_head(table.head)}<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _caption(table: Table) -> str:
+    return (
+        f'<caption style="{_MUTED};caption-side:top;text-align:left;padding:0 0 2px 0">{_text(table.caption)}</caption>'
+    )
+
+
+def _head(names: tuple[str, ...]) -> str:
+    first, *others = map(_text, names)
+    cells = f'<th scope="col" style="{_NAME}">{first}</th>' + "".join(
+        f'<th scope="col" style="{_NUMBER};font-weight:normal">{name}</th>' for name in others
+    )
+    return f'<thead style="border:none"><tr style="background-color:transparent;{_MUTED}">{cells}</tr></thead>'
+
+
+def _numbers(values: Iterable[str]) -> str:
+    # A number is not parted from its unit.
+    return "".join(f'<td style="{_NUMBER}">{_text(value).replace(" ", "&nbsp;")}</td>' for value in values)
+
+
+def _details(details: Details) -> str:
+    content = "".join(map(_section, details.content))
+    return (
+        f'<details style="margin-top:8px"><summary style="cursor:pointer">{_text(details.summary)}</summary>'
+        f"{content}</details>"
+    )
+
+
+def _text(text: str) -> str:
+    return html.escape(clean(text))

@@ -1,0 +1,320 @@
+"""What is seen while series run: a widget in a kernel, a line in a terminal, and in their place the card at the end."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TextIO
+
+import numpy as np
+from IPython.display import DisplayHandle, display
+
+from donutwork_magics.display.card import Card, Figure
+from donutwork_magics.display.html import to_html
+from donutwork_magics.display.units import (
+    UNKNOWN,
+    clean,
+    format_ms,
+    format_rate,
+    format_s,
+    plural,
+    shorten,
+    width,
+)
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.rows import NOT_AVAILABLE
+from donutwork_magics.sampling.run import Progress
+
+_LATEST: Final = 1000
+"""The running percentiles are those of so many rows: an update costs the same after an hour."""
+_MOST_COLUMNS: Final = 120
+
+
+class LiveView(Protocol):
+    """One view serves a whole command, also one of several series; it takes itself away when its context ends."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave nothing half done on the screen, also where `finish` was not reached."""
+
+    def begin(self, plan: Plan, position: int, total: int) -> None:
+        """Show that a series begins, before its first ping.
+
+        Parameters
+        ----------
+        position, total
+            It is series `position`, from 1, of `total`.
+        """
+
+    def observe(self, progress: Progress) -> None:
+        """Show how the series comes on; called ten times a second at most."""
+
+    def finish(self, card: Displayed | None) -> None:
+        """Show a card in place of the progress, or nothing."""
+
+
+def live_view(shell: object, *, quiet: bool) -> LiveView:
+    """Make the view that suits a shell.
+
+    Parameters
+    ----------
+    shell
+        The running IPython shell.
+    quiet
+        Show nothing at all: no progress, and no card.
+    """
+    if quiet:
+        return _View()
+    if hasattr(shell, "kernel"):
+        return _KernelView()
+    return _TerminalView(sys.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """A moment of a running series, in numbers."""
+
+    plan: Plan
+    position: int
+    total: int
+    done: int = 0
+    elapsed_s: float = 0.0
+    errors: int = 0
+    p50_ms: float = math.nan
+    p95_ms: float = math.nan
+
+    @property
+    def rate_hz(self) -> float:
+        """Completed pings a second; NaN before the first."""
+        return self.done / self.elapsed_s if self.done and self.elapsed_s > 0 else math.nan
+
+    @property
+    def left_s(self) -> float:
+        """How long it will probably take; NaN before that can be said."""
+        estimates_s = []
+        if self.plan.total is not None and self.done:
+            estimates_s.append((self.plan.total - self.done) / self.rate_hz)
+        if self.plan.duration_s is not None:
+            estimates_s.append(self.plan.duration_s - self.elapsed_s)
+        return max(0.0, min(estimates_s)) if estimates_s else math.nan
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1."""
+        by_count = self.done / self.plan.total if self.plan.total else 0.0
+        by_duration = self.elapsed_s / self.plan.duration_s if self.plan.duration_s else 0.0
+        return min(1.0, max(by_count, by_duration))
+
+    @property
+    def title(self) -> str:
+        """The label, and which of several series it is."""
+        return self.plan.label if self.total == 1 else f"{self.plan.label} ({self.position} of {self.total})"
+
+    @property
+    def count(self) -> str:
+        """How many are done, of how many if that is known."""
+        return f"{self.done}" if self.plan.total is None else f"{self.done}/{self.plan.total}"
+
+    @property
+    def left(self) -> str:
+        """How long it will probably take, in words."""
+        return f"{format_s(self.left_s)} left" if math.isfinite(self.left_s) else ""
+
+    def line(self) -> str:
+        """Say everything in one line."""
+        parts = [
+            f"{self.share:.0%}",
+            f"{self.count} pings",
+            format_rate(self.rate_hz) if self.done else "",
+            self.left,
+            plural(self.errors, "error"),
+            f"p50 {format_ms(self.p50_ms)}" if math.isfinite(self.p50_ms) else "",
+            f"p95 {format_ms(self.p95_ms)}" if math.isfinite(self.p95_ms) else "",
+        ]
+        return f"{clean(self.title)}: {', '.join(filter(None, parts))}"
+
+    def card(self) -> Card:
+        """Make the card that the static one will take the place of."""
+        return Card(
+            title="Pings",
+            tone="running",
+            state=f"{self.title}: running",
+            figures=(
+                Figure(self.count, "pings done"),
+                Figure(format_rate(self.rate_hz), "rate"),
+                Figure(format_s(self.left_s) if math.isfinite(self.left_s) else UNKNOWN, "left"),
+                Figure(str(self.errors), "errors"),
+                Figure(format_ms(self.p50_ms), "p50 lately"),
+                Figure(format_ms(self.p95_ms), "p95 lately"),
+            ),
+            progress=self.share,
+            notes=("Interrupt the kernel to stop: the completed rows are kept.",),
+        )
+
+
+class _Meter:
+    """Reads the rows of the running series, each of them once."""
+
+    def __init__(self, plan: Plan, position: int, total: int) -> None:
+        self._plan = plan
+        self._position = position
+        self._total = total
+        self._counted: int | None = None
+        self._errors = 0
+
+    def start(self) -> Readout:
+        return Readout(self._plan, self._position, self._total)
+
+    def read(self, progress: Progress) -> Readout:
+        rows = progress.rows
+        durations_ms, errors, warmups = rows.floats["duration_ms"], rows.words["error"].codes, rows.flags["warmup"]
+        # The workers go on meanwhile, and may have filled one column further than another. Slices are copies: an array
+        # that numpy looks at could not grow.
+        end = min(len(durations_ms), len(errors), len(warmups))
+        done = progress.done
+        if self._counted is None:
+            self._counted = max(0, end - done)
+        first = max(end - _LATEST, end - done, 0)
+        new = slice(self._counted, end)
+        self._errors += sum(
+            code != NOT_AVAILABLE and not warmup for code, warmup in zip(errors[new], warmups[new], strict=True)
+        )
+        self._counted = end
+        latest = slice(first, end)
+        counted = (np.array(errors[latest]) == NOT_AVAILABLE) & (np.array(warmups[latest]) == 0)
+        values_ms = np.array(durations_ms[latest])[counted]
+        p50_ms, p95_ms = np.percentile(values_ms, [50, 95]) if values_ms.size else (math.nan, math.nan)
+        return Readout(
+            self._plan,
+            self._position,
+            self._total,
+            done=done,
+            elapsed_s=progress.elapsed_s,
+            errors=self._errors,
+            p50_ms=float(p50_ms),
+            p95_ms=float(p95_ms),
+        )
+
+
+class _View:
+    """Shows nothing; the others say what they show."""
+
+    def __init__(self) -> None:
+        self._meter: _Meter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._clear()
+
+    def begin(self, plan: Plan, position: int, total: int) -> None:
+        self._meter = _Meter(plan, position, total)
+        self._show(self._meter.start())
+
+    def observe(self, progress: Progress) -> None:
+        if self._meter is not None:
+            self._show(self._meter.read(progress))
+
+    def finish(self, card: Displayed | None) -> None:
+        """Show nothing."""
+
+    def _show(self, readout: Readout) -> None:
+        """Show nothing."""
+
+    def _clear(self) -> None:
+        """Have nothing to take away."""
+
+
+class _KernelView(_View):
+    """A widget whose output becomes the card."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from ipywidgets import HTML  # type: ignore[import-untyped]
+
+        self._html = HTML()
+        self._handle: DisplayHandle | None = None
+
+    def finish(self, card: Displayed | None) -> None:
+        if self._handle is None:
+            if card is not None:
+                display(card)
+        elif card is not None:
+            self._handle.update(card)
+            self._handle = None
+
+    def _show(self, readout: Readout) -> None:
+        self._html.value = to_html(readout.card())
+        if self._handle is None:
+            self._handle = display(_Panel(self._html, readout.line()), display_id=True)
+
+    def _clear(self) -> None:
+        if self._handle is not None:
+            self._handle.update({"text/plain": ""}, raw=True)
+            self._handle = None
+        # Only now: a front end complains about an output whose widget is gone. A widget has its layout and its style as
+        # models of their own.
+        for model in (self._html, self._html.layout, self._html.style):
+            model.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """A widget beside a line of text, for front ends without widgets."""
+
+    widget: Any
+    line: str
+
+    def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, Any]:
+        return {**self.widget._repr_mimebundle_(), "text/plain": self.line}
+
+
+class _TerminalView(_View):
+    """One line that is written over, where the output is a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+        self._used = 0
+
+    def finish(self, card: Displayed | None) -> None:
+        self._clear()
+        if card is not None:
+            display(card)
+
+    def _show(self, readout: Readout) -> None:
+        if self._is_terminal:
+            columns = min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - 1
+            line = shorten(readout.line(), columns)
+            self._write(line + " " * (self._used - width(line)))
+            self._used = width(line)
+
+    def _clear(self) -> None:
+        if self._used:
+            self._write(" " * self._used)
+            self._write("")
+            self._used = 0
+
+    def _write(self, text: str) -> None:
+        # A terminal of an old code page has no µ.
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write("\r" + text.encode(encoding, "replace").decode(encoding))
+        self._stream.flush()

@@ -1,0 +1,281 @@
+"""The card of a run: a DataFrame of pings at a glance, one series or several side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pandas as pd
+
+from donutwork_magics.analysis.summary import PERCENTILES, pings_needed, summary
+from donutwork_magics.display import card_of
+from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
+from donutwork_magics.display.phases import PHASES, known, phases, server_share
+from donutwork_magics.display.text import to_text
+from donutwork_magics.display.units import (
+    UNKNOWN,
+    enumerate_some,
+    format_difference_ms,
+    format_ms,
+    format_rate,
+    format_share,
+    plural,
+)
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.frame.schema import missing_columns
+from donutwork_magics.frame.table import ATTRS
+
+_MOST_LABELS: Final = 20
+"""Of a comparison; a saved notebook is not to grow without end."""
+_MOST_CARDS: Final = 3
+_RATE_REACHED: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RunCard(Displayed):
+    """A table of pings that shows itself as a card.
+
+    Parameters
+    ----------
+    df
+        A table of schema 1.
+    """
+
+    df: pd.DataFrame = field()
+
+    def __repr__(self) -> str:
+        return to_text(run_card(self))
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The rows of one label, or of a run that has only one, and what is known about them."""
+
+    df: pd.DataFrame
+    figures: Mapping[str, Any]
+    """One row of the summary."""
+    plan: Mapping[str, Any]
+    """Empty where the frame does not tell."""
+    attrs: Mapping[str, Any]
+    """Of the whole run; empty where the frame does not tell."""
+
+
+@card_of.register
+def run_card(run: RunCard) -> Card:
+    """Make the card of a run."""
+    df = run.df
+    lacking = missing_columns(df)
+    if lacking:
+        return Card("Pings", "off", "not a table of pings", notes=(f"It lacks {enumerate_some(lacking)}.",))
+    described = df.attrs.get(ATTRS)
+    attrs: Mapping[str, Any] = described if isinstance(described, dict) else {}
+    labels = list(dict.fromkeys(df["label"].astype(object)))
+    return _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
+
+
+def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
+    series = _series(df, attrs)
+    tone, state = _state(series.figures, attrs.get("ended"))
+    return Card(
+        title="Pings",
+        tone=tone,
+        state=state,
+        badges=_badges(df, attrs),
+        figures=_latency(series.figures),
+        notes=tuple(_notes(series)),
+        sections=(*_breakdowns(df), Table("Measured", tuple(_measured(series)))),
+        details=_details(df, attrs),
+    )
+
+
+def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
+    tone, state = _state(_figures(df), attrs.get("ended"))
+    shown = labels[:_MOST_LABELS]
+    left_out = f'The first {len(shown)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
+    unfolded = labels if len(labels) <= _MOST_CARDS else []
+    return Card(
+        title="Pings",
+        tone=tone,
+        state=state,
+        badges=_badges(df, attrs),
+        notes=(left_out,) if len(labels) > len(shown) else (),
+        sections=(
+            Table(
+                "Duration by label, and the difference of its p50 to the first",
+                tuple(_compared(df, shown)),
+                head=("label", "n", "errors", "p50", "p95", "max", "Δ p50"),
+            ),
+        ),
+        details=(
+            *(_label_details(df, attrs, label) for label in unfolded),
+            *_details(df, attrs),
+        ),
+    )
+
+
+def _compared(df: pd.DataFrame, labels: list[Any]) -> Iterator[tuple[str, ...]]:
+    per_label = [_figures(df[df["label"] == label]) for label in labels]
+    first_p50_ms = per_label[0]["p50_ms"]
+    for label, figures in zip(labels, per_label, strict=True):
+        yield (
+            str(label),
+            f"{figures['n']:.0f}",
+            f"{figures['errors']:.0f}",
+            format_ms(figures["p50_ms"]),
+            format_ms(figures["p95_ms"]),
+            format_ms(figures["max_ms"]),
+            UNKNOWN if label == labels[0] else format_difference_ms(figures["p50_ms"] - first_p50_ms),
+        )
+
+
+def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> Details:
+    part = df[df["label"] == label]
+    series = _series(part, attrs)
+    # How the run ended is said once, for the whole.
+    tone, state = _state(series.figures, None)
+    card = Card(
+        title=str(label),
+        tone=tone,
+        state=state,
+        figures=_latency(series.figures),
+        notes=tuple(_notes(series)),
+        sections=(*_breakdowns(part), Table("Measured", tuple(_measured(series)))),
+    )
+    return Details(f"Where the time went: {label}", (card,))
+
+
+def _series(df: pd.DataFrame, attrs: Mapping[str, Any]) -> _Series:
+    label = df["label"].iloc[0] if len(df) else None
+    plans = attrs.get("plan") or [{}]
+    plan = next((plan for plan in plans if plan.get("label") == label), plans[0] if len(plans) == 1 else {})
+    return _Series(df, _figures(df), plan, attrs)
+
+
+def _figures(df: pd.DataFrame) -> dict[str, Any]:
+    return {str(name): value for name, value in summary(df).iloc[0].items()}
+
+
+def _state(figures: Mapping[str, Any], ended: str | None) -> tuple[Tone, str]:
+    n, errors = int(figures["n"]), int(figures["errors"])
+    counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
+    if ended == "interrupted":
+        return "warn", f"interrupted: {counted}"
+    if ended:
+        return "bad", f"ended early by {ended}: {counted}"
+    return ("warn" if errors else "ok" if n else "off"), counted
+
+
+def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
+    sandbox = ("sandbox",) if attrs.get("sandbox") else ()
+    return (*sandbox, *map(str, df["env"].dropna().unique()))
+
+
+def _latency(figures: Mapping[str, Any]) -> tuple[Figure, ...]:
+    if not figures["ok"]:
+        return ()
+    percentiles = []
+    for column, quantile in PERCENTILES.items():
+        name = column.removesuffix("_ms")
+        known = math.isfinite(figures[column])
+        caption = name if known else f"{name} needs {pings_needed(quantile)} pings"
+        percentiles.append(Figure(format_ms(figures[column]), caption))
+    return (*percentiles, Figure(format_ms(figures["max_ms"]), "max"))
+
+
+def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
+    ok = df[df["error"].isna() & ~df["warmup"].astype(bool)]
+    medians = {name: float(ok[name].median()) for name in (*PHASES, "rrt_ms")}
+    return known(
+        phases(medians, "Phases: median, and share of their sum", "median"),
+        server_share(medians["rrt_ms"], medians["ttfb_ms"], "median"),
+    )
+
+
+def _notes(series: _Series) -> Iterator[str]:
+    planned_hz = series.plan.get("rate_hz")
+    achieved_hz = series.figures["rate_hz"]
+    if planned_hz and achieved_hz < _RATE_REACHED * planned_hz:
+        yield (
+            f"The planned rate was not reached: {format_rate(achieved_hz)} of {format_rate(planned_hz)}. "
+            "corrected_ms has what someone who arrived on time waited."
+        )
+
+
+def _measured(series: _Series) -> Iterator[tuple[str, str]]:
+    figures, attrs = series.figures, series.attrs
+    yield "Pings", _pings(series)
+    yield "Errors", _errors(series)
+    if math.isfinite(figures["rate_hz"]):
+        yield "Rate", _rate(series)
+    if math.isfinite(figures["lag_p50_ms"]):
+        yield "Late starts", f"{format_ms(figures['lag_p50_ms'])} behind the plan, median"
+    yield "Connections", _connections(series)
+    if math.isfinite(figures["jitter_ms"]):
+        yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
+    retried = int(series.df["retried"].astype(bool).sum())
+    if retried:
+        yield "Retried", f"{plural(retried, 'ping')}, on a fresh connection"
+    pauses = attrs.get("pauses") or {}
+    if pauses.get("count"):
+        yield "Pauses", f"{pauses['count']} in the whole run, {pauses['total_s']:.1f} s in total"
+    if attrs.get("in_flight"):
+        yield "Given up", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
+
+
+def _pings(series: _Series) -> str:
+    plan = series.plan
+    planned = [
+        f"of {plan['count']} planned" if plan.get("count") else "",
+        f"in {plan['duration_s']:g} s" if plan.get("duration_s") else "",
+    ]
+    warmup = int(series.df["warmup"].astype(bool).sum())
+    left_out = f", {warmup} more for warm-up left out" if warmup else ""
+    return " ".join(filter(None, (f"{series.figures['n']:.0f}", *planned))) + left_out
+
+
+def _errors(series: _Series) -> str:
+    df, figures = series.df, series.figures
+    if not figures["n"]:
+        return "none"
+    low, high = format_share(figures["error_share_low"]), format_share(figures["error_share_high"])
+    interval = f"95 % interval {low} to {high}"
+    if not figures["errors"]:
+        return f"none ({interval})"
+    counts = df.loc[~df["warmup"].astype(bool), "error"].dropna().value_counts()
+    by_count = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
+    kinds = ", ".join(f"{kind} {count}" for kind, count in by_count if count)
+    return f"{figures['errors']:.0f}, {format_share(figures['error_share'])} ({interval}): {kinds}"
+
+
+def _rate(series: _Series) -> str:
+    achieved = format_rate(series.figures["rate_hz"])
+    if "rate_hz" not in series.plan:
+        return achieved
+    planned_hz = series.plan["rate_hz"]
+    return f"{achieved}, {f'{planned_hz:g}/s planned' if planned_hz else 'each when the last had ended'}"
+
+
+def _connections(series: _Series) -> str:
+    df, plan = series.df, series.plan
+    kind = [("cold" if plan["cold"] else "warm")] if "cold" in plan else []
+    reused = [f"{format_share(series.figures['reused_share'])} reused"] if series.figures["ok"] else []
+    at_once = [f"{plan['concurrency']} at a time"] if plan.get("concurrency", 1) > 1 else []
+    versions = [f"HTTP/{version}" for version in df["http_version"].dropna().unique()]
+    tls = [str(version) for version in df["tls_version"].dropna().unique()] or ["no TLS"]
+    return ", ".join([*kind, *reused, *at_once, *versions, *tls])
+
+
+def _details(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[Details, ...]:
+    rows = []
+    if len(df):
+        rows.append(("Began", f"{pd.Timestamp(df['timestamp'].min()):%Y-%m-%d %H:%M:%S} UTC"))
+    if attrs:
+        versions = attrs.get("versions") or {}
+        rows += [
+            ("Address", f"{attrs.get('host', '')}{attrs.get('path', '')}"),
+            ("Made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
+            ("Platform", str(attrs.get("platform", ""))),
+        ]
+    return (Details("When, where and with what", (Table("Run", tuple(rows)),)),) if rows else ()

@@ -1,0 +1,119 @@
+"""A card as text for a terminal: the same facts, at most 80 columns."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Table
+from donutwork_magics.display.units import clean, fitting, format_share, shorten, width
+
+COLUMNS: Final = 80
+_INDENT: Final = "  "
+_BAR: Final = 20
+
+
+def to_text(card: Card) -> str:
+    """Render a card as text, without a line break at its end."""
+    return "\n".join(line.rstrip() for line in _card(card, COLUMNS))
+
+
+def _card(card: Card, columns: int) -> Iterator[str]:
+    badges = "".join(f" [{clean(badge)}]" for badge in card.badges)
+    yield shorten(f"{ICONS[card.tone]} {clean(card.title)}: {clean(card.state)}{badges}", columns)
+    yield from _indented(_inside(card, columns - len(_INDENT)))
+
+
+def _inside(card: Card, columns: int) -> Iterator[str]:
+    yield from _figures(card, columns)
+    for note in card.notes:
+        yield from _wrapped(clean(note), columns)
+    for section in card.sections:
+        yield from _section(section, columns)
+    for details in card.details:
+        yield ""
+        yield shorten(clean(details.summary), columns)
+        for at, content in enumerate(details.content):
+            lines = _section(content, columns - len(_INDENT))
+            yield from _indented(itertools.islice(lines, 1 if at == 0 else 0, None))
+
+
+def _figures(card: Card, columns: int) -> Iterator[str]:
+    values = [clean(figure.value) for figure in card.figures]
+    widest = max(map(width, values), default=0)
+    for value, figure in zip(values, card.figures, strict=True):
+        yield shorten(f"{_right(value, widest)}  {clean(figure.caption)}", columns)
+
+
+def _section(section: Breakdown | Table | Card, columns: int) -> Iterator[str]:
+    match section:
+        case Card():
+            yield ""
+            yield from _card(section, columns)
+        case Breakdown():
+            yield from _captioned(section.caption, _breakdown(section, columns - len(_INDENT)), columns)
+        case Table(head=()):
+            yield from _captioned(section.caption, _pairs(section, columns - len(_INDENT)), columns)
+        case Table():
+            rows = [section.head, *section.rows]
+            yield from _captioned(section.caption, _grid(rows, columns - len(_INDENT)), columns)
+
+
+def _captioned(caption: str, lines: Iterator[str], columns: int) -> Iterator[str]:
+    yield ""
+    yield from _wrapped(clean(caption), columns)
+    yield from _indented(lines)
+
+
+def _breakdown(breakdown: Breakdown, columns: int) -> Iterator[str]:
+    rows = [
+        (segment.name, segment.value, format_share(segment.share), "█" * round(_BAR * segment.share))
+        for segment in breakdown.segments
+    ]
+    yield from _grid([(*breakdown.head, "share", ""), *rows], columns, left={3})
+
+
+def _pairs(table: Table, columns: int) -> Iterator[str]:
+    pairs = [(clean(name), clean(value)) for name, value in table.rows]
+    widest = min(max((width(name) for name, _ in pairs), default=0), columns // 2)
+    for name, value in pairs:
+        first, *others = list(_wrapped(value, columns - widest - 2)) or [""]
+        yield f"{_left(shorten(name, widest), widest)}  {first}"
+        for line in others:
+            yield " " * (widest + 2) + line
+
+
+def _grid(rows: list[tuple[str, ...]], columns: int, left: set[int] | frozenset[int] = frozenset()) -> Iterator[str]:
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+    # The names give way to the numbers.
+    widths[0] = max(1, min(widths[0], columns - sum(widths[1:]) - 2 * (len(widths) - 1)))
+    for row in cells:
+        yield "  ".join(
+            _left(shorten(cell, wide), wide) if at in left or at == 0 else _right(cell, wide)
+            for at, (cell, wide) in enumerate(zip(row, widths, strict=True))
+        )
+
+
+def _indented(lines: Iterator[str]) -> Iterator[str]:
+    return (_INDENT + line for line in lines)
+
+
+def _wrapped(text: str, columns: int) -> Iterator[str]:
+    # `textwrap` counts characters; a line of wide ones is cut once more.
+    for line in textwrap.wrap(text, columns, break_on_hyphens=False):
+        rest = line
+        while rest:
+            part = fitting(rest, columns)
+            yield part
+            rest = rest[len(part) :]
+
+
+def _left(text: str, columns: int) -> str:
+    return text + " " * (columns - width(text))
+
+
+def _right(text: str, columns: int) -> str:
+    return " " * (columns - width(text)) + text

@@ -1,0 +1,100 @@
+"""Numbers and foreign texts as people read them."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import Final
+
+UNKNOWN: Final = "–"  # noqa: RUF001
+
+_UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
+_LONGEST: Final = 400
+# Controls could move a terminal's cursor, format characters turn the direction of the text around them.
+_UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def format_ms(value_ms: float) -> str:
+    """Format a time in the unit that fits its size, with three digits: ``80.0 µs``, ``1.42 ms``, ``12.3 s``."""
+    if not math.isfinite(value_ms):
+        return UNKNOWN
+    if value_ms == 0:
+        return "0 ms"
+    # Rounded first: 999.9 µs is 1.00 ms.
+    rounded = float(f"{abs(value_ms):.3g}")
+    size, unit = next(((size, unit) for size, unit in reversed(_UNITS) if rounded >= size), _UNITS[0])
+    return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"  # noqa: RUF001
+
+
+def format_difference_ms(value_ms: float) -> str:
+    """Format a time with its sign."""
+    return f"+{format_ms(value_ms)}" if value_ms > 0 else format_ms(value_ms)
+
+
+def format_share(share: float) -> str:
+    """Format a share of 0 to 1 as a percentage."""
+    if not math.isfinite(share):
+        return UNKNOWN
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    return f"{100 * share:.{0 if share in {0, 1} else 1}f} %"
+
+
+def format_rate(rate_hz: float) -> str:
+    """Format a rate a second."""
+    return f"{_three_digits(rate_hz)}/s" if math.isfinite(rate_hz) else UNKNOWN
+
+
+def format_s(seconds: float) -> str:
+    """Format a longer time, in whole seconds or minutes."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plural(n: int, noun: str) -> str:
+    """Count a noun."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def enumerate_some(names: list[str], most: int = 6) -> str:
+    """List names, and count those beyond the first few."""
+    listed = ", ".join(names[:most])
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
+
+
+def clean(text: str) -> str:
+    """Make a foreign text fit for one line: without controls or format characters, blanks joined, not endless."""
+    one_line = " ".join(text.split())
+    safe = "".join(char for char in one_line if unicodedata.category(char) not in _UNSAFE)
+    return safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…"
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(_columns(char) for char in text)
+
+
+def fitting(text: str, columns: int) -> str:
+    """Return as much of the beginning of a text as fits."""
+    used = 0
+    for at, char in enumerate(text):
+        used += _columns(char)
+        if used > columns:
+            return text[:at]
+    return text
+
+
+def shorten(text: str, columns: int) -> str:
+    """Cut a text to a number of columns of a terminal, visibly."""
+    return text if width(text) <= columns else fitting(text, columns - 1) + "…"
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,145 @@
+"""Given rows, the summary says how many, how fast, how often they failed, and what the sample does not support."""
+
+from __future__ import annotations
+
+import math
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import donutwork_magics.frame.accessor  # noqa: F401
+from donutwork_magics.analysis.summary import METRICS, pings_needed, summary, wilson
+from tests.display.frames import frame
+
+
+@pytest.mark.parametrize(("quantile", "needed"), [(0.5, 5), (0.95, 59), (0.99, 299), (0.999, 2995)])
+def test_a_percentile_needs_as_many_pings_as_its_tail_is_thin(quantile: float, needed: int) -> None:
+    assert pings_needed(quantile) == needed
+    assert 1 - quantile**needed >= 0.95 > 1 - quantile ** (needed - 1)
+
+
+@pytest.mark.parametrize(("column", "needed"), [("p50_ms", 5), ("p95_ms", 59), ("p99_ms", 299)])
+def test_a_percentile_is_shown_from_that_number_on(column: str, needed: int) -> None:
+    assert math.isnan(summary(frame([1.0] * (needed - 1)))[column].item())
+    assert summary(frame([1.0] * needed))[column].item() == 1.0
+
+
+def test_latency_is_of_successes_and_errors_stand_beside_it() -> None:
+    df = frame([1.0, 2.0, 3.0, 4.0, 5.0, 900.0], errors={5: "timeout"})
+    row = summary(df).loc["all"]
+    assert (row["n"], row["ok"], row["errors"]) == (6, 5, 1)
+    assert (row["min_ms"], row["p50_ms"], row["max_ms"]) == (1.0, 3.0, 5.0)
+    assert row["error_share"] == pytest.approx(1 / 6)
+
+
+def test_failures_do_not_count_for_a_percentile() -> None:
+    df = frame([1.0] * 5, errors={0: "timeout"})
+    assert math.isnan(summary(df)["p50_ms"].item())
+
+
+def test_warm_up_rows_are_left_out() -> None:
+    df = frame([500.0, 1.0, 2.0], warmup=1)
+    row = summary(df).loc["all"]
+    assert (row["n"], row["max_ms"]) == (2, 2.0)
+
+
+def test_a_timeout_counts_in_corrected_ms_as_the_lower_bound_that_it_is() -> None:
+    df = frame([1.0, 900.0, 800.0], errors={1: "timeout", 2: "server_error"})
+    assert summary(df, metric="corrected_ms")["max_ms"].item() == df["corrected_ms"][1]
+
+
+def test_jitter_is_the_mean_step_from_one_success_to_the_next_in_time() -> None:
+    df = frame([1.0, 3.0, 2.0])
+    assert summary(df)["jitter_ms"].item() == 1.5
+    assert summary(df.iloc[::-1])["jitter_ms"].item() == 1.5
+    assert summary(df.iloc[[1, 0, 2]])["jitter_ms"].item() == 1.5
+
+
+def test_server_share_is_the_servers_median_over_the_median_wait_for_the_first_byte() -> None:
+    df = frame([10.0] * 5)
+    df["ttfb_ms"], df["rrt_ms"] = 8.0, [2.0, 2.0, 2.0, 2.0, np.nan]
+    row = summary(df).loc["all"]
+    assert (row["server_share"], row["network_share"]) == (0.25, 0.75)
+
+
+def test_the_achieved_rate_is_of_starts() -> None:
+    assert summary(frame([1.0] * 11, every_ms=100.0))["rate_hz"].item() == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("by", ["label", ["label"]])
+def test_one_row_a_group_in_the_order_of_the_rows(by: str | list[str]) -> None:
+    df = pd.concat([frame([3.0] * 5, label="warm"), frame([7.0] * 5, label="cold")])
+    result = summary(df, by=by)
+    assert result.index.tolist() == ["warm", "cold"]
+    assert result.index.name == "label"
+    assert result["p50_ms"].tolist() == [3.0, 7.0]
+
+
+def test_several_columns_group_by_their_combinations() -> None:
+    df = frame([1.0, 2.0], errors={1: "dns"})
+    result = summary(df, by=["label", "reused"])
+    assert result.index.names == ["label", "reused"]
+
+
+def test_counts_are_integers_and_the_rest_floats() -> None:
+    dtypes = summary(frame([1.0, 2.0])).dtypes.astype(str)
+    assert dtypes[:3].tolist() == ["int64"] * 3
+    assert set(dtypes[3:]) == {"float64"}
+
+
+def test_no_rows_make_a_row_of_unknowns() -> None:
+    empty = frame([1.0]).iloc[:0]
+    row = summary(empty).loc["all"]
+    assert row["n"] == 0
+    assert row.drop(["n", "ok", "errors"]).isna().all()
+    assert list(summary(empty, by="label").columns) == list(summary(empty).columns)
+    assert len(summary(empty, by="label")) == 0
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [
+        # R: binom::binom.wilson
+        (0, 10, 0.0, 0.2775),
+        (1, 10, 0.0179, 0.4042),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+    ],
+)
+def test_wilson_intervals_are_those_of_the_textbook(hits: int, n: int, low: float, high: float) -> None:
+    assert wilson(hits, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_no_pings_have_no_interval() -> None:
+    assert all(map(math.isnan, wilson(0, 0)))
+
+
+def test_a_frame_without_the_columns_is_refused_in_one_line_that_names_them() -> None:
+    df = frame([1.0]).drop(columns=["error", "warmup"])
+    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns warmup, error: it cannot be summarised.$"):
+        summary(df)
+
+
+def test_an_unknown_group_is_refused() -> None:
+    with pytest.raises(ValueError, match="lacks the columns town"):
+        summary(frame([1.0]), by="town")
+
+
+def test_an_unknown_metric_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"metric must be one of .*duration_ms") as refused:
+        summary(frame([1.0]), metric="rrt")
+    assert "\n" not in str(refused.value)
+    assert "ttfb_ms" in METRICS
+
+
+def test_a_table_from_csv_is_summarised_alike() -> None:
+    df = frame([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], errors={3: "timeout"}, warmup=1)
+    again = pd.read_csv(StringIO(df.to_csv(index=False)))
+    pd.testing.assert_frame_equal(summary(again), summary(df))
+
+
+def test_the_accessor_summarises_too() -> None:
+    df = frame([1.0] * 5)
+    pd.testing.assert_frame_equal(df.donutwork.summary(by="label"), summary(df, by="label"))

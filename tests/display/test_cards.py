@@ -1,0 +1,293 @@
+"""Every card: safe in a notebook that nobody trusts, the same facts as HTML and as text, readable in both."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+import donutwork_magics.frame.accessor  # noqa: F401
+from donutwork_magics.display import mimebundle
+from donutwork_magics.display.run import RunCard
+from donutwork_magics.display.units import width
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
+from tests.display.frames import ATTRS, frame
+from tests.display.values import HOSTILE, comparison, connection, everything, ping, run
+
+# From JupyterLab 4.6's sanitiser: what of its allow-lists the cards use.
+KEPT_TAGS = {
+    *("div", "span", "strong", "details", "summary"),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td"),
+}
+KEPT_ATTRIBUTES = {"style", "title", "scope"}
+KEPT_STYLES = {
+    *(
+        "background-color",
+        "color",
+        "opacity",
+        "border",
+        "border-left",
+        "border-top",
+        "border-radius",
+        "border-collapse",
+    ),
+    *("margin", "margin-top", "padding", "padding-top", "padding-right", "width", "max-width", "min-width", "height"),
+    *("display", "flex-wrap", "gap", "align-items", "overflow", "overflow-x", "overflow-wrap", "box-sizing"),
+    *("font-size", "font-weight", "font-family", "line-height", "text-align", "vertical-align", "white-space"),
+    *("caption-side", "table-layout", "cursor"),
+}
+DISPENSABLE_STYLES = {"font-variant-numeric"}
+VOID_TAGS = {"br", "img", "hr", "input", "meta", "wbr"}
+
+
+class Page(HTMLParser):
+    """Reads a card as a browser would."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.styles: list[tuple[str, str]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        for declaration in filter(None, (dict(attrs).get("style") or "").split(";")):
+            name, _, value = declaration.partition(":")
+            self.styles.append((name, value))
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).replace("\u00a0", " ").split())
+
+
+CARDS = sorted(everything())
+
+
+@pytest.fixture(params=CARDS)
+def value(request: pytest.FixtureRequest) -> Displayed:
+    return everything()[request.param]
+
+
+@pytest.fixture(params=CARDS)
+def hostile(request: pytest.FixtureRequest) -> Displayed:
+    return everything(HOSTILE)[request.param]
+
+
+def test_html_is_made_of_what_the_sanitiser_keeps(value: Displayed) -> None:
+    page = Page(mimebundle(value)["text/html"])
+    assert page.open == []
+    assert page.tags <= KEPT_TAGS
+    assert page.attributes <= KEPT_ATTRIBUTES
+    assert {name for name, _ in page.styles} <= KEPT_STYLES | DISPENSABLE_STYLES
+    assert not [value for _, value in page.styles if "(" in value.replace("rgba(118,125,134,0.35)", "")]
+
+
+def test_no_width_is_fixed_beyond_a_narrow_cell(value: Displayed) -> None:
+    widths = [text for name, text in Page(mimebundle(value)["text/html"]).styles if name in {"width", "min-width"}]
+    assert all(text.endswith("%") or float(text.removesuffix("px")) <= 320 for text in widths)
+
+
+def test_text_colour_is_inherited(value: Displayed) -> None:
+    html = mimebundle(value)["text/html"]
+    # The swatch beside the name of a phase is the one coloured glyph.
+    swatches = html.count("■")
+    assert sum(name == "color" for name, _ in Page(html).styles) == swatches
+
+
+def test_a_hostile_server_can_neither_mark_up_nor_move_the_cursor(hostile: Displayed) -> None:
+    bundle = mimebundle(hostile)
+    page = Page(bundle["text/html"])
+    assert page.tags <= KEPT_TAGS
+    assert page.open == []
+    for text in (bundle["text/plain"].replace("\n", ""), page.text):
+        assert text.isprintable()
+        assert "A" * 450 not in text
+
+
+def test_text_fits_a_terminal_of_80_columns(value: Displayed) -> None:
+    assert max(map(width, mimebundle(value)["text/plain"].splitlines())) <= 80
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "測定" * 200])
+def test_text_fits_whatever_the_server_says(text: str) -> None:
+    for value in everything(text).values():
+        assert max(map(width, mimebundle(value)["text/plain"].splitlines())) <= 80
+
+
+def test_html_and_text_say_the_same(value: Displayed) -> None:
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"\w+", text))
+
+    bundle = mimebundle(value)
+    page = Page(bundle["text/html"])
+    assert words(page.text) == words(bundle["text/plain"])
+
+
+def test_a_state_has_an_icon_and_a_word() -> None:
+    assert mimebundle(ping())["text/plain"].startswith("✓ Ping: success")
+    assert mimebundle(SandboxStatus("died"))["text/plain"].startswith("✗ Sandbox: died")
+    assert mimebundle(run(ended="interrupted"))["text/plain"].startswith("⚠ Pings: interrupted: 70 pings, 2 errors")
+    assert mimebundle(run(ended="unauthorized"))["text/plain"].startswith("✗ Pings: ended early by unauthorized")
+
+
+def test_the_bundle_is_text_and_html_only(value: Displayed) -> None:
+    assert set(value._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+def test_the_saved_card_of_a_run_is_small() -> None:
+    assert len(mimebundle(run())["text/html"].encode()) < 10_000
+    for labels in (3, 100):
+        assert len(mimebundle(comparison(labels=labels))["text/html"].encode()) <= 30_000
+
+
+def test_badges_say_sandbox_and_environment() -> None:
+    assert "[sandbox] [staging]" in mimebundle(ping())["text/plain"]
+    assert "[sandbox]" not in mimebundle(ping(sandbox=False))["text/plain"]
+    assert "[production]" in mimebundle(RunCard(frame([1.0], env="production")))["text/plain"]
+
+
+def test_a_ping_tells_total_network_server_and_phases() -> None:
+    text = mimebundle(ping())["text/plain"]
+    for fact in ("43.9 ms", "11.9 ms", "80.0 µs", "DNS", "TLS", "first byte", "new, HTTP/2, TLSv1.3"):
+        assert fact in text
+
+
+def test_an_rrt_that_is_no_time_is_shown_as_its_text() -> None:
+    text = mimebundle(ping("0,08 ms", rrt_ms=float("nan")))["text/plain"]
+    assert "0,08 ms  server, its own RRT" in text
+    assert "Wait for the first byte" not in text
+
+
+def test_phases_that_did_not_happen_are_left_out() -> None:
+    text = mimebundle(RunCard(frame([1.0] * 5)))["text/plain"]
+    assert "first byte" in text
+    assert "TLS " not in text.split("Measured")[0]
+
+
+def test_a_connection_tells_what_the_api_saw() -> None:
+    text = mimebundle(connection("HTTP3"))["text/plain"]
+    assert "192.0.2.7  your address, as the API sees it" in text
+    assert "IPv6" not in text
+
+
+def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> None:
+    text = mimebundle(RunCard(frame([1.0] * 58)))["text/plain"]
+    assert "–  p95 needs 59 pings" in text  # noqa: RUF001
+    assert "–  p99 needs 299 pings" in text  # noqa: RUF001
+    assert "1.00 ms  p50" in text
+
+
+def test_errors_are_counted_by_kind_with_their_interval() -> None:
+    text = " ".join(mimebundle(run())["text/plain"].split())
+    assert "Errors 2, 2.9 % (95 % interval 0.8 % to 9.8 %): server_error 1, timeout 1" in text
+
+
+def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
+    df = frame([1.0] * 5, every_ms=200.0, warmup=1)
+    df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "in_flight": 1}
+    text = mimebundle(RunCard(df))["text/plain"]
+    for fact in (
+        "4 of 5 planned, 1 more for warm-up left out",
+        "The planned rate was not reached: 5.00/s of 10.0/s.",
+        "warm, 100 % reused, HTTP/1.1, no TLS",
+        "2 in the whole run, 3.0 s in total",
+        "1 ping in flight",
+        "127.0.0.1:8080/2026-02-01/ping.json",
+    ):
+        assert fact in text
+
+
+def test_labels_are_compared_to_the_first() -> None:
+    text = mimebundle(comparison("x", labels=2))["text/plain"]
+    assert re.search(r"x 0 +70 +0 +5.00 ms +5.00 ms +5.00 ms +–\n", text)  # noqa: RUF001
+    assert re.search(r"x 1 +70 +0 +6.00 ms +6.00 ms +6.00 ms +\+1.00 ms\n", text)
+
+
+def test_many_labels_are_cut_and_it_says_so() -> None:
+    assert "The first 20 of 21 labels" in mimebundle(comparison(labels=21))["text/plain"]
+
+
+def test_each_label_of_an_interleaved_run_has_its_own_plan() -> None:
+    plans = [{**ATTRS["plan"][0], "label": label, "count": count} for label, count in (("a", 5), ("b", 6))]
+    df = pd.concat([frame([1.0] * 5, label="a"), frame([1.0] * 6, label="b")], ignore_index=True)
+    df.attrs["donutwork"] = {**ATTRS, "plan": plans}
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert "5 of 5 planned" in text
+    assert "6 of 6 planned" in text
+    only_b = df[df["label"] == "b"]
+    assert "6 of 6 planned" in mimebundle(RunCard(only_b))["text/plain"]
+
+
+def test_a_frame_that_lost_its_attrs_and_categories_still_has_a_card() -> None:
+    df = pd.concat([frame([1.0] * 5, label="a"), frame([2.0] * 5, label="b")])
+    df.attrs.clear()
+    df["label"] = df["label"].astype(str)
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert text.startswith("✓ Pings: 10 pings, no errors [staging]")
+
+
+def test_the_accessor_of_a_frame_of_pings_shows_the_card() -> None:
+    df = frame([1.0] * 5)
+    assert df.donutwork._repr_mimebundle_() == mimebundle(RunCard(df))
+    assert repr(df.donutwork) == mimebundle(RunCard(df))["text/plain"]
+
+
+def test_the_accessor_of_another_frame_says_so_when_it_is_used() -> None:
+    df = pd.DataFrame({"a": [1]})
+    assert hasattr(df, "donutwork")
+    assert df.donutwork._repr_mimebundle_()["text/plain"].startswith("○ Pings: not a table of pings")
+    with pytest.raises(ValueError, match="lacks the columns"):
+        df.donutwork.summary()
+
+
+@pytest.mark.parametrize(
+    ("keys", "state"),
+    [
+        ((KeyStatus("A", "set", ""),), "✓ Donutwork: ready"),
+        ((KeyStatus("A", "missing", "Set A."),), "⚠ Donutwork: no key set"),
+        ((KeyStatus("A", "unusable", "A is empty."),), "✗ Donutwork: key not usable"),
+        ((KeyStatus("A", "missing", "Set A."), KeyStatus("B", "set", "")), "✓ Donutwork: ready with --env"),
+    ],
+)
+def test_the_overview_begins_with_whether_one_can_begin(keys: tuple[KeyStatus, ...], state: str) -> None:
+    overview = Overview("https://api.example", True, False, "DONUTWORK_BASE_URL", keys, ())
+    assert mimebundle(overview)["text/plain"].splitlines()[0] == state
+
+
+def test_an_overview_without_a_usable_address_says_why() -> None:
+    overview = Overview("DONUTWORK_BASE_URL is not https.", False, False, "DONUTWORK_BASE_URL", (), ())
+    text = mimebundle(overview)["text/plain"]
+    assert text.startswith("✗ Donutwork: not ready")
+    assert "DONUTWORK_BASE_URL is not https." in text
+
+
+def test_a_value_without_a_card_is_a_programming_error() -> None:
+    with pytest.raises(TypeError, match="no card for a int"):
+        mimebundle(3)
+
+
+def test_a_card_of_a_call_needs_neither_ipython_nor_pandas() -> None:
+    code = (
+        "import sys, donutwork_magics.display;"
+        "print(*sorted({'IPython', 'ipywidgets', 'pandas', 'httpx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,265 @@
+"""While a series runs: a line that is written over in a terminal, a widget that becomes the card in a kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager, start_new_kernel
+
+from donutwork_magics.client.sample import Sample
+from donutwork_magics.display.live import LiveView, Readout, live_view
+from donutwork_magics.network.marks import Phases
+from donutwork_magics.network.transport import Exchange
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.rows import Rows
+from donutwork_magics.sampling.schedule import Slot
+from tests.display.values import run
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Series:
+    """A series whose pings are there at once; what an observer looks at."""
+
+    def __init__(self, plan: Plan, rows: Rows | None = None) -> None:
+        self.plan = plan
+        self.rows = rows if rows is not None else Rows()
+        self.elapsed_s = 0.0
+        self._first_row = len(self.rows)
+
+    @property
+    def done(self) -> int:
+        return len(self.rows) - self._first_row
+
+    def ping(self, duration_ms: float, *, warmup: bool = False, **outcome: Any) -> None:
+        exchange = Exchange(
+            started_ns=0,
+            timestamp_ns=0,
+            duration_ms=duration_ms,
+            phases=Phases(0.0, 0.0, 0.0, 0.0, duration_ms, 0.0),
+            reused=True,
+            retried=False,
+            http_version="1.1",
+            peer="127.0.0.1",
+            tls_version=None,
+            tcp_rtt_ms=0.1,
+            tcp_retransmits=0,
+        )
+        slot = Slot(len(self.rows), None)
+        self.rows.append(Sample(exchange, **outcome), slot, origin_ns=0, label=self.plan.label, warmup=warmup)
+        self.elapsed_s += 0.1
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    monkeypatch.setenv("COLUMNS", "100")
+    return Screen()
+
+
+@contextlib.contextmanager
+def showing_on(stream: io.StringIO, *, quiet: bool = False) -> Iterator[LiveView]:
+    with contextlib.redirect_stdout(stream), live_view(object(), quiet=quiet) as live:
+        yield live
+
+
+def last_line(screen: Screen) -> str:
+    return screen.getvalue().rpartition("\r")[2].rstrip()
+
+
+def test_a_terminal_has_a_line_before_the_first_ping(screen: Screen) -> None:
+    with showing_on(screen) as live:
+        live.begin(Plan(count=50, label="cold"), 2, 3)
+        assert last_line(screen) == "cold (2 of 3): 0%, 0/50 pings, 0 errors"
+
+
+def test_the_line_tells_rate_time_left_errors_and_percentiles(screen: Screen) -> None:
+    series = Series(Plan(count=40))
+    with showing_on(screen) as live:
+        live.begin(series.plan, 1, 1)
+        for duration_ms in (500.0, 1.0, 2.0, 3.0):
+            series.ping(duration_ms, warmup=duration_ms == 500.0)
+            live.observe(series)
+        series.ping(900.0, error="timeout")
+        live.observe(series)
+        assert last_line(screen) == ("ping: 12%, 5/40 pings, 10.0/s, 4 s left, 1 error, p50 2.00 ms, p95 2.90 ms")
+
+
+def test_each_series_counts_its_own_errors(screen: Screen) -> None:
+    first = Series(Plan(count=2, label="a"))
+    with showing_on(screen) as live:
+        live.begin(first.plan, 1, 2)
+        first.ping(1.0, error="dns")
+        live.observe(first)
+        second = Series(Plan(count=2, label="b"), first.rows)
+        live.begin(second.plan, 2, 2)
+        second.ping(3.0)
+        live.observe(second)
+        assert "1/2 pings" in last_line(screen)
+        assert "0 errors, p50 3.00 ms" in last_line(screen)
+
+
+def test_running_percentiles_are_those_of_the_latest_rows(screen: Screen) -> None:
+    series = Series(Plan(duration_s=1e6))
+    for seq in range(3000):
+        series.ping(1.0 if seq < 2000 else 7.0)
+    with showing_on(screen) as live:
+        live.begin(series.plan, 1, 1)
+        live.observe(series)
+        assert "p50 7.00 ms, p95 7.00 ms" in last_line(screen)
+
+
+def test_the_line_is_cut_to_the_terminal_and_cleared_at_the_end(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    with showing_on(screen) as live:
+        live.begin(Plan(count=50, label="x" * 60), 1, 1)
+        assert len(last_line(screen)) == 19
+    assert screen.getvalue().endswith("\r" + " " * 19 + "\r")
+
+
+def test_the_card_follows_as_text(screen: Screen) -> None:
+    with showing_on(screen) as live:
+        live.begin(Plan(count=5), 1, 1)
+        live.finish(run())
+    assert "\r⚠ Pings: 70 pings, 2 errors" in screen.getvalue()
+
+
+def test_without_a_terminal_there_is_the_card_only() -> None:
+    pipe = io.StringIO()
+    with showing_on(pipe) as live:
+        live.begin(Plan(count=5), 1, 1)
+        live.finish(run())
+    assert pipe.getvalue().startswith("⚠ Pings: 70 pings, 2 errors")
+
+
+def test_quiet_shows_neither_progress_nor_card(screen: Screen) -> None:
+    series = Series(Plan(count=1))
+    with showing_on(screen, quiet=True) as live:
+        live.begin(series.plan, 1, 1)
+        series.ping(1.0)
+        live.observe(series)
+        live.finish(run())
+    assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("plan", "done", "elapsed_s", "left_s"),
+    [
+        (Plan(count=100), 20, 4.0, 16.0),
+        (Plan(duration_s=30), 20, 4.0, 26.0),
+        (Plan(count=100, duration_s=10), 20, 4.0, 6.0),
+        (Plan(duration_s=30), 20, 31.0, 0.0),
+    ],
+)
+def test_time_left_is_that_of_whichever_ends_first(plan: Plan, done: int, elapsed_s: float, left_s: float) -> None:
+    assert Readout(plan, 1, 1, done=done, elapsed_s=elapsed_s).left_s == pytest.approx(left_s)
+
+
+def test_time_left_is_unknown_before_the_first_ping() -> None:
+    assert Readout(Plan(count=100), 1, 1).left == ""
+
+
+# What follows runs in a real kernel.
+
+PREPARE = """
+from donutwork_magics.display.live import live_view
+from donutwork_magics.sampling.plan import Plan
+from tests.display.test_live import Series
+from tests.display.values import run
+"""
+OBSERVED = """
+series = Series(Plan(count=3, label="cold"))
+with live_view(get_ipython(), quiet=False) as live:
+    live.begin(series.plan, 1, 1)
+    series.ping(2.0)
+    live.observe(series)
+    {end}
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[BlockingKernelClient]:
+    manager: KernelManager
+    manager, client = start_new_kernel()
+    try:
+        execute(client, PREPARE)
+        yield client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def execute(kernel: BlockingKernelClient, code: str) -> list[dict[str, Any]]:
+    """Run a cell, and return what it published."""
+    messages: list[dict[str, Any]] = []
+    kernel.execute_interactive(code, timeout=60, output_hook=messages.append, allow_stdin=False)
+    return messages
+
+
+def of_type(messages: list[dict[str, Any]], *types: str) -> list[dict[str, Any]]:
+    return [message["content"] for message in messages if message["msg_type"] in types]
+
+
+def open_models(messages: list[dict[str, Any]]) -> set[str]:
+    opened = {content["comm_id"] for content in of_type(messages, "comm_open")}
+    return opened - {content["comm_id"] for content in of_type(messages, "comm_close")}
+
+
+def test_no_widget_library_is_imported_before_a_kernel_view_is_made(kernel: BlockingKernelClient) -> None:
+    messages = execute(kernel, "import sys; print('ipywidgets' in sys.modules)")
+    assert of_type(messages, "stream")[0]["text"].strip() == "False"
+
+
+def test_the_widget_is_replaced_by_the_card_in_the_same_output(kernel: BlockingKernelClient) -> None:
+    messages = execute(kernel, OBSERVED.format(end="live.finish(run())"))
+    [shown] = of_type(messages, "display_data")
+    assert VIEW in shown["data"]
+    assert shown["data"]["text/plain"] == "cold: 0%, 0/3 pings, 0 errors"
+    [card] = of_type(messages, "update_display_data")
+    assert card["transient"]["display_id"] == shown["transient"]["display_id"]
+    assert set(card["data"]) == {"text/plain", "text/html"}
+    assert "70 pings, 2 errors" in card["data"]["text/html"]
+    kinds = [message["msg_type"] for message in messages]
+    assert kinds.index("update_display_data") < kinds.index("comm_close")
+
+
+def test_the_widget_shows_how_the_series_comes_on(kernel: BlockingKernelClient) -> None:
+    messages = execute(kernel, OBSERVED.format(end="live.finish(run())"))
+    states = [content["data"]["state"]["value"] for content in of_type(messages, "comm_msg")]
+    assert "0/3" in states[0]
+    assert "1/3" in states[-1]
+    assert 'aria-valuenow="33.3"' in states[-1]
+
+
+def test_no_widget_is_left_behind(kernel: BlockingKernelClient) -> None:
+    messages = execute(kernel, OBSERVED.format(end="live.finish(run())"))
+    assert of_type(messages, "comm_open")
+    assert open_models(messages) == set()
+
+
+@pytest.mark.parametrize("end", ["raise KeyboardInterrupt", "1 / 0", "live.finish(3)", "live.finish(None)"])
+def test_whatever_goes_wrong_the_widget_is_taken_away(kernel: BlockingKernelClient, end: str) -> None:
+    messages = execute(kernel, OBSERVED.format(end=end))
+    assert VIEW in of_type(messages, "display_data")[0]["data"]
+    assert VIEW not in of_type(messages, "update_display_data")[-1]["data"]
+    assert open_models(messages) == set()
+
+
+def test_quiet_publishes_nothing_in_a_kernel_either(kernel: BlockingKernelClient) -> None:
+    messages = execute(kernel, OBSERVED.format(end="live.finish(run())").replace("quiet=False", "quiet=True"))
+    assert {message["msg_type"] for message in messages} <= {"status", "execute_input"}
