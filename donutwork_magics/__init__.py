@@ -13,21 +13,23 @@ from donutwork_magics._version import __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from donutwork_magics.analysis.summary import summary
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
-    from donutwork_magics.errors import DonutworkError, SeriesError, SeriesInterrupted, SettingsError
+    from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.series import collect
 
 __all__ = [
     "Client",
     "Connection",
     "DonutworkError",
+    "Interrupted",
     "Ping",
     "SeriesError",
-    "SeriesInterrupted",
     "SettingsError",
     "__version__",
     "collect",
+    "summary",
 ]
 
 # Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
@@ -37,9 +39,10 @@ _HOME: Final = {
     "DonutworkError": "errors",
     "Ping": "client.results",
     "SeriesError": "errors",
-    "SeriesInterrupted": "errors",
+    "Interrupted": "errors",
     "SettingsError": "errors",
     "collect": "series",
+    "summary": "analysis.summary",
 }
 
 

@@ -3,7 +3,7 @@
 DonutworkError           one line, rendered without a traceback; `kind` is one of KINDS where a call failed
 ├── SettingsError        a key, a URL or the sandbox is not usable; no request was sent
 └── SeriesError          a series ended early; its rows are kept
-SeriesInterrupted        a KeyboardInterrupt, also one line; the rows are kept
+Interrupted        a KeyboardInterrupt, also one line; the rows are kept
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ class SeriesError(DonutworkError):
     Attributes
     ----------
     df : pandas.DataFrame or None
-        The completed rows.
+        The completed rows of a series.
     """
 
     df: Any = None
 
 
-class SeriesInterrupted(_OneLine, KeyboardInterrupt):
-    """A series was interrupted.
+class Interrupted(_OneLine, KeyboardInterrupt):
+    """A call or a series was interrupted.
 
     Attributes
     ----------
     df : pandas.DataFrame or None
-        The completed rows.
+        The completed rows of a series.
     """
 
     df: Any = None

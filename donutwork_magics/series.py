@@ -9,7 +9,7 @@ from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Family
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.settings import Env, Target, read_target
-from donutwork_magics.errors import SeriesError, SeriesInterrupted
+from donutwork_magics.errors import Interrupted, SeriesError
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
 from donutwork_magics.sampling.run import Run, Series, run_series
@@ -69,7 +69,7 @@ def collect(
         The plan is not possible, or not polite without `allow_load`; nothing was sent.
     SeriesError
         The series had to end early; the rows are in its ``df``.
-    SeriesInterrupted
+    Interrupted
         Ctrl-C; the rows are in its ``df``.
     """
     plan = Plan(
@@ -100,7 +100,7 @@ def collect(
     return df
 
 
-def early_end(run: Run) -> SeriesError | SeriesInterrupted | None:
+def early_end(run: Run) -> SeriesError | Interrupted | None:
     """Return the error of a run that ended before its plan, in one line; None where it did not."""
     if run.ending is None:
         return None
@@ -108,5 +108,5 @@ def early_end(run: Run) -> SeriesError | SeriesInterrupted | None:
     kept = f"{rows} row is kept." if rows == 1 else f"{rows} rows are kept."
     sample = run.ending.sample
     if sample is None:
-        return SeriesInterrupted(f"Interrupted: {kept}")
+        return Interrupted(kept)
     return SeriesError(f"{advice(sample, run.ending.target, PING)} The series ended here: {kept}", sample.error)

@@ -14,7 +14,7 @@ from donutwork_magics.display import card_of
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.units import clean
 from donutwork_magics.displayed import Displayed
-from donutwork_magics.errors import DonutworkError, SeriesInterrupted
+from donutwork_magics.errors import DonutworkError, Interrupted
 
 
 def call_widget(result: Displayed, *, again: Callable[[], Displayed], measure: Callable[[], Displayed]) -> CallWidget:
@@ -75,7 +75,7 @@ class CallWidget:
         status = ""
         try:
             place.value = to_html(card_of(action()))
-        except (DonutworkError, SeriesInterrupted) as error:
+        except (DonutworkError, Interrupted) as error:
             status = f"✗ {error}"
         except Exception as error:
             # Its text is not ours, and might tell what nobody should see.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+import donutwork_magics.frame.accessor  # noqa: F401 - whoever makes a table gets df.donutwork with it
 from donutwork_magics._version import __version__
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.frame.schema import COLUMNS, KNOWN_CATEGORIES, SCHEMA

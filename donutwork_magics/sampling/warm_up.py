@@ -12,11 +12,7 @@ from donutwork_magics.client.client import Client
 from donutwork_magics.client.settings import sandbox_target
 
 _BODY: Final = b'{"status": "success", "env": "staging", "RRT": "0.08 ms"}'
-_REPLY: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-    len(_BODY),
-    _BODY,
-)
-
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
 _PINGS: Final = 3
 
 

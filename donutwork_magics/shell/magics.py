@@ -11,7 +11,7 @@ from IPython.display import display
 from IPython.utils.text import DollarFormatter
 from traitlets import Any as AnyTrait
 
-from donutwork_magics.errors import SeriesInterrupted, SettingsError
+from donutwork_magics.errors import Interrupted, SettingsError
 from donutwork_magics.grammar import (
     CONFIGURABLE,
     Cell,
@@ -29,6 +29,7 @@ from donutwork_magics.grammar import (
     parse_line,
 )
 from donutwork_magics.session import Session
+from donutwork_magics.shell.shield import shielded
 from donutwork_magics.shell.usage import value_is_used
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ class _Donutwork(Magics):
         except GrammarError as error:
             problem = str(error)
         except KeyboardInterrupt as interrupt:
-            if isinstance(interrupt, SeriesInterrupted):
+            if isinstance(interrupt, Interrupted):
                 raise
         if problem:
             # Exactly UsageError, since IPython shows a subclass with its traceback; and outside of the except block,
             # since otherwise it would carry ours as its context.
             raise UsageError(problem)
-        raise SeriesInterrupted("Interrupted: the call was given up.")
+        raise Interrupted("the call was given up, and nothing is kept of it.")
 
     def _defaults(self) -> dict[str, object]:
         return {option.name: getattr(self, option.name) for option in CONFIGURABLE}
@@ -170,19 +171,17 @@ class _Donutwork(Magics):
 
         Raises
         ------
-        SeriesError, SeriesInterrupted
+        SeriesError, Interrupted
             The run ended early; its rows are kept and assigned all the same.
         """
-        # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
+        shielded(_prepare)
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.table import table
         from donutwork_magics.sampling.run import Run
-        from donutwork_magics.sampling.warm_up import warm_up
         from donutwork_magics.series import early_end
 
         planned = [self._planned(line) for line in lines]
-        warm_up()
         run = Run()
         with live_view(self.shell, quiet=all(_is_quiet(line) for line in lines)) as live:
             _carry_out(run, planned, live)
@@ -264,6 +263,15 @@ class _Donutwork(Magics):
             return DollarFormatter().vformat(text, args=[], kwargs=self.shell.user_ns)
         except Exception:
             return text
+
+
+def _prepare() -> None:
+    # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
+    import donutwork_magics.display.live
+    import donutwork_magics.display.run  # noqa: F401
+    from donutwork_magics.sampling.warm_up import warm_up
+
+    warm_up()
 
 
 def _is_quiet(line: CellLine) -> bool:

@@ -11,7 +11,7 @@ from ipywidgets import HTML, Button  # type: ignore[import-untyped]
 
 from donutwork_magics.display.widget import CallWidget, call_widget
 from donutwork_magics.displayed import Displayed
-from donutwork_magics.errors import DonutworkError, SeriesInterrupted
+from donutwork_magics.errors import DonutworkError, Interrupted
 from tests.display.values import ping, run
 
 
@@ -110,7 +110,7 @@ def test_one_call_at_a_time_and_never_in_the_thread_of_the_click() -> None:
     ("error", "line"),
     [
         (DonutworkError("No <network>. Check it."), "✗ No &lt;network&gt;. Check it."),
-        (SeriesInterrupted("Interrupted: 3 rows are kept."), "✗ Interrupted: 3 rows are kept."),
+        (Interrupted("Interrupted: 3 rows are kept."), "✗ Interrupted: 3 rows are kept."),
         (RuntimeError("secret"), "✗ unexpected: RuntimeError"),
     ],
 )

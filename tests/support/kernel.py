@@ -1,0 +1,140 @@
+"""Real cells in a real kernel, over its own sockets, as a notebook runs them."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_event_loop
+
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Cell:
+    """What came of one cell, as a notebook would hold it."""
+
+    status: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    ename: str = ""
+    evalue: str = ""
+    traceback: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    """The mime bundle of the Out, empty where there is none."""
+    displays: list[dict[str, Any]] = field(default_factory=list)
+    """The mime bundles that were displayed, with later updates in their place."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cell counts as done, so that Run All goes on."""
+        return self.status == "ok"
+
+    @property
+    def text(self) -> str:
+        """Everything that can be read in the output."""
+        bundles = [self.result, *self.displays]
+        return "\n".join([self.stdout, self.stderr, self.traceback, *(str(bundle) for bundle in bundles)])
+
+
+class Kernel:
+    """A kernel of its own, with nothing of the developer's settings; a context manager.
+
+    Parameters
+    ----------
+    home
+        A directory for everything that Jupyter and IPython keep.
+    environ
+        Environment variables beyond the bare ones.
+    """
+
+    def __init__(self, home: Path, environ: dict[str, str] | None = None) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DONUTWORK_", "JUPYTER"))}
+        self._environ = {**kept, "IPYTHONDIR": str(home / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        self._environ |= environ or {}
+        self._manager = KernelManager()
+        self._manager._kernel_spec = KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            display_name="test",
+            language="python",
+        )
+        self._manager.connection_file = str(home / "connection.json")
+        self._home = home
+
+    def __enter__(self) -> Self:
+        self._manager.start_kernel(env=self._environ, cwd=str(self._home))
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=PATIENCE_S)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=exc_type is not None)
+        self._manager.cleanup_resources()
+        # jupyter_client makes a loop for its blocking calls, and leaves it open.
+        ensure_event_loop().close()
+
+    def run(self, code: str, *, interrupt_after_s: float | None = None) -> Cell:
+        """Run a cell, and interrupt it as the stop button does where that is asked for."""
+        message_id = self._client.execute(code, store_history=True, allow_stdin=False)
+        timer: threading.Timer | None = None
+        if interrupt_after_s is not None:
+            timer = threading.Timer(interrupt_after_s, self._interrupt)
+            timer.start()
+        cell = Cell()
+        places: dict[str, int] = {}
+        while True:
+            try:
+                message = self._client.get_iopub_msg(timeout=PATIENCE_S)
+            except queue.Empty:
+                raise AssertionError(f"the kernel did not answer within {PATIENCE_S:g} s") from None
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "status" and content["execution_state"] == "idle":
+                break
+            _take(cell, places, message["msg_type"], content)
+        while (reply := self._client.get_shell_msg(timeout=PATIENCE_S))["parent_header"].get("msg_id") != message_id:
+            pass
+        if timer is not None:
+            timer.join()
+        cell.status = reply["content"]["status"]
+        return cell
+
+    def _interrupt(self) -> None:
+        self._manager.interrupt_kernel()
+        ensure_event_loop().close()
+
+    def value(self, expression: str) -> str:
+        """Return the repr of an expression in the kernel."""
+        cell = self.run(f"print(repr({expression}))")
+        assert cell.ok, cell.traceback
+        return cell.stdout.strip()
+
+
+def _take(cell: Cell, places: dict[str, int], kind: str, content: dict[str, Any]) -> None:
+    if kind == "stream":
+        setattr(cell, content["name"], getattr(cell, content["name"]) + content["text"])
+    elif kind == "execute_result":
+        cell.result = content["data"]
+    elif kind == "error":
+        cell.ename, cell.evalue = content["ename"], content["evalue"]
+        cell.traceback = "\n".join(content["traceback"])
+    elif kind == "display_data":
+        display_id = content.get("transient", {}).get("display_id")
+        if display_id:
+            places[display_id] = len(cell.displays)
+        cell.displays.append(content["data"])
+    elif kind == "update_display_data":
+        cell.displays[places[content["transient"]["display_id"]]] = content["data"]
