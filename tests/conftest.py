@@ -1,0 +1,24 @@
+"""What all tests share: nothing of the developer's settings reaches a test, or a kernel that nbval starts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith(("DONUTWORK_", "JUPYTER", "IPYTHON"))]:
+        del os.environ[name]
+    # Windows keeps the history database locked for a moment after a kernel has ended.
+    home = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    for name, directory in (
+        ("IPYTHONDIR", "ipython"),
+        ("JUPYTER_CONFIG_DIR", "config"),
+        ("JUPYTER_DATA_DIR", "data"),
+        ("JUPYTER_RUNTIME_DIR", "runtime"),
+    ):
+        os.environ[name] = str(Path(home.name).resolve() / directory)
