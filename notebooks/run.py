@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 CELL_TIMEOUT_S = 120
 
@@ -24,32 +25,45 @@ class _ThisPython(KernelSpecManager):
     """Offers one kernel, the running Python, whatever is installed as ``python3``."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
-def execute(notebook: nbformat.NotebookNode, directory: Path) -> None:
+def execute(notebook: nbformat.NotebookNode, directory: Path, done: Callable[[nbformat.NotebookNode], None]) -> None:
     """Run all cells in place; the notebooks work on the sandbox, so that no key of the user's gets in.
+
+    Parameters
+    ----------
+    directory
+        Where the kernel runs.
+    done
+        Called with each cell as soon as its outputs are there, also with one that fails.
 
     Raises
     ------
-    CellExecutionError
-        A cell failed; the outputs up to it are in the notebook.
+    CellExecutionError, CellTimeoutError, DeadKernelError
+        A cell failed, took too long, or ended its kernel; the outputs up to it are in the notebook.
     """
+    # pyzmq's advice to Windows users is for whoever chooses the event loop, and here nobody does.
+    warnings.filterwarnings("ignore", "Proactor event loop", RuntimeWarning)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DONUTWORK_")}
-    client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, record_timing=False, store_widget_state=False)
+    # Else debugpy warns that Python's own modules are frozen.
+    environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, record_timing=False, coalesce_streams=True)
     client.create_kernel_manager().kernel_spec_manager = _ThisPython()
-    client.execute(cwd=str(directory), env=environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    with client.setup_kernel(cwd=str(directory), env=environ):
+        for index, cell in enumerate(notebook.cells):
+            try:
+                client.execute_cell(cell, index)
+            finally:
+                done(cell)
 
 
-def text_of(notebook: nbformat.NotebookNode) -> Iterator[str]:
-    """Give the code cells that were run, each with its input and what it printed or showed, as text."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.execution_count is not None:
-            prompt = f"In [{cell.execution_count}]: "
-            yield prompt + cell.source.replace("\n", "\n" + " " * len(prompt))
-            yield from filter(None, map(_text_of_output, cell.outputs))
-            yield ""
+def text_of(cell: nbformat.NotebookNode) -> str:
+    """Give a code cell's input and what it printed or showed, as text."""
+    prompt = f"In [{cell.execution_count or ' '}]: "
+    source = cell.source.replace("\n", "\n" + " " * len(prompt))
+    return "\n".join([prompt + source, *filter(None, map(_text_of_output, cell.outputs)), ""])
 
 
 def save(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -68,15 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="write the outputs into the notebook")
     options = parser.parse_args(arguments)
     for path in options.notebooks:
+        if not path.is_file():
+            parser.error(f"there is no notebook {path}")
         notebook = nbformat.read(path, as_version=4)
-        failure = ""
-        try:
-            execute(notebook, path.resolve().parent)
-        except CellExecutionError as error:
-            failure = f"{error.ename}: {error.evalue}"
-        print("\n".join(text_of(notebook)))
-        if failure:
-            print(f"{path} stopped at a cell that failed. {failure}")
+        if failure := _failure_of(notebook, path):
+            print(f"{path} stopped: {failure}")
             return 1
         if options.save:
             save(notebook, path)
@@ -84,6 +94,25 @@ def main(arguments: list[str] | None = None) -> int:
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     print(f"The same in JupyterLab:\n  {shown} -m jupyterlab {options.notebooks[-1]}")
     return 0
+
+
+def _failure_of(notebook: nbformat.NotebookNode, path: Path) -> str:
+    try:
+        execute(notebook, path.resolve().parent, _show)
+    except CellExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except CellTimeoutError:
+        return f"a cell took more than {CELL_TIMEOUT_S} s."
+    except DeadKernelError:
+        return "the kernel ended."
+    except KeyboardInterrupt:
+        return "interrupted."
+    return ""
+
+
+def _show(cell: nbformat.NotebookNode) -> None:
+    if cell.cell_type == "code":
+        print(text_of(cell), flush=True)
 
 
 def _text_of_output(output: Any) -> str:
