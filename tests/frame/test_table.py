@@ -1,0 +1,73 @@
+"""Given a series, the DataFrame is schema 1."""
+
+from __future__ import annotations
+
+import pickle
+
+import pandas as pd
+import pytest
+
+from donutwork_magics import Client, DonutworkError, SeriesError, collect
+from donutwork_magics.client.settings import Target, sandbox_target
+from donutwork_magics.frame.schema import COLUMNS
+from tests.servers import Server, answer, reply
+
+KEY = "dw_test_Kx81mZq0vTnR57yE"
+
+
+def target_of(server: Server) -> Target:
+    return sandbox_target(server.url, KEY, None)
+
+
+def test_the_columns_their_order_and_their_dtypes() -> None:
+    with Server(answer(reply())) as server:
+        df = collect(5, rate_hz=100, target=target_of(server))
+    assert {name: str(dtype) for name, dtype in df.dtypes.items()} == COLUMNS
+    assert list(df.columns) == list(COLUMNS)
+    assert df["seq"].tolist() == [0, 1, 2, 3, 4]
+    assert df["error"].isna().all()
+    assert (df["rrt"] == "0.08 ms").all()
+    assert (df["network_ms"] - (df["ttfb_ms"] - 0.08)).abs().max() < 1e-9
+    assert (df["corrected_ms"] - df["lag_ms"] - df["duration_ms"]).abs().max() < 1e-6
+
+
+def test_it_has_the_same_dtypes_without_a_single_success() -> None:
+    with Server(answer(reply(b"", "500 Internal Server Error"))) as server:
+        df = collect(3, rate_hz=None, target=target_of(server))
+    assert {name: str(dtype) for name, dtype in df.dtypes.items()} == COLUMNS
+    assert df["rrt"].isna().all()
+    assert df["scheduled_ms"].isna().all()
+    assert (df["status_code"] == 500).all()
+
+
+def test_attrs_are_small_plain_and_without_the_key() -> None:
+    with Server(answer(reply())) as server:
+        df = collect(2, rate_hz=100, target=target_of(server))
+    attrs = df.attrs["donutwork"]
+    assert attrs["schema"] == 1
+    assert attrs["path"] == "/2026-02-01/ping.json"
+    assert KEY.encode() not in pickle.dumps(df)
+    assert pickle.loads(pickle.dumps(df)).attrs == df.attrs
+
+
+def test_frames_of_two_runs_concatenate_with_their_categories() -> None:
+    with Server(answer(reply())) as server:
+        both = pd.concat([collect(2, rate_hz=100, target=target_of(server)) for _ in range(2)])
+    assert str(both["error"].dtype) == str(both["env"].dtype) == "category"
+
+
+def test_a_series_that_must_end_raises_with_its_rows() -> None:
+    with Server(answer(reply(b"{}", "403 Forbidden"))) as server, pytest.raises(SeriesError) as caught:
+        collect(9, rate_hz=100, target=target_of(server))
+    assert caught.value.kind == "forbidden"
+    assert len(caught.value.df) == 1
+
+
+def test_a_call_that_fails_raises_with_its_kind() -> None:
+    with Server(answer(reply(b"", "404 Not Found"))) as server, Client(target_of(server)) as client:
+        with pytest.raises(DonutworkError) as caught:
+            client.ping()
+        assert caught.value.kind == "not_found"
+        assert KEY not in repr(client.target)
+        with pytest.raises(TypeError):
+            pickle.dumps(client.target)
