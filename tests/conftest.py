@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.notebooks import run_notebook
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,3 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
         ("JUPYTER_RUNTIME_DIR", "runtime"),
     ):
         os.environ[name] = str(Path(home.name).resolve() / directory)
+
+
+@pytest.fixture(scope="session")
+def first_notebook() -> subprocess.CompletedProcess[str]:
+    """What the last step of the README's first command printed."""
+    return run_notebook("notebooks/01_first_ping.ipynb")
