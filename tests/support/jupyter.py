@@ -35,8 +35,6 @@ _SETTINGS = {
 _OWN_NOISE = (
     # JupyterLab asks for files that need not be there.
     "Failed to load resource: the server responded with a status of 404",
-    # Notebook 7 does not have all of JupyterLab's plugins, and trips over the settings above.
-    "Cannot read properties of undefined (reading 'schema')",
 )
 
 Theme = Literal["Light", "Dark"]

@@ -82,8 +82,7 @@ class Kernel:
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=exc_type is not None)
         self._manager.cleanup_resources()
-        # jupyter_client makes a loop for its blocking calls, and leaves it open.
-        ensure_event_loop().close()
+        _close_loop()
 
     def run(self, code: str, *, interrupt_after_s: float | None = None) -> Cell:
         """Run a cell, and interrupt it as the stop button does where that is asked for."""
@@ -114,13 +113,20 @@ class Kernel:
 
     def _interrupt(self) -> None:
         self._manager.interrupt_kernel()
-        ensure_event_loop().close()
+        _close_loop()
 
     def value(self, expression: str) -> str:
         """Return the repr of an expression in the kernel."""
         cell = self.run(f"print(repr({expression}))")
         assert cell.ok, cell.traceback
         return cell.stdout.strip()
+
+
+def _close_loop() -> None:
+    # jupyter_client makes a loop for its blocking calls, and leaves it open. One that runs is somebody else's.
+    loop = ensure_event_loop()
+    if not loop.is_running():
+        loop.close()
 
 
 def _take(cell: Cell, places: dict[str, int], kind: str, content: dict[str, Any]) -> None:
