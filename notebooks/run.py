@@ -92,7 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
             save(notebook, path)
     python = Path(sys.executable)
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    print(f"The same in JupyterLab:\n  {shown} -m jupyterlab {options.notebooks[-1]}")
+    # Jupyter refuses to run as root, as one is in most containers, unless told so.
+    root = " --allow-root" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+    print(f"The same in JupyterLab:\n  {shown} -m jupyterlab{root} {options.notebooks[-1]}")
     return 0
 
 

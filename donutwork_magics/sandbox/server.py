@@ -58,6 +58,10 @@ def serve(behaviour: Behaviour, *, seed: int, port: int, retry_after_s: int, par
         url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
         print(json.dumps({"url": url, "keys": keys, "seed": seed, "pid": os.getpid()}), flush=True)
         loop.run_forever()
+        # A connection that was accepted just now gets its transport in the next turns of the loop: asyncio of Python
+        # 3.13 prints a traceback where the server is closed before.
+        for _turn in range(2):
+            loop.run_until_complete(asyncio.sleep(0))
         server.close()
         for connection in connections:
             connection.abort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -150,7 +151,10 @@ def test_nothing_after_a_malformed_request_is_answered(sandbox: Sandbox, client:
 
 def listening_addresses(pid: int) -> set[str]:
     """Return the local addresses, as the kernel writes them, on which a process listens."""
-    descriptors = {str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+    descriptors = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            descriptors.add(str(descriptor.readlink()))
     tables = [Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables for line in table]
     return {row[1].partition(":")[0] for row in rows if f"socket:[{row[9]}]" in descriptors and row[3] == "0A"}
