@@ -43,11 +43,11 @@ def put_notebook(server: JupyterServer, name: str, *cells: str) -> str:
     return name
 
 
-def put_copy(server: JupyterServer, notebook: str, name: str) -> str:
-    """Copy one of the project's notebooks, without its outputs, into the server's directory."""
+def put_copy(server: JupyterServer, notebook: str, name: str, *, outputs: bool = False) -> str:
+    """Copy one of the project's notebooks into the server's directory, with its saved outputs or without."""
     content = json.loads((NOTEBOOKS / notebook).read_text("utf-8"))
     for cell in content["cells"]:
-        if cell["cell_type"] == "code":
+        if cell["cell_type"] == "code" and not outputs:
             cell |= {"outputs": [], "execution_count": None}
     (server.root / name).write_text(json.dumps(content))
     return name

@@ -2,130 +2,145 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from playwright.sync_api import Browser, expect
-from playwright.sync_api import TimeoutError as NotYet
 
 from tests.browser.conftest import put_copy, put_notebook
-from tests.support.jupyter import PATIENCE_S, JupyterServer, Notebook, Theme, new_page, open_notebook
+from tests.support.jupyter import PATIENCE_S, App, JupyterServer, Notebook, Theme, open_notebook
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 DEAD_WIDGET = ("Error displaying widget", "model not found", "Loading widget")
 START = "%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;"
+CARDS = """[...document.querySelectorAll(".jp-OutputArea-output[data-mime-type='text/html']")]
+    .filter(output => !output.querySelector('table.dataframe'))"""
+# Each text of the cards with its contrast, as WCAG 2.2 counts it ("relative luminance", "contrast ratio").
+CONTRASTS = (
+    """() => {
+    const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+    const luminance = rgb => rgb
+        .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const backdrop = element => {
+        const [r, g, b, alpha = 1] = channels(getComputedStyle(element).backgroundColor);
+        return alpha > 0 ? [r, g, b] : backdrop(element.parentElement);
+    };
+    const opacity = element => element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1;
+    const contrast = element => {
+        const [r, g, b, alpha = 1] = channels(getComputedStyle(element).color);
+        const behind = backdrop(element), share = alpha * opacity(element);
+        const seen = [r, g, b].map((v, i) => share * v + (1 - share) * behind[i]);
+        const [high, low] = [luminance(seen), luminance(behind)].sort((x, y) => y - x);
+        return (high + 0.05) / (low + 0.05);
+    };
+    return """
+    + CARDS
+    + """.flatMap(card => [...card.querySelectorAll('*')])
+        .filter(element => [...element.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim()))
+        .map(element => [element.textContent, contrast(element)]);
+}"""
+)
 
 
-def assert_cards_fit(notebook: Notebook) -> None:
-    """No output is wider than the place that it has, tables of pandas apart."""
-    wide = notebook.page.evaluate(
-        """() => [...document.querySelectorAll('.jp-RenderedHTMLCommon')]
-            .filter(output => !output.querySelector('table.dataframe'))
-            .filter(output => output.scrollWidth > output.clientWidth + 1)
-            .map(output => output.innerText.slice(0, 60))"""
-    )
-    assert wide == []
+def cards(notebook: Notebook) -> list[str]:
+    """The texts of the static cards, of which there must be some."""
+    texts: list[str] = notebook.page.evaluate(f"() => {CARDS}.map(card => card.innerText)")
+    assert texts
+    return texts
 
 
-def assert_no_dead_widget(notebook: Notebook) -> None:
+def assert_cards_are_readable(notebook: Notebook) -> None:
+    """No card is wider than the place that it has, on a desktop and on a phone, and every text stands out."""
+    for width in (400, 1200):
+        notebook.set_width(width)
+        wide = f"() => {CARDS}.filter(card => card.scrollWidth > card.clientWidth).map(card => card.innerText)"
+        assert notebook.page.evaluate(wide) == []
+    contrasts = notebook.page.evaluate(CONTRASTS)
+    assert contrasts
+    # The square of a legend is no text, and says nothing that the word beside it does not say.
+    assert [(text, ratio) for text, ratio in contrasts if ratio < 4.5 and text != "■"] == []
+
+
+def assert_no_widget_is_left(notebook: Notebook) -> None:
     text = notebook.page.inner_text(".jp-Notebook")
     assert not [words for words in DEAD_WIDGET if words in text]
+    expect(notebook.page.locator(".jupyter-widgets")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize(("app", "theme"), [("JupyterLab", "Light"), ("JupyterLab", "Dark"), ("Notebook 7", "Light")])
+def test_the_first_notebook_runs_and_its_cards_outlive_the_kernel(
+    browser: Browser, server: JupyterServer, app: App, theme: Theme
+) -> None:
+    name = put_copy(server, "01_first_ping.ipynb", f"{app}-{theme}.ipynb")
+    with open_notebook(browser, server, name, app=app, theme=theme) as notebook:
+        notebook.run_all()
+        expect(notebook.page.locator("strong", has_text="success").first).to_be_visible()
+        expect(notebook.page.get_by_text("60 pings, no errors").first).to_be_visible()
+        assert_cards_are_readable(notebook)
+        shown = cards(notebook)
+        notebook.save_and_reopen()
+        notebook.page.wait_for_function(f"count => {CARDS}.length === count", arg=len(shown))
+        assert cards(notebook) == shown
+        assert_no_widget_is_left(notebook)
+
+
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_the_first_notebook(browser: Browser, server: JupyterServer, theme: Theme, width: int) -> None:
-    name = put_copy(server, "01_first_ping.ipynb", f"first-{theme}-{width}.ipynb")
-    notebook = open_notebook(browser, server, name, theme=theme, width=width)
-    notebook.run_all()
-    page = notebook.page
-    expect(page.locator("strong", has_text="success").first).to_be_visible()
-    expect(page.get_by_text("60 pings, no errors").first).to_be_visible()
-    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-    assert_cards_fit(notebook)
-    notebook.save_and_reopen()
-    expect(page.locator("strong", has_text="success").first).to_be_visible()
-    expect(page.get_by_text("60 pings, no errors").first).to_be_visible()
-    assert_no_dead_widget(notebook)
-    assert notebook.complaints == []
-    page.close()
+def test_the_saved_outputs_are_readable_to_someone_who_does_not_trust_them(
+    browser: Browser, server: JupyterServer, theme: Theme
+) -> None:
+    name = put_copy(server, "01_first_ping.ipynb", f"untrusted-{theme}.ipynb", outputs=True)
+    with open_notebook(browser, server, name, theme=theme) as notebook:
+        expect(notebook.page.locator("strong", has_text="success").first).to_be_visible()
+        assert not notebook.is_trusted()
+        assert_cards_are_readable(notebook)
+        assert_no_widget_is_left(notebook)
 
 
 def test_a_series_shows_progress_and_then_its_card_in_the_same_place(browser: Browser, server: JupyterServer) -> None:
     name = put_notebook(server, "live.ipynb", START, "df = %donutwork ping -n 40 -r 10")
-    notebook = open_notebook(browser, server, name)
-    page = notebook.page
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
-    )
-    notebook.command("notebook:run-all-cells")
-    expect(page.get_by_text("ping: running")).to_be_visible()
-    expect(page.get_by_text("pings done")).to_be_visible()
-    notebook.wait_until_done()
-    expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
-    expect(page.get_by_text("ping: running")).to_have_count(0)
-    notebook.save_and_reopen()
-    expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
-    assert_no_dead_widget(notebook)
-    assert notebook.complaints == []
-    page.close()
+    with open_notebook(browser, server, name) as notebook:
+        page = notebook.page
+        notebook.start_all()
+        expect(page.get_by_text("ping: running")).to_be_visible()
+        expect(page.get_by_role("progressbar", name="pings done")).to_be_visible()
+        notebook.wait_until_done()
+        expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
+        expect(page.get_by_text("ping: running")).to_have_count(0)
+        notebook.save_and_reopen()
+        expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
+        assert_no_widget_is_left(notebook)
 
 
 def test_an_interrupt_leaves_the_card_of_the_completed_rows(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "interrupt.ipynb", START, "df = %donutwork ping -n 4000 -r 10", "print(1)")
-    notebook = open_notebook(browser, server, name)
-    page = notebook.page
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
-    )
-    notebook.command("notebook:run-all-cells")
-    expect(page.get_by_text("ping: running")).to_be_visible()
-    page.wait_for_timeout(1000)
-    notebook.command("notebook:interrupt-kernel")
-    expect(page.get_by_text("interrupted:").first).to_be_visible()
-    expect(page.get_by_text("rows are kept.").first).to_be_visible()
-    expect(page.get_by_text("ping: running")).to_have_count(0)
-    page.close()
+    name = put_notebook(server, "interrupt.ipynb", START, "df = %donutwork ping -n 4000 -r 10", "print('went on')")
+    with open_notebook(browser, server, name) as notebook:
+        page = notebook.page
+        notebook.start_all()
+        expect(page.get_by_text("ping: running")).to_be_visible()
+        page.wait_for_timeout(1000)
+        notebook.command("notebook:interrupt-kernel")
+        expect(page.get_by_text("interrupted:").first).to_be_visible()
+        expect(page.get_by_text("rows are kept.").first).to_be_visible()
+        expect(page.get_by_text("ping: running")).to_have_count(0)
+        notebook.wait_until_idle()
+        expect(page.locator(".jp-OutputArea-output", has_text="went on")).to_have_count(0)
 
 
-def test_the_live_card_of_a_call(browser: Browser, server: JupyterServer) -> None:
+def test_the_live_card_calls_again_and_measures_by_mouse_and_keyboard(browser: Browser, server: JupyterServer) -> None:
     name = put_notebook(server, "widget.ipynb", START, "%donutwork ping --widget")
-    notebook = open_notebook(browser, server, name)
-    page = notebook.page
-    notebook.run_all()
-    again, measure = (page.get_by_role("button", name=name) for name in ("Again", "Measure 50"))
-    card = page.locator(".widget-html").first
-    before = card.inner_html()
-    again.click()
-    page.wait_for_function("before => document.querySelector('.widget-html').innerHTML !== before", arg=before)
-    expect(again).to_be_enabled()
-    again.focus()
-    page.keyboard.press("Tab")
-    expect(measure).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("50 pings, no errors")).to_be_visible()
-    expect(again).to_be_enabled()
-    assert notebook.complaints == []
-    page.close()
-
-
-def test_notebook_7(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "seven.ipynb", START, "%donutwork ping", "df = %donutwork ping -n 5 -r 50")
-    page, complaints = new_page(browser, 1200)
-    page.goto(f"{server.url}/notebooks/{name}")
-    success = page.locator("strong", has_text="success").first
-    for _try in range(5):
-        # As long as the page has no kernel yet, Notebook drops what is run, and does not say so.
-        page.locator(".jp-Notebook .jp-Cell").first.locator(".cm-content").click()
-        for _cell in range(3):
-            page.keyboard.press("Shift+Enter")
-        with contextlib.suppress(NotYet):
-            success.wait_for(timeout=PATIENCE_S / 5 * 1000)
-            break
-    expect(success).to_be_visible()
-    expect(page.get_by_text("5 pings, no errors").first).to_be_visible()
-    # Its own plugins complain of commands and settings that only JupyterLab has.
-    assert not [complaint for complaint in complaints if complaint.startswith("request")]
-    page.close()
+    with open_notebook(browser, server, name) as notebook:
+        page = notebook.page
+        notebook.run_all()
+        again, measure = (page.get_by_role("button", name=name) for name in ("Again", "Measure 50"))
+        card = page.locator(".widget-html").first
+        before = card.inner_html()
+        again.click()
+        page.wait_for_function("before => document.querySelector('.widget-html').innerHTML !== before", arg=before)
+        expect(again).to_be_enabled()
+        again.focus()
+        page.keyboard.press("Tab")
+        expect(measure).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("50 pings, no errors")).to_be_visible()
+        expect(again).to_be_enabled()

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, WebSocket, sync_playwright
 
 PATIENCE_S = 60.0
+HEIGHT = 1000
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,12 +33,26 @@ _SETTINGS = {
     # Cells that are not in view would not be in the page.
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
-_OWN_NOISE = (
-    # JupyterLab asks for files that need not be there.
-    "Failed to load resource: the server responded with a status of 404",
-)
 
 Theme = Literal["Light", "Dark"]
+App = Literal["JupyterLab", "Notebook 7"]
+
+_PATHS: dict[App, str] = {"JupyterLab": "doc/tree", "Notebook 7": "notebooks"}
+_NOISE: dict[App, tuple[str, ...]] = {
+    "JupyterLab": (),
+    # It lacks some of JupyterLab's plugins, and trips over what these left on the same server.
+    "Notebook 7": (
+        "Cannot read properties of undefined (reading 'schema')",
+        "Command 'filebrowser:open-path' not registered.",
+    ),
+}
+_PANEL = "window.jupyterapp?.shell?.currentWidget"
+_CELLS = f"{_PANEL}.content.widgets.filter(cell => cell.model.type === 'code')"
+_ERRORS = (
+    f"{_CELLS}.flatMap(cell => cell.model.outputs.toJSON())"
+    ".filter(output => output.output_type === 'error' || output.name === 'stderr')"
+    ".map(output => output.evalue ?? output.text)"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,8 @@ def jupyter_server(home: Path) -> Iterator[JupyterServer]:
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"),
         *("--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"),
-        *("--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", "--ServerApp.log_level=ERROR"),
+        *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
+        *("--IdentityProvider.token=", "--ServerApp.log_level=ERROR"),
     ]
     log = home / "server.log"
     with log.open("wb") as sink, subprocess.Popen(command, env=environ, stdout=sink, stderr=sink) as process:
@@ -99,92 +115,126 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Notebook:
-    """A notebook that is open in JupyterLab."""
+    """A notebook that is open in JupyterLab or in Notebook 7."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
-    """Console errors, and requests that left this machine: there must be none."""
 
     def command(self, command: str, **arguments: Any) -> None:
-        """Execute one of JupyterLab's own commands."""
+        """Start one of the application's own commands."""
         self.page.evaluate("([c, a]) => { window.jupyterapp.commands.execute(c, a) }", [command, arguments])
 
-    def run_all(self) -> None:
-        """Run all cells, and wait until each has a number and the kernel is idle."""
-        self.page.wait_for_function(
-            "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-            timeout=PATIENCE_S * 1000,
-        )
+    def start_all(self) -> None:
+        """Start to run all cells, as soon as there is a kernel."""
+        self.wait_until_idle()
         self.command("notebook:run-all-cells")
+
+    def run_all(self) -> None:
+        """Run all cells, none of which may fail."""
+        self.start_all()
         self.wait_until_done()
 
     def wait_until_done(self) -> None:
-        """Wait until every code cell has been run."""
-        self.page.wait_for_function(
-            """() => {
-                const panel = window.jupyterapp.shell.currentWidget;
-                const code = panel.content.widgets.filter(cell => cell.model.type === 'code');
-                return code.every(cell => cell.model.executionCount !== null && cell.model.executionState !== 'running')
-                    && panel.sessionContext.session.kernel.status === 'idle';
-            }""",
-            timeout=PATIENCE_S * 1000,
+        """Wait until every code cell has been run without an error."""
+        self._wait(
+            f"{_CELLS}.every(cell => cell.model.executionCount !== null && cell.model.executionState !== 'running')"
+            f" && {_PANEL}.sessionContext.session.kernel.status === 'idle' || {_ERRORS}.length > 0"
         )
+        errors = self.page.evaluate(f"() => {_ERRORS}")
+        assert not errors, "\n".join(errors)
+
+    def wait_until_idle(self) -> None:
+        """Wait until there is a kernel that has nothing to do."""
+        self._wait(f"{_PANEL}?.sessionContext?.session?.kernel?.status === 'idle'")
+
+    def set_theme(self, theme: Theme) -> None:
+        """Change to the light or the dark theme."""
+        self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+        self.page.wait_for_selector(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]", state="attached")
+
+    def set_width(self, width: int) -> None:
+        """Make the page so many pixels wide, and wait until it is laid out anew."""
+        self.page.set_viewport_size({"width": width, "height": HEIGHT})
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def save_and_reopen(self) -> None:
         """Save, load the whole page anew, and wait for the notebook."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         self.page.reload()
-        self._wait_until_open()
+        self.wait_until_open()
 
-    def _wait_until_open(self) -> None:
-        self.page.wait_for_function(
-            "() => window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0", timeout=PATIENCE_S * 1000
-        )
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE_S * 1000)
+    def wait_until_open(self) -> None:
+        """Wait until the cells are on the page."""
+        self._wait(f"{_PANEL}?.content?.widgets?.length > 0")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
+    def is_trusted(self) -> bool:
+        """Whether the application shows the outputs of any code cell as they are, and not cleaned."""
+        trusted: bool = self.page.evaluate(f"() => {_CELLS}.some(cell => cell.model.trusted)")
+        return trusted
+
+    def _wait(self, condition: str) -> None:
+        self.page.wait_for_function(f"() => {condition}")
 
 
+@contextmanager
 def open_notebook(
-    browser: Browser, server: JupyterServer, name: str, *, theme: Theme = "Light", width: int = 1200
-) -> Notebook:
-    """Open a notebook in JupyterLab, alone on the page."""
-    page, complaints = new_page(browser, width)
-    page.goto(f"{server.url}/doc/tree/{name}?reset")
-    notebook = Notebook(page, complaints)
-    notebook._wait_until_open()
-    if theme == "Dark":
-        notebook.command("apputils:change-theme", theme="JupyterLab Dark")
-        page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
-    return notebook
+    browser: Browser,
+    server: JupyterServer,
+    name: str,
+    *,
+    app: App = "JupyterLab",
+    theme: Theme = "Light",
+) -> Iterator[Notebook]:
+    """Open a notebook, alone on a page that may reach this machine only.
 
-
-def new_page(browser: Browser, width: int) -> tuple[Page, list[str]]:
-    """Open a page that may reach this machine only, and the list of what it complains about."""
-    complaints: list[str] = []
-    page = browser.new_page(viewport={"width": width, "height": 1000})
+    At the end nothing may be on the browser's console, and nothing may have gone elsewhere.
+    """
+    page = browser.new_page(viewport={"width": 1200, "height": HEIGHT})
     page.set_default_timeout(PATIENCE_S * 1000)
+    complaints = _listen(page, _NOISE[app])
+    try:
+        page.goto(f"{server.url}/{_PATHS[app]}/{name}?reset")
+        notebook = Notebook(page)
+        notebook.wait_until_open()
+        # Always: the server keeps the last one, and would hand it to the next page.
+        notebook.set_theme(theme)
+        yield notebook
+        assert not complaints, "\n".join(complaints)
+        page.evaluate(f"() => {_PANEL}.sessionContext.shutdown()")
+    finally:
+        page.close()
+
+
+def _listen(page: Page, noise: tuple[str, ...]) -> list[str]:
+    """Collect what a page complains about, and stop what would leave this machine."""
+    complaints: list[str] = []
 
     def guard(route: Route) -> None:
-        if route.request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+        if route.request.url.startswith("http://127.0.0.1:"):
             route.continue_()
         else:
             complaints.append(f"request to {route.request.url}")
             route.abort()
 
-    def listen(message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(_OWN_NOISE):
+    def hear_socket(socket: WebSocket) -> None:
+        if not socket.url.startswith("ws://127.0.0.1:"):
+            complaints.append(f"socket to {socket.url}")
+
+    def hear_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(noise):
             complaints.append(f"console: {message.text}")
 
-    page.route("**/*", guard)
-    page.on("console", listen)
-
-    def listen_to_page(error: Error) -> None:
-        if not error.message.startswith(_OWN_NOISE):
+    def hear_error(error: Error) -> None:
+        if not error.message.startswith(noise):
             complaints.append(f"page: {error.message}")
 
-    page.on("pageerror", listen_to_page)
-    return page, complaints
+    page.route("**/*", guard)
+    page.on("websocket", hear_socket)
+    page.on("console", hear_console)
+    page.on("pageerror", hear_error)
+    return complaints
 
 
 def _free_port() -> int:
