@@ -42,7 +42,7 @@ def test_each_notebook_runs_as_text_and_is_not_changed_by_it(
     assert re.findall(r"^In \[(\d+)\]", run.stdout, re.MULTILINE) == [
         str(number) for number in range(1, len(code_cells(path)) + 1)
     ]
-    assert re.search(rf" -m jupyterlab \S*{path.name}\n\Z", run.stdout)
+    assert re.search(rf" -m jupyterlab (--allow-root )?\S*{path.name}\n\Z", run.stdout)
     assert path.read_bytes() == before
 
 

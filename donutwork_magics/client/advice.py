@@ -49,8 +49,8 @@ class _Facts:
         self.wait = f" Wait {sample.retry_after_s:g} s" if sample.retry_after_s else " Wait a little"
         if target.variables is None:
             self.key = "the sandbox's own key"
-            self.check_url = "Start the sandbox anew: %donutwork sandbox stop, then start."
-            self.check_key = "Start the sandbox without this fault: %donutwork sandbox stop, then start."
+            self.check_url = "Start it anew: %donutwork sandbox start"
+            self.check_key = "Start it without this fault: %donutwork sandbox start"
         else:
             self.key = f"the key in {target.variables.key}"
             self.check_url = f"Check {target.variables.base_url}: it must be the API's base URL."

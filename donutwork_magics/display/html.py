@@ -26,7 +26,7 @@ _MUTED: Final = "opacity:0.72;font-size:12px"
 # Told apart in either theme, and by people who see fewer colours; the table beside the bar names each.
 _SEGMENTS: Final[dict[str, str]] = {
     "DNS": "#9a7fd1",
-    "connect": "#d98a2b",
+    "connect": "#c97a1a",
     "TLS": "#2a9d8f",
     "send": "#c2679b",
     "first byte": "#4c8dd6",
@@ -138,7 +138,7 @@ def _breakdown(breakdown: Breakdown) -> str:
 
 
 def _pairs(table: Table) -> str:
-    look = "width:42%;font-family:monospace;" if table.code else "width:31%;opacity:0.72;"
+    look = "width:42%;font-family:monospace;" if table.code else "width:31%;min-width:96px;opacity:0.72;"
     rows = "".join(
         f'{_ROW}<th scope="row" style="{_NAME}{look}padding-right:12px;vertical-align:top">{_text(name)}</th>'
         f'<td style="padding:2px 0;text-align:left">{_text(value)}</td></tr>'

@@ -81,7 +81,7 @@ def describe(run: Run) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in ("httpx", "pandas")},
         },
-        "platform": platform.platform(terse=True),
+        "platform": f"{platform.system()} {platform.machine()}",
     }
 
 

@@ -121,7 +121,7 @@ class TestPhases:
 
         with Server(slow) as server:
             (exchange,) = exchanges(server, 1)
-        assert exchange.phases.ttfb_ms >= 50
+        assert exchange.phases.ttfb_ms > 45
         assert exchange.phases.receive_ms < 50
 
     def test_time_between_first_and_last_byte_is_time_to_receive(self) -> None:
@@ -133,8 +133,8 @@ class TestPhases:
 
         with Server(halting) as server:
             (exchange,) = exchanges(server, 1)
-        assert exchange.phases.receive_ms >= 50
-        assert exchange.duration_ms >= 50
+        assert exchange.phases.receive_ms > 45
+        assert exchange.duration_ms > 45
 
     @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux")
     def test_the_kernel_has_its_own_view_of_the_round_trip(self) -> None:
