@@ -247,7 +247,7 @@ class _KernelView(_View):
 
     def __init__(self) -> None:
         super().__init__()
-        from ipywidgets import HTML  # type: ignore[import-untyped]
+        from ipywidgets import HTML
 
         self._html = HTML()
         self._handle: DisplayHandle | None = None

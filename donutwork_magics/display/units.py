@@ -6,7 +6,7 @@ import math
 import unicodedata
 from typing import Final
 
-UNKNOWN: Final = "–"  # noqa: RUF001
+UNKNOWN: Final = "–"
 
 _UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
 _LONGEST: Final = 400
@@ -23,7 +23,7 @@ def format_ms(value_ms: float) -> str:
     # Rounded first: 999.9 µs is 1.00 ms.
     rounded = float(f"{abs(value_ms):.3g}")
     size, unit = next(((size, unit) for size, unit in reversed(_UNITS) if rounded >= size), _UNITS[0])
-    return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"  # noqa: RUF001
+    return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
 
 
 def format_difference_ms(value_ms: float) -> str:

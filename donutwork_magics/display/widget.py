@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from IPython.display import display
-from ipywidgets import HTML, Button, HBox, VBox  # type: ignore[import-untyped]
+from ipywidgets import HTML, Button, HBox, VBox
 
 from donutwork_magics.display import card_of
 from donutwork_magics.display.html import to_html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from IPython.core.error import UsageError
@@ -121,7 +122,11 @@ class _Donutwork(Magics):
 
     def _mixed(self, cell: Cell) -> object:
         for line in cell.lines:
-            self._target(line.command)
+            # For their complaints, which are to come before the first request.
+            if isinstance(line.command, PingCommand) and line.command.series:
+                self._planned(line)
+            else:
+                self._target(line.command)
         values: dict[str, object] = {}
         for line in cell.lines:
             if isinstance(line.command, PingCommand) and line.command.series:
@@ -241,7 +246,8 @@ class _Donutwork(Magics):
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.display.widget import call_widget
 
-        measured = CellLine("ping", PingCommand(command.call, _MEASURE))
+        # The variable of the call keeps the call: a click is no assignment.
+        measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE))
 
         def measure() -> RunCard:
             return RunCard(self._measure([measured]))

@@ -190,8 +190,8 @@ def test_a_connection_tells_what_the_api_saw() -> None:
 
 def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> None:
     text = mimebundle(RunCard(frame([1.0] * 58)))["text/plain"]
-    assert "–  p95 needs 59 pings" in text  # noqa: RUF001
-    assert "–  p99 needs 299 pings" in text  # noqa: RUF001
+    assert "–  p95 needs 59 pings" in text
+    assert "–  p99 needs 299 pings" in text
     assert "1.00 ms  p50" in text
 
 
@@ -217,7 +217,7 @@ def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
 
 def test_labels_are_compared_to_the_first() -> None:
     text = mimebundle(comparison("x", labels=2))["text/plain"]
-    assert re.search(r"x 0 +70 +0 +5.00 ms +5.00 ms +5.00 ms +–\n", text)  # noqa: RUF001
+    assert re.search(r"x 0 +70 +0 +5.00 ms +5.00 ms +5.00 ms +–\n", text)
     assert re.search(r"x 1 +70 +0 +6.00 ms +6.00 ms +6.00 ms +\+1.00 ms\n", text)
 
 

@@ -33,9 +33,9 @@ from donutwork_magics.display.units import (
         (999.4, "999 ms"),
         (999.7, "1.00 s"),
         (123456.0, "123 s"),
-        (-1.42, "−1.42 ms"),  # noqa: RUF001
-        (math.nan, "–"),  # noqa: RUF001
-        (math.inf, "–"),  # noqa: RUF001
+        (-1.42, "−1.42 ms"),
+        (math.nan, "–"),
+        (math.inf, "–"),
     ],
 )
 def test_a_time_has_three_digits_and_the_unit_of_its_size(value_ms: float, text: str) -> None:
@@ -43,19 +43,19 @@ def test_a_time_has_three_digits_and_the_unit_of_its_size(value_ms: float, text:
 
 
 def test_a_difference_has_its_sign() -> None:
-    assert [format_difference_ms(value) for value in (1.0, 0.0, -1.0)] == ["+1.00 ms", "0 ms", "−1.00 ms"]  # noqa: RUF001
+    assert [format_difference_ms(value) for value in (1.0, 0.0, -1.0)] == ["+1.00 ms", "0 ms", "−1.00 ms"]
 
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0 %"), (1, "100 %"), (0.0004, "<0.1 %"), (0.93, "93.0 %"), (math.nan, "–")],  # noqa: RUF001
+    [(0, "0 %"), (1, "100 %"), (0.0004, "<0.1 %"), (0.93, "93.0 %"), (math.nan, "–")],
 )
 def test_a_share_is_a_percentage(share: float, text: str) -> None:
     assert format_share(share) == text
 
 
 def test_rates_and_longer_times() -> None:
-    assert (format_rate(5.0), format_rate(math.nan)) == ("5.00/s", "–")  # noqa: RUF001
+    assert (format_rate(5.0), format_rate(math.nan)) == ("5.00/s", "–")
     assert (format_s(0.2), format_s(59.5), format_s(61)) == ("1 s", "1 min 0 s", "1 min 1 s")
 
 

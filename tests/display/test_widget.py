@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from IPython.utils.capture import capture_output
-from ipywidgets import HTML, Button  # type: ignore[import-untyped]
+from ipywidgets import HTML, Button
 
 from donutwork_magics.display.widget import CallWidget, call_widget
 from donutwork_magics.displayed import Displayed

@@ -114,6 +114,16 @@ class TestUsage:
         for options in ("-r 21", "-r max"):
             assert "--allow-load" in usage_error(keyed.run(f"%donutwork ping -n 5 {options}"))
 
+    def test_so_it_does_in_a_mixed_cell_before_its_first_request(self, keyed: Kernel) -> None:
+        keyed.run("os.environ['DONUTWORK_STAGING_API_KEY'] = os.environ['DONUTWORK_API_KEY']")
+        keyed.run("os.environ['DONUTWORK_STAGING_BASE_URL'] = 'https://donutwork.invalid'")
+        with Server(answer(reply())) as server:
+            aimed_at(keyed, server)
+            cell = keyed.run("%%donutwork\nwho: connection\nfast: ping -n 5 -r 50 --env staging")
+        keyed.run("del os.environ['DONUTWORK_STAGING_API_KEY'], os.environ['DONUTWORK_STAGING_BASE_URL']")
+        assert "--allow-load" in usage_error(cell)
+        assert server.connections == 0
+
 
 class TestSettings:
     @pytest.fixture

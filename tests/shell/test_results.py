@@ -177,3 +177,11 @@ def test_help_is_the_text_of_the_question_mark(sandboxed: Kernel) -> None:
     assert not shown.result
     assert shown.stdout.splitlines()[0] in sandboxed.value("get_ipython().find_line_magic('donutwork').__doc__")
     assert "--count" in sandboxed.run("%donutwork help ping").stdout
+
+
+def test_the_buttons_of_a_live_card_leave_the_variable_of_the_call_alone(sandboxed: Kernel) -> None:
+    sandboxed.run("import gc, time; from donutwork_magics.display import widget as module; made = []")
+    sandboxed.run("_call = module.call_widget; module.call_widget = lambda *a, **k: made.append((_call(*a, **k), k))")
+    sandboxed.run("%donutwork ping --widget -o kept")
+    sandboxed.run("module.call_widget = _call; made[0][1]['measure']()")
+    assert sandboxed.value("(type(kept).__name__, len(_donutwork))") == "('Ping', 50)"
