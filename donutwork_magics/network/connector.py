@@ -53,7 +53,8 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> socket.so
                     assert isinstance(attempt, socket.socket)
                     selector.unregister(attempt)
                     code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    if code == 0:
+                    # One that was reset had been made: the call that is about to be written is what was lost.
+                    if code in {0, errno.ECONNRESET}:
                         return attempt
                     attempt.close()
                     last_error = OSError(code, os.strerror(code))

@@ -52,11 +52,15 @@ class Opener:
 
 
 def _start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
-    # A connection that is cut without close_notify must not pass for one that ended: hence no suppress_ragged_eofs.
-    encrypted = context.wrap_socket(
-        sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
-    )
     failure: OSError | None = None
+    try:
+        encrypted = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except OSError as error:
+        # It was reset before it could be asked whether it is connected.
+        failure = error
+    if failure is not None:
+        sock.close()
+        raise tls_fault(failure)
     try:
         while True:
             encrypted.settimeout(min(POLL_S, deadline.remaining_s()))

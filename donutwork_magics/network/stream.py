@@ -11,10 +11,12 @@ from typing import Any
 import httpcore
 
 from donutwork_magics.network.deadline import POLL_S, Deadline
-from donutwork_magics.network.faults import NetworkFaultError, os_reason
+from donutwork_magics.network.faults import NetworkFaultError, os_reason, ssl_reason
 from donutwork_magics.network.marks import Marks
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
+
+_HTTP1 = b"HTTP/1."
 
 
 class Http2ChosenError(Exception):
@@ -41,8 +43,6 @@ class TimedStream(httpcore.NetworkStream):
         self.tls_version: str | None = None
         self.ended = False
         """The peer closed its side."""
-        self.cut = False
-        """It did so without TLS's close_notify: what came before may be incomplete."""
 
     def begin(self, deadline: Deadline, marks: Marks) -> None:
         """Attach the stream to the next call."""
@@ -53,7 +53,7 @@ class TimedStream(httpcore.NetworkStream):
         """Open the connection unless it is open."""
         if self._socket is None:
             self._socket = sock = self._opener.open(self._deadline, self._marks)
-            self.peer = sock.getpeername()[0]
+            self.peer = _peer(sock)
             if isinstance(sock, ssl.SSLSocket):
                 self.tls_version = sock.version()
                 chosen = sock.selected_alpn_protocol()
@@ -98,6 +98,9 @@ class TimedStream(httpcore.NetworkStream):
         data = self._receive(sock, max_bytes)
         now_ns = time.perf_counter_ns()
         if data:
+            if self.http2 and data.startswith(_HTTP1):
+                # h2 would take it for the length of a frame, and wait for megabytes.
+                raise NetworkFaultError("protocol", "the server does not speak HTTP/2")
             marks = self._marks
             if not marks.first_byte_ns:
                 marks.first_byte_ns = now_ns
@@ -114,11 +117,8 @@ class TimedStream(httpcore.NetworkStream):
                 return sock.recv(max_bytes)
             except TimeoutError:
                 continue
-            except ssl.SSLEOFError:
-                self.cut = True
-                return b""
             except ssl.SSLError as error:
-                fault = NetworkFaultError("tls", (error.reason or "bad record").replace("_", " ").lower())
+                fault = NetworkFaultError("tls", ssl_reason(error))
             except OSError as error:
                 fault = NetworkFaultError("connection_lost", os_reason(error))
             raise fault
@@ -156,6 +156,15 @@ class TimedStream(httpcore.NetworkStream):
         except OSError:
             return True
         return True
+
+
+def _peer(sock: socket.socket) -> str | None:
+    try:
+        host: str = sock.getpeername()[0]
+    except OSError:
+        # It has been reset already, as the first write is about to find out.
+        return None
+    return host
 
 
 def _readable(sock: socket.socket) -> bool:

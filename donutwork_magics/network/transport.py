@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-import h2.events
+import h2.config
 import httpcore
 import httpx
 
 from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
+from donutwork_magics.network.foreign import http_fault
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.quiet import quiet
@@ -120,8 +121,9 @@ class TimedTransport(httpx.BaseTransport):
         deadline = Deadline(self._timeout_s, self._cancelled)
         marks = Marks()
         outcome = self._attempt(request, deadline, marks)
-        retried = _was_stale(outcome, marks)
-        if retried:
+        retried = False
+        if _was_stale(outcome, marks):
+            retried = marks.send_start_ns > 0
             outcome = self._attempt(request, deadline, marks)
         exchange = self._measured(outcome, marks, retried)
         if self._cold or isinstance(outcome, BaseException):
@@ -156,23 +158,11 @@ class TimedTransport(httpx.BaseTransport):
                 return self._ready_connection(deadline, marks).exchange(prepared, marks)
         except (NetworkFaultError, CallCancelledError) as outcome:
             return _bare(outcome)
-        except httpcore.NetworkError as error:
-            return NetworkFaultError("connection_lost", str(error))
-        except httpcore.ConnectionNotAvailable:
-            return NetworkFaultError("connection_lost", "closed by the server")
-        except httpcore.RemoteProtocolError as error:
-            return self._protocol_fault(error)
         except Exception as error:
-            # h2 and hpack raise exceptions of their own on hostile input; none of them may reach the user.
-            return NetworkFaultError("protocol", type(error).__name__)
+            ended = self._connection is not None and self._connection.stream.ended
+            return http_fault(error, ended=ended)
         except BaseException as interrupt:
             return _bare(interrupt)
-
-    def _protocol_fault(self, error: httpcore.RemoteProtocolError) -> NetworkFaultError:
-        goaway = bool(error.args) and isinstance(error.args[0], h2.events.ConnectionTerminated)
-        if goaway or (self._connection is not None and self._connection.stream.ended):
-            return NetworkFaultError("connection_lost", "closed before the reply was complete")
-        return NetworkFaultError("protocol", "not valid HTTP")
 
     def _ready_connection(self, deadline: Deadline, marks: Marks) -> _Connection:
         connection = self._connection
@@ -221,6 +211,12 @@ class TimedTransport(httpx.BaseTransport):
         )
 
 
+class _StrictHttp2Connection(httpcore.HTTP2Connection):
+    """HTTP/2 that looks at the headers of a reply (RFC 9113, 8.3.2): httpcore takes one without a status for a 200."""
+
+    CONFIG = h2.config.H2Configuration(validate_inbound_headers=True)
+
+
 class _Connection:
     """One connection, and what it has told so far."""
 
@@ -231,7 +227,7 @@ class _Connection:
         self._speak()
 
     def _speak(self) -> None:
-        kind = httpcore.HTTP2Connection if self.stream.http2 else httpcore.HTTP11Connection
+        kind = _StrictHttp2Connection if self.stream.http2 else httpcore.HTTP11Connection
         self.http: httpcore.ConnectionInterface = kind(self._origin, self.stream)
 
     def exchange(self, request: httpcore.Request, marks: Marks) -> httpx.Response:
@@ -258,8 +254,6 @@ class _Connection:
             body = _read_body(response)
         finally:
             response.close()
-        if self.stream.cut:
-            raise NetworkFaultError("invalid_body", "cut off")
         return _plain_response(response, body)
 
     def kernel_view(self) -> tuple[float, int | None]:
@@ -282,12 +276,27 @@ def _read_body(response: httpcore.Response) -> bytes:
 
 def _plain_response(response: httpcore.Response, body: bytes) -> httpx.Response:
     """Make the httpx response, which would decompress a body without a limit: we never asked for a compressed one."""
+    if not 100 <= response.status <= 999:
+        # HTTP/2 has it as text of any length.
+        raise NetworkFaultError("protocol", "not valid HTTP")
     headers = [(name, value) for name, value in response.headers if name.lower() != b"content-encoding"]
-    if len(headers) < len(response.headers):
-        if response.status == httpx.codes.OK:
+    codings = {value.strip().lower() for name, value in response.headers if name.lower() == b"content-encoding"}
+    encoded = bool(codings - {b"", b"identity"})
+    if response.status == httpx.codes.OK:
+        if encoded:
             raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")
-        body = b""
-    return httpx.Response(response.status, headers=headers, content=body, extensions=dict(response.extensions))
+        if not _is_delimited(response):
+            raise NetworkFaultError("invalid_body", "it may be cut off, as it has no length")
+    return httpx.Response(
+        response.status, headers=headers, content=b"" if encoded else body, extensions=dict(response.extensions)
+    )
+
+
+def _is_delimited(response: httpcore.Response) -> bool:
+    """Tell whether the end of the body was marked; where it was not, a lost connection looks like a whole reply."""
+    return response.extensions["http_version"] == b"HTTP/2" or any(
+        name.lower() in {b"content-length", b"transfer-encoding"} for name, _value in response.headers
+    )
 
 
 def _bare(exception: BaseException) -> BaseException:

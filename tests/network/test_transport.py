@@ -16,7 +16,6 @@ import pytest
 from donutwork_magics.network.faults import CallCancelledError, NetworkKind
 from donutwork_magics.network.tls import Http, tls_context
 from donutwork_magics.network.transport import EXCHANGE, MAX_BODY_BYTES, Exchange, TimedTransport, TransportFaultError
-from tests.network.conftest import Tls
 from tests.servers import (
     BODY,
     Handler,
@@ -31,6 +30,7 @@ from tests.servers import (
     reset,
 )
 from tests.servers.http2 import answer_http2, goaway_on_second
+from tests.servers.tls import Tls
 
 KEY = b"Bearer the-test-key"
 
@@ -289,11 +289,6 @@ class TestFaults:
 
         with Server(cut, tls=tls.server) as server:
             assert fault_of(server, tls).kind == "invalid_body"
-
-    def test_a_body_without_a_length_ends_with_the_connection(self) -> None:
-        with Server(answer_once(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)) as server:
-            transport = transport_for(server.url)
-            assert call(transport, server.url).content == BODY
 
     def test_a_fault_does_not_touch_the_next_call(self) -> None:
         handlers = iter([answer_once(reply()[:-5]), answer(reply())])
