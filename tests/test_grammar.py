@@ -18,6 +18,7 @@ from donutwork_magics.grammar import (
     ConnectionCommand,
     GrammarError,
     HelpCommand,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
@@ -44,6 +45,7 @@ SERIES = SeriesOptions(
     warmup=0,
     cold=False,
     label="ping",
+    journal=None,
     quiet=False,
     allow_load=False,
 )
@@ -106,7 +108,7 @@ class TestCommands:
 
     def test_each_option_of_a_series_reaches_it(self) -> None:
         assert parse_line(
-            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' -q --allow-load "
+            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' --journal 'a b.jsonl' -q --allow-load "
             "--http 1.1 --ipv6 -t 1500ms --env staging -o df"
         ) == PingCommand(
             CallOptions(http="1.1", family="ipv6", timeout_s=1.5, env="staging", out="df", widget=False),
@@ -118,10 +120,14 @@ class TestCommands:
                 warmup=3,
                 cold=True,
                 label="my run",
+                journal="a b.jsonl",
                 quiet=True,
                 allow_load=True,
             ),
         )
+
+    def test_load_takes_a_file_and_a_variable(self) -> None:
+        assert parse_line("load 'a b.jsonl' -o df;") == LoadCommand("a b.jsonl", "df", silenced=True)
 
     def test_connection_has_the_options_of_a_call(self) -> None:
         assert parse_line("connection --ipv4 --http 2 --widget") == ConnectionCommand(
@@ -225,7 +231,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, sandbox, help."),
+            ("xyzzy", "The commands are ping, connection, load, sandbox, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),
@@ -330,7 +336,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "option",
-        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "-q", "--allow-load"],
+        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "--journal x", "-q", "--allow-load"],
     )
     def test_an_option_of_a_series_needs_a_series(self, option: str) -> None:
         spelling = option.split(maxsplit=1)[0]
@@ -338,7 +344,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["watch", "check", "load x", "ping -n 5 --journal x", "ping -n 5 --blocks 2", "ping --http 3"],
+        ["watch", "check", "ping -n 5 --blocks 2", "ping --http 3"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)

@@ -136,6 +136,13 @@ def label(text: str) -> str:
     return squeezed
 
 
+def file_name(text: str) -> str:
+    """Read the name of a file; whether it can be one is for the file system to say."""
+    if not text or "\0" in text:
+        raise ValueError("needs the name of a file, in quotes where it has blanks.")
+    return text
+
+
 def delay(text: str) -> str:
     """Check the form of a delay: ``20ms``, or median and 95th percentile as ``20ms/60ms``, up to a minute."""
     parts = [_DELAY.fullmatch(part) for part in text.split("/")]

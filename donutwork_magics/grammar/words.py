@@ -72,10 +72,18 @@ class Option:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Argument:
-    """The one word that may follow a command."""
+    """The one word that may follow a command: one of `words`, or where a `metavar` is, any that `read` takes.
+
+    Attributes
+    ----------
+    metavar
+        As help shows it; such a word is required.
+    """
 
     name: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    metavar: str = ""
+    read: Callable[[str], object] = str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +132,7 @@ CONCURRENCY: Final[Setting[int]] = Setting("concurrency", 1, "1", scope="series"
 WARMUP: Final[Setting[int]] = Setting("warmup", 0, "0", scope="series", configurable=True)
 COLD: Final[Setting[bool]] = Setting("cold", False, scope="series", configurable=True)
 LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
+JOURNAL: Final[Setting[str | None]] = Setting("journal", None, scope="series")
 QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
 ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
 
@@ -173,6 +182,12 @@ _SERIES_OPTIONS: Final = (
     ),
     COLD.by("--cold", read=values.constant(True), help="a new connection for each ping"),
     LABEL.by("--label", metavar="L", read=values.label, help="the label column"),
+    JOURNAL.by(
+        "--journal",
+        metavar="FILE",
+        read=values.file_name,
+        help="each row to this file as it is completed; load reads it, an existing journal is continued",
+    ),
     QUIET.by(
         "-q",
         "--quiet",
@@ -184,6 +199,14 @@ _SERIES_OPTIONS: Final = (
         read=values.constant(True),
         help="permits more than 20/s, or -r max, against a host that is not this machine",
     ),
+)
+
+_OUT_OPTION: Final = OUT.by(
+    "-o",
+    "--out",
+    metavar="NAME",
+    read=values.variable,
+    help="store the result in the variable NAME; no Out",
 )
 
 _CALL_OPTIONS: Final = (
@@ -203,13 +226,7 @@ _CALL_OPTIONS: Final = (
         read=values.choice(_ENV),
         help="which key and base URL to use, and the env that the reply must say",
     ),
-    OUT.by(
-        "-o",
-        "--out",
-        metavar="NAME",
-        read=values.variable,
-        help="store the result in the variable NAME; no Out",
-    ),
+    _OUT_OPTION,
     WIDGET.by(
         "--widget",
         read=values.constant(True),
@@ -267,6 +284,19 @@ CONNECTION: Final = Spec(
     ),
 )
 
+LOAD: Final = Spec(
+    "load",
+    "a journal, as the DataFrame that it was written from",
+    "Read a file that --journal wrote, also one whose kernel was killed. The result is the DataFrame of its rows, "
+    "displayed as the run's card. No request is sent.",
+    options=(_OUT_OPTION,),
+    argument=Argument("file", metavar="FILE", read=values.file_name),
+    examples=(
+        ("df = %donutwork load night.jsonl", "what ping --journal night.jsonl has written"),
+        ('%donutwork load "my runs/night.jsonl" -o df', "quotes, where a name has blanks"),
+    ),
+)
+
 SANDBOX: Final = Spec(
     "sandbox",
     "a local stand-in for the API: no key, no network",
@@ -289,7 +319,7 @@ HELP: Final = Spec(
     examples=(("%donutwork help ping", "ping and all its options"),),
 )
 
-SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, SANDBOX, HELP)}
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, LOAD, SANDBOX, HELP)}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""

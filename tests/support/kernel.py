@@ -6,6 +6,8 @@ import os
 import queue
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -80,7 +82,8 @@ class Kernel:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._client.stop_channels()
-        self._manager.shutdown_kernel(now=exc_type is not None)
+        if self._manager.has_kernel:
+            self._manager.shutdown_kernel(now=exc_type is not None)
         self._manager.cleanup_resources()
         _close_loop()
 
@@ -110,6 +113,16 @@ class Kernel:
             timer.join()
         cell.status = reply["content"]["status"]
         return cell
+
+    def kill_during(self, code: str, *, when: Callable[[], bool]) -> None:
+        """Start a cell, and kill the kernel with no chance to clean up as soon as something is so."""
+        self._client.execute(code, allow_stdin=False)
+        end_s = time.monotonic() + PATIENCE_S
+        while not when():
+            assert time.monotonic() < end_s, "the cell did not come so far"
+            time.sleep(0.01)
+        self._manager.shutdown_kernel(now=True)
+        _close_loop()
 
     def _interrupt(self) -> None:
         self._manager.interrupt_kernel()
