@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,7 @@ def test_the_rows_of_an_interrupted_run_are_there(sandboxed: Kernel, tmp_path: P
     assert sandboxed.value("again.attrs['donutwork']['ended']") == "'interrupted'"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_kernel_loses_no_row(sandboxed: Kernel, tmp_path: Path) -> None:
     file = tmp_path / "night.jsonl"
     with Kernel(tmp_path) as kernel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -121,6 +122,8 @@ class Kernel:
         while not when():
             assert time.monotonic() < end_s, "the cell did not come so far"
             time.sleep(0.01)
+        # What shutdown_kernel sends first is an interrupt, which the cell would still see.
+        self._manager.signal_kernel(signal.SIGKILL)
         self._manager.shutdown_kernel(now=True)
         _close_loop()
 
