@@ -11,7 +11,7 @@ from donutwork_magics.network.connector import connect_first
 from donutwork_magics.network.deadline import POLL_S, Deadline
 from donutwork_magics.network.faults import tls_fault
 from donutwork_magics.network.marks import Marks
-from donutwork_magics.network.resolver import numeric_address, resolve
+from donutwork_magics.network.resolver import known_addresses, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Opener:
             The call was given up.
         """
         began_ns = resolved_ns = marks.start()
-        addresses = numeric_address(self.host, self.port, self.family)
+        addresses = known_addresses(self.host, self.port, self.family)
         if not addresses:
             addresses = resolve(self.host, self.port, self.family, deadline)
             resolved_ns = time.perf_counter_ns()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from donutwork_magics.network import opener, resolver
+from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.faults import CallCancelledError, NetworkKind
 from donutwork_magics.network.tls import Http, tls_context
 from donutwork_magics.network.transport import EXCHANGE, MAX_BODY_BYTES, Exchange, TimedTransport, TransportFaultError
@@ -85,7 +87,10 @@ def fault_of(server: Server, tls: Tls | None = None, **options: object) -> Trans
 
 
 class TestPhases:
-    def test_a_new_connection_has_them_all_and_a_kept_one_only_the_exchange(self) -> None:
+    def test_a_new_connection_has_them_all_and_a_kept_one_only_the_exchange(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(opener, "known_addresses", lambda *_name: [])
         with Server(answer(reply())) as server:
             first, second = exchanges(server, 2)
         assert not first.reused
@@ -96,9 +101,10 @@ class TestPhases:
         assert second.phases.ttfb_ms > 0
         assert server.connections == 1
 
-    def test_a_numeric_host_needs_no_resolution(self) -> None:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_a_numeric_host_and_localhost_need_no_resolution(self, host: str) -> None:
         with Server(answer(reply())) as server:
-            url = f"http://127.0.0.1:{server.port}"
+            url = f"http://{host}:{server.port}"
             exchange = exchange_of(call(transport_for(url, cold=True), url))
         assert exchange.phases.dns_ms == 0
         assert exchange.peer == "127.0.0.1"
@@ -342,9 +348,30 @@ class TestDeadline:
         monkeypatch.setattr(socket, "getaddrinfo", _only_names(hanging, real))
         with pytest.raises(TransportFaultError) as caught:
             call(transport_for("http://donutwork.invalid", timeout_s=0.5), "http://donutwork.invalid")
+        monkeypatch.undo()
+        # The thread that hangs is left behind, and the next question goes to another.
+        with Server(answer(reply())) as server:
+            monkeypatch.setattr(opener, "known_addresses", lambda *_name: [])
+            assert exchanges(server, 1)[0].phases.dns_ms < 1000
         released.set()
         assert caught.value.kind == "timeout"
         assert caught.value.exchange.duration_ms < 1500
+
+    def test_threads_that_resolve_are_kept_for_the_next_and_stay_few(self) -> None:
+        def resolve() -> None:
+            resolver.resolve("localhost", 80, socket.AF_INET, Deadline(5.0, threading.Event()))
+
+        for _ in range(5):
+            askers = [threading.Thread(target=resolve) for _ in range(8)]
+            for asker in askers:
+                asker.start()
+            for asker in askers:
+                asker.join()
+        assert 1 <= len(resolver._parked) <= resolver._MOST_PARKED + 1
+        before = threading.active_count()
+        for _ in range(20):
+            resolve()
+        assert threading.active_count() <= before
 
     def test_a_call_is_given_up_from_another_thread(self) -> None:
         with Server(hang) as server:
