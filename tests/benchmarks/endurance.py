@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import socket
 import statistics
 import threading
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import Interrupted
 from donutwork_magics.frame.table import table
 from donutwork_magics.sampling.plan import Plan
@@ -20,7 +20,7 @@ from donutwork_magics.sampling.run import Run, Series, run_series
 from donutwork_magics.series import collect
 from tests.benchmarks.figures import Figure, interval, quantile
 from tests.benchmarks.targets import KEY, static
-from tests.servers import Server, hang
+from tests.servers import Server, answer_then_hang, reply
 
 _DAY = 86_400
 _INTERRUPTS = 200
@@ -64,9 +64,7 @@ def a_day() -> Iterator[Figure]:
 def interrupts() -> Iterator[Figure]:
     """Interrupt a run 200 times, at a server that hangs after a while, and go on each time."""
     seconds, rows = [], 0
-    with Server(_some_then_hang) as server:
-        from donutwork_magics.client.settings import sandbox_target
-
+    with Server(answer_then_hang(reply(), 5)) as server:
         target = sandbox_target(server.url, KEY, None)
         for number in range(_INTERRUPTS):
             sent_s = [0.0]
@@ -87,16 +85,6 @@ def interrupts() -> Iterator[Figure]:
     name = f"{_INTERRUPTS} interrupts: longest way back, {rows} rows kept"
     beside = f"median {statistics.median(seconds):.3f} s, p95 {quantile(seconds, 0.95):.3f} s"
     yield Figure(name, max(seconds), max(seconds), max(seconds), at_most=2.0, beside=beside, unit=" s")
-
-
-def _some_then_hang(connection: socket.socket) -> None:
-    from tests.servers import read_request, reply
-
-    for _ in range(5):
-        if not read_request(connection):
-            return
-        connection.sendall(reply())
-    hang(connection)
 
 
 FIGURES: tuple[Callable[[], Iterator[Figure]], ...] = (a_day, interrupts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 import statistics
 import sys
 import threading
@@ -111,8 +112,11 @@ class TestPhases:
 
     @pytest.mark.parametrize("cold", [False, True])
     @pytest.mark.parametrize("encrypted", [False, True])
-    def test_they_add_up_to_the_duration_within_five_percent(self, cold: bool, encrypted: bool, tls: Tls) -> None:
-        with Server(answer(reply()), tls=tls.server if encrypted else None) as server:
+    @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+    def test_they_add_up_to_the_duration_within_five_percent(
+        self, cold: bool, encrypted: bool, family: socket.AddressFamily, tls: Tls
+    ) -> None:
+        with Server(answer(reply()), tls=tls.server if encrypted else None, family=family) as server:
             measured = exchanges(server, 30, tls, cold=cold)[1:]
         shares = [sum(exchange.phases) / exchange.duration_ms for exchange in measured]
         assert 0.95 <= statistics.median(shares) <= 1.0
@@ -413,6 +417,31 @@ class TestKeptConnection:
         with Server(read_and_close) as server:
             assert fault_of(server).kind == "connection_lost"
         assert server.connections == 1
+
+    def test_one_is_kept_however_long_it_rests(self, tls_http2: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = time.monotonic
+        with Server(answer_http2, tls=tls_http2.server) as server:
+            transport = transport_for(server.url, tls_http2)
+            call(transport, server.url)
+            monkeypatch.setattr(time, "monotonic", lambda: real() + 7200)
+            assert exchange_of(call(transport, server.url)).reused
+        with Server(answer(reply())) as server:
+            transport = transport_for(server.url)
+            call(transport, server.url)
+            monkeypatch.setattr(time, "monotonic", lambda: real() + 14400)
+            assert exchange_of(call(transport, server.url)).reused
+
+    def test_a_cold_one_resumes_no_tls_session(self, tls: Tls) -> None:
+        resumed = []
+
+        def look(connection: socket.socket) -> None:
+            assert isinstance(connection, ssl.SSLSocket)
+            resumed.append(connection.session_reused)
+            answer(reply())(connection)
+
+        with Server(look, tls=tls.server) as server:
+            assert all(each.phases.tls_ms > 0 for each in exchanges(server, 4, tls, cold=True))
+        assert resumed == [False] * 4
 
 
 class TestKey:

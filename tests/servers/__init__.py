@@ -59,6 +59,19 @@ def hang(connection: socket.socket) -> None:
         pass
 
 
+def answer_then_hang(raw: bytes, count: int) -> Handler:
+    """Answer some requests of a connection, and then no more."""
+
+    def handler(connection: socket.socket) -> None:
+        for _ in range(count):
+            if not read_request(connection):
+                return
+            connection.sendall(raw)
+        hang(connection)
+
+    return handler
+
+
 def drip(first: bytes, then: bytes, every_s: float = 0.05) -> Handler:
     """Answer with some bytes, and then with some more again and again, for ever."""
 

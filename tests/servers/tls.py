@@ -20,9 +20,10 @@ class Tls:
 
 
 def trusted(host: str = "localhost", protocol: str = "http/1.1") -> Tls:
-    """Make TLS for a host, with one ALPN protocol."""
+    """Make TLS for a host, with one ALPN protocol; localhost has its addresses in it."""
     authority = trustme.CA()
-    return Tls(_context(authority.issue_cert(host), protocol), authority.cert_pem.bytes().decode())
+    names = (host, "127.0.0.1", "::1") if host == "localhost" else (host,)
+    return Tls(_context(authority.issue_cert(*names), protocol), authority.cert_pem.bytes().decode())
 
 
 def expired() -> Tls:

@@ -35,6 +35,8 @@ class Cell:
     """The mime bundle of the Out, empty where there is none."""
     displays: list[dict[str, Any]] = field(default_factory=list)
     """The mime bundles that were displayed, with later updates in their place."""
+    took_s: float = 0.0
+    """From the request to the reply, with everything that waits in a kernel."""
 
     @property
     def ok(self) -> bool:
@@ -90,6 +92,7 @@ class Kernel:
 
     def run(self, code: str, *, interrupt_after_s: float | None = None) -> Cell:
         """Run a cell, and interrupt it as the stop button does where that is asked for."""
+        began_s = time.monotonic()
         message_id = self._client.execute(code, store_history=True, allow_stdin=False)
         timer: threading.Timer | None = None
         if interrupt_after_s is not None:
@@ -112,6 +115,7 @@ class Kernel:
             pass
         if timer is not None:
             timer.join()
+        cell.took_s = time.monotonic() - began_s
         cell.status = reply["content"]["status"]
         return cell
 
