@@ -115,6 +115,8 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
     else:
         if not host or not _is_host(host):
             problem = "has no valid host name"
+        elif url.port is not None and not 1 <= url.port <= 65535:
+            problem = "has no valid port"
         elif url.userinfo:
             problem = "has a user name or password in it"
         elif url.query or url.fragment or "?" in text or "#" in text:

@@ -26,7 +26,8 @@ FOREIGN = (
     "h2.",
     "hpack",
     "hyperframe",
-    "ssl",
+    "ssl.",
+    "SSL",
     "msgspec",
     "json.",
     "Error",
@@ -59,7 +60,7 @@ def call_both(target: Target, *, timeout_s: float, http: Http = "auto") -> Ended
 
 def rows(target: Target, timeout_s: float, http: Http = "auto") -> pd.DataFrame:
     try:
-        return collect(2, rate_hz=None, concurrency=2, cold=True, http=http, timeout_s=timeout_s, target=target)
+        return collect(2, rate_hz=20, concurrency=2, cold=True, http=http, timeout_s=timeout_s, target=target)
     except SeriesError as error:
         df = error.df
     assert isinstance(df, pd.DataFrame)
