@@ -170,9 +170,8 @@ class Client:
 
     def _request(self, endpoint: Endpoint) -> httpx.Request:
         base_url = self.target.base_url
-        return httpx.Request(
-            "GET", base_url.copy_with(path=base_url.path.rstrip("/") + endpoint.path), headers=_HEADERS
-        )
+        raw_path = base_url.raw_path.rstrip(b"/") + endpoint.path.encode("ascii")
+        return httpx.Request("GET", base_url.copy_with(raw_path=raw_path), headers=_HEADERS)
 
     def _call(self, request: httpx.Request, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
         """Make a call; there is a reply where, and only where, the sample has no error."""

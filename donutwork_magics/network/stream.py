@@ -19,6 +19,10 @@ from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 _HTTP1 = b"HTTP/1."
 
 
+_MOST_BYTES = 16 * 1024
+"""What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read."""
+
+
 class Http2ChosenError(Exception):
     """The server chose HTTP/2 (ALPN) where HTTP/1.1 was about to be written; the connection stays open."""
 
@@ -91,11 +95,11 @@ class TimedStream(httpcore.NetworkStream):
             marks.send_end_ns = time.perf_counter_ns()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        """Receive at most `max_bytes`, or nothing where the peer has closed its side."""
+        """Receive some bytes, `max_bytes` at most, or nothing where the peer has closed its side."""
         sock = self._socket
         if sock is None:
             raise NetworkFaultError("connection_lost", "closed")
-        data = self._receive(sock, max_bytes)
+        data = self._receive(sock, min(max_bytes, _MOST_BYTES))
         now_ns = time.perf_counter_ns()
         if data:
             if self.http2 and data.startswith(_HTTP1):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from donutwork_magics import Client, Connection, DonutworkError, Ping, collect
@@ -20,8 +20,8 @@ from tests.faults.calls import assert_one_line, target_of
 from tests.servers import BODY, Server, read_request, reply
 from tests.servers import http2_faults as h2
 
-quick = settings(max_examples=150, deadline=None, derandomize=bool(os.environ.get("CI")))
-few = settings(quick, max_examples=60)
+quick = settings(max_examples=120, deadline=None, derandomize=bool(os.environ.get("CI")))
+few = settings(quick, max_examples=40)
 
 CONNECTION_BODY = (
     b'{"client": {"userAgent": "x", "ips": {"ipv4": "192.0.2.1"}},'
@@ -211,6 +211,15 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(NAMES, VALUES, max_size=8)
+CONNECTIONS = st.builds(
+    lambda client, ips, endpoint: {
+        "client": {"userAgent": "x", "ips": {"ipv4": "192.0.2.1", **ips}, **client},
+        "endpoint": {"apiVersion": "2026-02-01", "env": "staging", "protocol": "HTTP2", **endpoint},
+    },
+    OBJECTS,
+    OBJECTS,
+    OBJECTS,
+)
 SPOILT = st.tuples(OBJECTS, st.integers(0, 200), st.binary(max_size=3)).map(
     lambda each: _spoilt(json.dumps(each[0]).encode(), each[1], each[2])
 )
@@ -221,7 +230,7 @@ def _spoilt(body: bytes, at: int, with_bytes: bytes) -> bytes:
 
 
 @quick
-@given(st.one_of(OBJECTS, VALUES, OBJECTS.map(lambda fields: {**json.loads(BODY), **fields})))
+@given(st.one_of(OBJECTS, VALUES, CONNECTIONS, OBJECTS.map(lambda fields: {**json.loads(BODY), **fields})))
 def test_any_json(parrot: Parrot, client: Client, value: Any) -> None:
     parrot.raw = reply(json.dumps(value).encode())
     sample = outcome(client)
@@ -253,6 +262,8 @@ def ping_of(rrt: str, env: str = "staging") -> bytes:
 
 @quick
 @given(RRTS)
+@example("9" * 305 + " ms")
+@example("0." + "0" * 400 + "1 ns")
 def test_any_time_of_the_server(parrot: Parrot, client: Client, rrt: str) -> None:
     parrot.raw = ping_of(rrt)
     sample = outcome(client)
@@ -263,6 +274,8 @@ def test_any_time_of_the_server(parrot: Parrot, client: Client, rrt: str) -> Non
 
 @few
 @given(RRTS, st.text(max_size=20))
+@example("9" * 305 + " ms", "\x1b[31mstaging\x07\u202e")
+@example("0 ms", "x" * 60_000)
 def test_any_texts_in_a_row(parrot: Parrot, client: Client, rrt: str, env: str) -> None:
     parrot.raw = ping_of(rrt, env)
     df = collect(1, target=client.target)

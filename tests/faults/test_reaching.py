@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -68,6 +69,8 @@ def test_a_tls_handshake_that_hangs(handler: Handler, tls: Tls) -> None:
     with Server(handler) as server:
         ended = call_both(target_of(secure(server), tls.ca_pem), timeout_s=SHORT_S)
     check(ended, "timeout", "in the TLS handshake", within_s=SHORT_S)
+    assert ended.df.tls_ms.isna().all()
+    assert (ended.df.connect_ms > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,23 @@ def test_an_address_that_does_not_answer() -> None:
         for each in stuck:
             each.close()
     check(ended, "timeout", "while connecting", within_s=SHORT_S)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_process_with_too_many_open_files() -> None:
+    import resource
+
+    with Server(answer(reply())) as server, Client(target_of(f"http://127.0.0.1:{server.port}")) as client:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = os.dup(0)
+        os.close(spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+        try:
+            sample = client.sample()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert (sample.error, sample.reason) == ("connect", "Too many open files")
+        assert client.sample().error is None
 
 
 class TestHostsThatCannotBe:
