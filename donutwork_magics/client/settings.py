@@ -130,7 +130,7 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
     if problem:
         raise SettingsError(f"{variable} {problem}. Set it to an https URL such as {DEFAULT_BASE_URL}")
     # The raw path: in the decoded one "?" and "#" would have lost their percent signs, and could not be set again.
-    return url.copy_with(raw_path=url.raw_path.rstrip(b"/") or b"/")
+    return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
 
 
 def is_loopback(host: str) -> bool:

@@ -17,8 +17,6 @@ from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 
 _HTTP1 = b"HTTP/1."
-
-
 _MOST_BYTES = 16 * 1024
 """What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read."""
 
@@ -43,6 +41,7 @@ class TimedStream(httpcore.NetworkStream):
         self._socket: socket.socket | None = None
         self._tcp_info: TcpInfo | None = None
         self._handed_over = False
+        self._greeted = False
         self.peer: str | None = None
         self.tls_version: str | None = None
         self.ended = False
@@ -102,9 +101,10 @@ class TimedStream(httpcore.NetworkStream):
         data = self._receive(sock, min(max_bytes, _MOST_BYTES))
         now_ns = time.perf_counter_ns()
         if data:
-            if self.http2 and data.startswith(_HTTP1):
+            if self.http2 and not self._greeted and data.startswith(_HTTP1):
                 # h2 would take it for the length of a frame, and wait for megabytes.
                 raise NetworkFaultError("protocol", "the server does not speak HTTP/2")
+            self._greeted = True
             marks = self._marks
             if not marks.first_byte_ns:
                 marks.first_byte_ns = now_ns

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-import h2.config
 import httpcore
 import httpx
 
 from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
 from donutwork_magics.network.foreign import http_fault
+from donutwork_magics.network.http2 import Http2Connection
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.quiet import quiet
@@ -212,12 +212,6 @@ class TimedTransport(httpx.BaseTransport):
         )
 
 
-class _StrictHttp2Connection(httpcore.HTTP2Connection):
-    """HTTP/2 that looks at the headers of a reply (RFC 9113, 8.3.2): httpcore takes one without a status for a 200."""
-
-    CONFIG = h2.config.H2Configuration(validate_inbound_headers=True)
-
-
 class _Connection:
     """One connection, and what it has told so far."""
 
@@ -228,7 +222,7 @@ class _Connection:
         self._speak()
 
     def _speak(self) -> None:
-        kind = _StrictHttp2Connection if self.stream.http2 else httpcore.HTTP11Connection
+        kind = Http2Connection if self.stream.http2 else httpcore.HTTP11Connection
         self.http: httpcore.ConnectionInterface = kind(self._origin, self.stream)
 
     def exchange(self, request: httpcore.Request, marks: Marks) -> httpx.Response:
