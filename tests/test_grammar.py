@@ -29,7 +29,7 @@ from donutwork_magics.grammar import (
     parse_line,
 )
 from donutwork_magics.grammar import words as w
-from donutwork_magics.grammar.values import FAULT_KINDS
+from donutwork_magics.grammar.injection import ALIASES, FAULTS
 from donutwork_magics.sandbox.process import SandboxOptions
 
 Result = TypeVar("Result")
@@ -312,6 +312,9 @@ class TestMistakes:
             ("sandbox --fault timeout:1.1", "--fault needs KIND:SHARE"),
             ("sandbox --fault timeout:nan", "--fault needs KIND:SHARE"),
             ("sandbox --fault timeout:0.1 --fault timeout:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault timeout:0.1 --fault hang:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault hnag:0.1", "did you mean hang?"),
+            ("sandbox --fault slwo:0.1", "did you mean slow?"),
             ("sandbox --fault timeout:0.6 --fault schema:0.5", "--fault needs shares that add up to 1 at most"),
         ],
     )
@@ -569,7 +572,7 @@ class TestCells:
 
 
 class TestSandboxValues:
-    """The grammar checks the form, the sandbox reads the value: what the one lets through, the other takes."""
+    """What the grammar lets through, the sandbox takes."""
 
     @staticmethod
     def options(line: str) -> SandboxOptions:
@@ -591,14 +594,14 @@ class TestSandboxValues:
     def test_delays_are_the_same(self, delay: str) -> None:
         assert self.options(f"sandbox --latency {delay} --server-time {delay}").latency == delay
 
-    @pytest.mark.parametrize("kind", FAULT_KINDS)
+    @pytest.mark.parametrize("kind", [*FAULTS, *ALIASES])
     @pytest.mark.parametrize("share", ["1", "1.0", "0.05", ".5"])
     def test_faults_are_the_same(self, kind: str, share: str) -> None:
         assert self.options(f"sandbox --fault {kind}:{share}").faults == (f"{kind}:{share}",)
 
     def test_all_faults_together_may_share_all_replies(self) -> None:
-        line = " ".join(f"--fault {kind}:0.1" for kind in FAULT_KINDS)
-        assert len(self.options(f"sandbox {line}").faults) == 10
+        line = " ".join(f"--fault {kind}:{1 / len(FAULTS):.9f}" for kind in FAULTS)
+        assert len(self.options(f"sandbox {line}").faults) == 11
 
     @pytest.mark.parametrize("option", ["--retry-after 24h", "--seed 0", "--seed 4294967295", "--port 65535"])
     def test_the_ends_of_ranges_are_within_both(self, option: str) -> None:

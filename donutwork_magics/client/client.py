@@ -171,8 +171,8 @@ class Client:
 
     def _request(self, endpoint: Endpoint) -> Prepared:
         base_url = self.target.base_url
-        url = base_url.copy_with(path=base_url.path.rstrip("/") + endpoint.path)
-        return prepare(httpx.Request("GET", url, headers=_HEADERS))
+        raw_path = base_url.raw_path.rstrip(b"/") + endpoint.path.encode("ascii")
+        return prepare(httpx.Request("GET", base_url.copy_with(raw_path=raw_path), headers=_HEADERS))
 
     def _call(self, request: Prepared, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
         """Make a call; there is a reply where, and only where, the sample has no error."""

@@ -115,6 +115,8 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
     else:
         if not host or not _is_host(host):
             problem = "has no valid host name"
+        elif url.port is not None and not 1 <= url.port <= 65535:
+            problem = "has no valid port"
         elif url.userinfo:
             problem = "has a user name or password in it"
         elif url.query or url.fragment or "?" in text or "#" in text:
@@ -123,9 +125,12 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
             problem = "is http, which would send the key unencrypted"
         elif url.scheme not in {"http", "https"}:
             problem = "is not https"
+        elif not url.path.isprintable():
+            problem = "has a path that is no text"
     if problem:
         raise SettingsError(f"{variable} {problem}. Set it to an https URL such as {DEFAULT_BASE_URL}")
-    return url.copy_with(path=url.path.rstrip("/"))
+    # The raw path: in the decoded one "?" and "#" would have lost their percent signs, and could not be set again.
+    return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
 
 
 def is_loopback(host: str) -> bool:

@@ -28,8 +28,8 @@ from .commands import (
     SeriesOptions,
     Topic,
 )
+from .injection import fault_shares
 from .refusals import NO_KEY_OPTION, GrammarError, did_you_mean, refuse_secrets, resembles_key_option
-from .values import check_faults
 
 T = TypeVar("T")
 
@@ -312,7 +312,7 @@ def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
     faults = chosen(layer, w.FAULTS)
     if faults:
         try:
-            check_faults(faults)
+            fault_shares(faults)
         except ValueError as error:
             raise GrammarError(f"--fault {error}") from None
     return SandboxCommand(

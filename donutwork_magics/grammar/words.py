@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
-from . import values
+from . import injection, values
 from .commands import Env, Family, Http, SandboxAction, Topic
 
 T = TypeVar("T")
@@ -238,26 +238,27 @@ _SANDBOX_OPTIONS: Final = (
     LATENCY.by(
         "--latency",
         metavar="D",
-        read=values.delay,
+        read=injection.delay,
         help="delay outside the server's own RRT: 20ms, or median and 95th percentile, 20ms/60ms",
     ),
-    SERVER_TIME.by("--server-time", metavar="D", read=values.delay, help="delay inside the RRT, written likewise"),
+    SERVER_TIME.by("--server-time", metavar="D", read=injection.delay, help="delay inside the RRT, written likewise"),
     FAULTS.by(
         "--fault",
         metavar="KIND:SHARE",
-        read=values.fault,
+        read=injection.fault,
         adds=True,
         help="a share of the replies goes wrong, as in rate_limited:0.05; repeatable; KIND is one of "
-        + ", ".join(values.FAULT_KINDS),
+        + ", ".join(injection.FAULTS[:-1])
+        + f"; reset and hang, which are connection_lost and timeout; slow: {injection.SLOW_S:g}s more, inside the RRT",
     ),
     RETRY_AFTER.by(
         "--retry-after",
         metavar="1s",
-        read=values.whole_seconds,
+        read=injection.retry_after_s,
         help="what a rate_limited reply asks for, in whole seconds",
     ),
-    SEED.by("--seed", metavar="N", read=values.whole(0, 2**32 - 1), help="the same delays and faults in each run"),
-    PORT.by("--port", metavar="P", read=values.whole(0, 65535), help="the local port; 0 is any free one"),
+    SEED.by("--seed", metavar="N", read=injection.seed, help="the same delays and faults in each run"),
+    PORT.by("--port", metavar="P", read=injection.port, help="the local port; 0 is any free one"),
 )
 
 PING: Final = Spec(

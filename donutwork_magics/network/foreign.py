@@ -6,7 +6,7 @@ import h2.events
 import h2.exceptions
 import httpcore
 
-from donutwork_magics.network.faults import NetworkFaultError
+from donutwork_magics.network.faults import NetworkFaultError, os_reason
 
 
 def http_fault(error: Exception, *, ended: bool) -> NetworkFaultError:
@@ -17,6 +17,9 @@ def http_fault(error: Exception, *, ended: bool) -> NetworkFaultError:
     ended
         The peer has closed its side, which explains everything that is missing.
     """
+    if isinstance(error, OSError):
+        # Where no connection came to be at all, as when this process has too many files open.
+        return NetworkFaultError("connect", os_reason(error))
     if isinstance(error, httpcore.NetworkError):
         return NetworkFaultError("connection_lost", str(error))
     if isinstance(error, httpcore.ConnectionNotAvailable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import h2.config
+import h2.events
 import httpcore
 
 from donutwork_magics.network.faults import NetworkFaultError
@@ -15,11 +15,22 @@ from donutwork_magics.network.stream import TimedStream
 
 _VERSION: Final = "2"
 
+_Event = h2.events.ResponseReceived | h2.events.DataReceived | h2.events.StreamEnded
+
 
 class _StrictHttp2Connection(httpcore.HTTP2Connection):
-    """HTTP/2 that looks at the headers of a reply (RFC 9113, 8.3.2): httpcore takes one without a status for a 200."""
+    """A connection that wants one status, and no other pseudo-header, in a reply (RFC 9113, 8.3.2).
 
-    CONFIG = h2.config.H2Configuration(validate_inbound_headers=True)
+    h2 could look at every header, but refuses white space and capitals too, which other clients let pass.
+    """
+
+    def _receive_stream_event(self, request: httpcore.Request, stream_id: int) -> _Event:
+        event = super()._receive_stream_event(request, stream_id)
+        if isinstance(event, h2.events.ResponseReceived):
+            names = [name for name, _value in event.headers or () if name.startswith(b":")]
+            if names != [b":status"]:
+                raise NetworkFaultError("protocol", "not valid HTTP")
+        return event
 
 
 class Http2Connection:

@@ -17,7 +17,8 @@ from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 
 _HTTP1 = b"HTTP/1."
-_HTTP2_READ_BYTES = 8192
+_MOST_BYTES = 16 * 1024
+"""What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read."""
 
 
 class Http2ChosenError(Exception):
@@ -41,6 +42,7 @@ class TimedStream(httpcore.NetworkStream):
         self._wait_s = 0.0
         """What the socket was told last."""
         self._tcp_info: TcpInfo | None = None
+        self._greeted = False
         self.peer: str | None = None
         self.tls_version: str | None = None
         self.ended = False
@@ -113,17 +115,17 @@ class TimedStream(httpcore.NetworkStream):
             self._wait_s = wait_s
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        """Receive at most `max_bytes`, or nothing where the peer has closed its side."""
+        """Receive some bytes, `max_bytes` at most, or nothing where the peer has closed its side."""
         sock = self._socket
         if sock is None:
             raise NetworkFaultError("connection_lost", "closed")
-        # Of a flood of tiny frames, h2 would else take so many at a time that the deadline comes and goes meanwhile.
-        data = self._receive(sock, min(max_bytes, _HTTP2_READ_BYTES) if self.http2 else max_bytes)
+        data = self._receive(sock, min(max_bytes, _MOST_BYTES))
         now_ns = time.perf_counter_ns()
         if data:
-            if self.http2 and data.startswith(_HTTP1):
+            if self.http2 and not self._greeted and data.startswith(_HTTP1):
                 # h2 would take it for the length of a frame, and wait for megabytes.
                 raise NetworkFaultError("protocol", "the server does not speak HTTP/2")
+            self._greeted = True
             marks = self._marks
             if not marks.first_byte_ns:
                 marks.first_byte_ns = now_ns

@@ -144,6 +144,7 @@ class TimedTransport(httpx.BaseTransport):
         retried = False
         if _was_stale(outcome, marks):
             retried = marks.send_start_ns > 0
+            self.close()
             outcome = self._attempt(request, deadline, marks)
         exchange = self._measured(outcome, marks, retried)
         if self._cold or isinstance(outcome, BaseException):
@@ -267,7 +268,8 @@ def _bare(exception: BaseException) -> BaseException:
 def _was_stale(outcome: object, marks: Marks) -> bool:
     """Tell whether a kept connection was closed just as we sent.
 
-    Then, and only then, the request may go out once more: no reply was seen, and a GET is idempotent (RFC 9110, 9.2.2).
+    Then, and only then, the request may go out once more, on a new one: no reply was seen, and a GET is idempotent
+    (RFC 9110, 9.2.2).
     """
     return (
         isinstance(outcome, NetworkFaultError)

@@ -17,9 +17,3 @@ def tls() -> Tls:
 def tls_http2() -> Tls:
     """TLS for localhost, with HTTP/2 offered."""
     return trusted(protocol="h2")
-
-
-@pytest.fixture(scope="session")
-def tls_wrong_host() -> Tls:
-    """TLS with a certificate for another name."""
-    return trusted("elsewhere.example")
