@@ -184,7 +184,7 @@ class Client:
         sample = Sample(
             exchange,
             status_code=response.status_code,
-            retry_after_s=retry_after_s(response.headers.get("retry-after")),
+            retry_after_s=retry_after_s(self.target.key.redact(response.headers.get("retry-after"))),
             body_bytes=len(response.content),
         )
         error = _status_error(response)
