@@ -27,7 +27,15 @@ from .commands import (
     SeriesOptions,
     Topic,
 )
-from .refusals import NO_KEY_OPTION, GrammarError, did_you_mean, refuse_secrets, resembles_key_option
+from .refusals import (
+    NO_KEY_OPTION,
+    GrammarError,
+    defaults_text,
+    did_you_mean,
+    minding_keys,
+    refuse_secrets,
+    resembles_key_option,
+)
 from .values import check_faults
 
 T = TypeVar("T")
@@ -61,14 +69,15 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     GrammarError
         The line, or one of the defaults that it would use, is not valid.
     """
-    refuse_secrets(line, secrets, "line")
+    refuse_secrets({"line": line, "default that %config sets": defaults_text(defaults)}, secrets)
     text, silenced = strip_semicolon(line)
-    words = split(text)
-    if not words:
-        return Overview(silenced)
-    spec, arguments, own = read_command(words)
-    config = read_config(defaults) if spec in w.CELL_SPECS else {}
-    return replace(build(spec, arguments, own, config), silenced=silenced)
+    with minding_keys(text):
+        words = split(text)
+        if not words:
+            return Overview(silenced)
+        spec, arguments, own = read_command(words)
+        config = read_config(defaults) if spec in w.CELL_SPECS else {}
+        return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
 def strip_semicolon(line: str) -> tuple[str, bool]:
