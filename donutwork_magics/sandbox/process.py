@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
+from ..client.key import KeysIn
 from ..errors import SettingsError
 from .behaviour import check_port, check_retry_after, check_seed, parse_delay, parse_faults
 
@@ -197,10 +198,14 @@ def _arguments(options: SandboxOptions) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Return a copy of the environment without real keys, in which the child finds this very package."""
+    keys = tuple(KeysIn(os.environ))
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("DONUTWORK_") and name != "PYTHONPATH"
+        if not name.upper().startswith("DONUTWORK_")
+        and name != "PYTHONPATH"
+        # A key may also stand where the user's own set-up took it from.
+        and not any(key in value for key in keys)
     }
     # PYTHONPATH goes before the standard library: only where the package would not be found without.
     site_packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
