@@ -21,6 +21,7 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 SLICE = 12
 _BYTES_LITERAL = re.compile(rb"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_ESCAPE = re.compile(rb"\\(?:u00([0-9a-f]{2})|x([0-9a-f]{2})|(.))", re.DOTALL)
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -52,6 +53,10 @@ class Search:
             for form in texts
             for at in range(len(form) - SLICE + 1)
         }
+        # Each slice holds one of these, so that most data needs no further look.
+        half = SLICE // 2
+        every = [form for texts in forms.values() for form in texts]
+        self._halves = {form[at : at + half] for form in every for at in range(0, len(form) - half + 1, half)}
         self._huffman = {_huffman_bits(raw[at : at + SLICE]) for at in range(len(raw) - SLICE + 1)}
 
     def text(self, text: str) -> set[str]:
@@ -59,12 +64,10 @@ class Search:
         return self.data(text.encode("utf-8", "surrogatepass"))
 
     def data(self, data: bytes) -> set[str]:
-        """Return the forms in which the key is in some bytes: raw, unescaped in four ways, or in an HTTP/2 header."""
+        """Return the forms in which the key is in some bytes: raw, unescaped, or in an HTTP/2 header."""
         found = self._plain(data)
         if b"\\" in data:
-            found |= self._plain(re.sub(rb"\\u00([0-9a-f]{2})", lambda code: bytes.fromhex(code[1].decode()), data))
-            found |= self._plain(re.sub(rb"\\x([0-9a-f]{2})", lambda code: bytes.fromhex(code[1].decode()), data))
-            found |= self._plain(re.sub(rb"\\(.)", rb"\1", data))
+            found |= self._plain(_ESCAPE.sub(_unescaped, data))
         if b"&" in data:
             found |= self._plain(html.unescape(data.decode("latin-1")).encode("utf-8"))
         if b"%" in data:
@@ -87,15 +90,17 @@ class Search:
     def file(self, path: Path) -> set[str]:
         """Return what is in a file; of a database also what is in its rows, which the pages may cut in two."""
         data = path.read_bytes()
+        if path.suffix == ".ipynb":
+            return self.text("\n".join(_strings(json.loads(data))))
         found = self.data(data)
         if data.startswith(_SQLITE):
             with closing(sqlite3.connect(path)) as database:
                 found |= self.text("\n".join(database.iterdump()))
-        if path.suffix == ".ipynb":
-            found |= self.text("\n".join(_strings(json.loads(data))))
         return found
 
     def _plain(self, data: bytes) -> set[str]:
+        if not any(half in data for half in self._halves):
+            return set()
         return {name for needle, name in self.needles.items() if needle in data}
 
     def _http2(self, block: bytes) -> set[str]:
@@ -118,6 +123,11 @@ def _huffman_bits(text: bytes) -> str:
     codes: list[int] = list(REQUEST_CODES)
     lengths: list[int] = list(REQUEST_CODES_LENGTH)
     return "".join(f"{codes[byte]:0{lengths[byte]}b}" for byte in text)
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    code = escape[1] or escape[2]
+    return bytes.fromhex(code.decode()) if code else escape[3]
 
 
 def _evaluated(literal: bytes) -> bytes:
