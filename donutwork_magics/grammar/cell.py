@@ -68,9 +68,9 @@ def parse_cell(
         Something in the cell is not valid. In the body, the message begins with the line's number as an editor
         shows it: the header is line 1.
     """
-    text = f"{header}\n{body}"
-    refuse_secrets({"cell": text, "default that %config sets": defaults_text(defaults)}, secrets)
-    with minding_keys(text):
+    text, configured = f"{header}\n{body}", defaults_text(defaults)
+    refuse_secrets({"cell": text, "default that %config sets": configured}, secrets)
+    with minding_keys(f"{text}\n{configured}"):
         return _parse(header, body, defaults)
 
 

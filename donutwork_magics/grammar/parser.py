@@ -69,9 +69,10 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     GrammarError
         The line, or one of the defaults that it would use, is not valid.
     """
-    refuse_secrets({"line": line, "default that %config sets": defaults_text(defaults)}, secrets)
+    configured = defaults_text(defaults)
+    refuse_secrets({"line": line, "default that %config sets": configured}, secrets)
     text, silenced = strip_semicolon(line)
-    with minding_keys(text):
+    with minding_keys(f"{text}\n{configured}"):
         words = split(text)
         if not words:
             return Overview(silenced)

@@ -53,7 +53,7 @@ class Search:
             for form in texts
             for at in range(len(form) - SLICE + 1)
         }
-        # Each slice holds one of these, so that most data needs no further look.
+        # Each slice holds one of these, so that only what is around them needs a further look.
         half = SLICE // 2
         every = [form for texts in forms.values() for form in texts]
         self._halves = {form[at : at + half] for form in every for at in range(0, len(form) - half + 1, half)}
@@ -99,9 +99,8 @@ class Search:
         return found
 
     def _plain(self, data: bytes) -> set[str]:
-        if not any(half in data for half in self._halves):
-            return set()
-        return {name for needle, name in self.needles.items() if needle in data}
+        around = {data[max(0, at - SLICE) : at + 2 * SLICE] for half in self._halves for at in _places(half, data)}
+        return {name for needle, name in self.needles.items() if any(needle in chunk for chunk in around)}
 
     def _http2(self, block: bytes) -> set[str]:
         """Look into what may be an HPACK block: for its Huffman code at any bit, and for what it decodes to."""
@@ -117,6 +116,13 @@ class Search:
             if any(self._plain(bytes(part)) for header in headers for part in header[:2]):
                 found.add("HPACK")
         return found
+
+
+def _places(part: bytes, data: bytes) -> Iterator[int]:
+    at = data.find(part)
+    while at >= 0:
+        yield at
+        at = data.find(part, at + 1)
 
 
 def _huffman_bits(text: bytes) -> str:
