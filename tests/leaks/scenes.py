@@ -165,7 +165,7 @@ print("TLS secrets after:", pathlib.Path(os.environ["SSLKEYLOGFILE"]).exists())
 NAMED = ("ping", "connection", "sandbox", "help")
 
 
-def notebook(mode: str, places: dict[str, object], *, series: bool) -> nbformat.NotebookNode:
+def notebook(mode: str, places: dict[str, object], *, thorough: bool) -> nbformat.NotebookNode:
     """Make a notebook.
 
     Parameters
@@ -175,10 +175,10 @@ def notebook(mode: str, places: dict[str, object], *, series: bool) -> nbformat.
     places
         ``BASE``, the base URL of the echo; the ports ``PORT``, of an echo without TLS, ``TLS``, of one with it,
         ``ELSEWHERE``, of the recorder, and ``CLOSED``; and ``DECOY``, the key of the control.
-    series
-        Whether each failure is also met in a series.
+    thorough
+        Whether each failure is met by both calls and in a series, or by one call.
     """
-    sources = [PRELUDE.format(mode=mode), *_tour(), *_failures(series=series), CONTROL]
+    sources = [PRELUDE.format(mode=mode), *_tour(), *_failures(thorough=thorough), CONTROL]
     cells = [nbformat.v4.new_code_cell(_filled(source, places).strip()) for source in sources]
     made: nbformat.NotebookNode = nbformat.v4.new_notebook(cells=cells)
     return made
@@ -229,13 +229,13 @@ def _tour() -> Iterator[str]:
     yield "%donutwork sandbox stop"
 
 
-def _failures(*, series: bool) -> Iterator[str]:
+def _failures(*, thorough: bool) -> Iterator[str]:
     calls = ["%donutwork ping -t 5s", "%donutwork connection -t 5s"]
-    if series:
+    if thorough:
         calls.append("%donutwork ping -n 2 -r 100 -t 5s -o df")
-    for scene in FAILURES:
+    for number, scene in enumerate(FAILURES):
         yield f"aim('{{BASE}}/{scene}')"
-        for call in calls:
+        for call in calls if thorough else [calls[number % 2]]:
             yield call
             yield "aftermath()"
     for setting in OTHER_FAILURES:
