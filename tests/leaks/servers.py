@@ -190,6 +190,7 @@ RAW: dict[str, Raw] = {
     "hang": lambda connection, _authorization: hang(connection),
     "reset": _reset,
     "closed": lambda _connection, _authorization: None,
+    "goaway": lambda _connection, _authorization: None,
     "garbage": _sends(lambda echo: echo * 20),
     "statusline": _sends(lambda echo: b"HTTP/1.1 " + echo + b"\r\n\r\n"),
     "headerline": _sends(lambda echo: b"HTTP/1.1 200 OK\r\n" + echo + b"\r\n\r\n"),
