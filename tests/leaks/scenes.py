@@ -231,12 +231,12 @@ def _tour() -> Iterator[str]:
 
 def _failures(*, thorough: bool) -> Iterator[str]:
     calls = ["%donutwork ping -t 5s", "%donutwork connection -t 5s"]
-    if thorough:
-        calls.append("%donutwork ping -n 2 -r 100 -t 5s -o df")
     for number, scene in enumerate(FAILURES):
         yield f"aim('{{BASE}}/{scene}')"
-        for call in calls if thorough else [calls[number % 2]]:
-            yield call
+        yield from calls if thorough else [calls[number % 2]]
+        yield "aftermath()"
+        if thorough:
+            yield "%donutwork ping -n 2 -r 100 -t 5s -o df"
             yield "aftermath()"
     for setting in OTHER_FAILURES:
         yield setting

@@ -26,7 +26,7 @@ _SQLITE = b"SQLite format 3\0"
 
 
 class Search:
-    """Looks for one key.
+    """Looks for keys.
 
     Attributes
     ----------
@@ -34,30 +34,16 @@ class Search:
         Each slice of each form, and the form's name.
     """
 
-    def __init__(self, key: str) -> None:
-        raw = key.encode()
-        quoted = [quote(key, safe=safe).encode() for safe in ("", "/", "!*'()")]
-        encoded = [encode(b"\0" * shift + raw) for encode in (b64encode, urlsafe_b64encode) for shift in range(3)]
-        forms = {
-            "hex": {raw.hex().encode()},
-            # Characters at the ends that hold bits of a neighbour are not the key's alone.
-            "base64": {
-                text.rstrip(b"=")[shift and shift + 1 : -1] for shift, text in zip((0, 1, 2) * 2, encoded, strict=True)
-            },
-            "URL-encoded": {*quoted, *(re.sub(rb"%..", lambda code: code[0].lower(), text) for text in quoted)},
-            "plain": {raw},
-        }
-        self.needles = {
-            form[at : at + SLICE]: name
-            for name, texts in forms.items()
-            for form in texts
-            for at in range(len(form) - SLICE + 1)
-        }
+    def __init__(self, *keys: str) -> None:
+        self.needles: dict[bytes, str] = {}
         # Each slice holds one of these, so that only what is around them needs a further look.
-        half = SLICE // 2
-        every = [form for texts in forms.values() for form in texts]
-        self._halves = {form[at : at + half] for form in every for at in range(0, len(form) - half + 1, half)}
-        self._huffman = {_huffman_bits(raw[at : at + SLICE]) for at in range(len(raw) - SLICE + 1)}
+        self._halves: set[bytes] = set()
+        self._huffman: set[str] = set()
+        for key in keys:
+            for name, form in _forms(key):
+                self.needles |= dict.fromkeys(_slices(form), name)
+                self._halves |= {form[at : at + SLICE // 2] for at in range(0, len(form) - SLICE // 2 + 1, SLICE // 2)}
+            self._huffman |= set(map(_huffman_bits, _slices(key.encode())))
 
     def text(self, text: str) -> set[str]:
         """Return the forms in which the key, or a slice of it, is in a text, as it stands or unescaped."""
@@ -116,6 +102,24 @@ class Search:
             if any(self._plain(bytes(part)) for header in headers for part in header[:2]):
                 found.add("HPACK")
         return found
+
+
+def _forms(key: str) -> Iterator[tuple[str, bytes]]:
+    raw = key.encode()
+    yield "hex", raw.hex().encode()
+    for encode in (b64encode, urlsafe_b64encode):
+        for shift in range(3):
+            # Characters at the ends that hold bits of a neighbour are not the key's alone.
+            yield "base64", encode(b"\0" * shift + raw)[shift and shift + 1 : 8 * (shift + len(raw)) // 6]
+    for safe in ("", "/", "!*'()"):
+        quoted = quote(key, safe=safe).encode()
+        yield "URL-encoded", quoted
+        yield "URL-encoded", re.sub(rb"%..", lambda code: code[0].lower(), quoted)
+    yield "plain", raw
+
+
+def _slices(form: bytes) -> list[bytes]:
+    return [form[at : at + SLICE] for at in range(len(form) - SLICE + 1)]
 
 
 def _places(part: bytes, data: bytes) -> Iterator[int]:
