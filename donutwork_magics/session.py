@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from donutwork_magics.client.key import KEY_VARIABLES, KeysIn
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar import Env, SandboxCommand
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
@@ -13,8 +14,6 @@ from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
     from donutwork_magics.sandbox.process import Sandbox
-
-_KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 
 
 class Session:
@@ -36,9 +35,9 @@ class Session:
             self._sandbox.stop()
             self._sandbox = None
 
-    def key_values(self) -> list[str]:
+    def key_values(self) -> KeysIn:
         """Return the keys that are set, for one purpose: to refuse a line that contains one."""
-        return [key for name in _KEY_VARIABLES if (key := self._environ.get(name, "").strip())]
+        return KeysIn(self._environ)
 
     def target(self, env: Env | None) -> Target:
         """Return where a call goes now.
@@ -88,7 +87,7 @@ class Session:
             destination, usable = str(read_base_url(self._environ, variable)).rstrip("/"), True
         except SettingsError as error:
             destination, usable = str(error), False
-        plain, *others = _KEY_VARIABLES
+        plain, *others = KEY_VARIABLES
         keys = (plain, *(name for name in others if name in self._environ))
         return Overview(destination, usable, False, variable, tuple(map(self._key_status, keys)), commands)
 

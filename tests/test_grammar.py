@@ -399,6 +399,62 @@ class TestKeys:
         assert message.startswith("The cell contains the current API key")
         assert KEY not in message
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "{}",
+            "ping {}",
+            "connection {}",
+            "pnig {}",
+            "sandbox {}",
+            "help {}",
+            "ping -n {}",
+            "ping -n5{}",
+            "ping -t {}",
+            "ping --env {}",
+            "ping --env={}",
+            "ping --http {}",
+            "ping -{}",
+            "ping --{}",
+            "ping --{}=1",
+            'ping "{}',
+            "connection --label {}",
+            "ping -n 5 -o 1{}",
+            "sandbox --fault {}:1",
+            "sandbox --latency {}",
+        ],
+    )
+    @pytest.mark.parametrize("key", [KEY, "Kx81mZq0vTnR57yE", "2f6a41c0-9d3b-4c1e-8f57-0a9be1d27c35"])
+    def test_a_refused_line_with_what_may_be_another_key_says_to_rotate_it(self, line: str, key: str) -> None:
+        for message in (refusal(line.format(key)), cell_refusal("", "ping -n 5", line.format(key))):
+            assert message.endswith(
+                "If you typed a real key, rotate it in the Donutwork dashboard, and clear this cell."
+            )
+            assert key not in message
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "pnig",
+            "ping --coutn 5",
+            "ping -n 5 --label cold-2026-11-24 -x",
+            "ping -n 5 --label 20261124T083000 -x",
+            "sandbox --fault conection_lost:0.05",
+            "sandbox --latency 20ms/60ms --server_time=1ms",
+            "ping -n 100000000000",
+        ],
+    )
+    def test_a_refused_line_without_one_does_not(self, line: str) -> None:
+        assert "otate" not in refusal(line)
+
+    def test_a_default_with_the_current_key_is_refused(self) -> None:
+        message = refusal("ping", {"env": KEY}, secrets=(KEY,))
+        assert message.startswith(
+            "The default that %config sets contains the current API key; nothing was sent. Rotate it"
+        )
+        with pytest.raises(GrammarError, match="%config sets contains the current API key"):
+            parse_cell("", "ping", defaults={"timeout": f"x{KEY}"}, secrets=iter([KEY]))
+
     def test_a_secret_too_short_to_be_a_key_is_not_looked_for(self) -> None:
         assert parse_line("ping", secrets=("", "ping")) == parse_line("ping")
 

@@ -183,7 +183,7 @@ class Client:
         sample = Sample(
             exchange,
             status_code=answer.status,
-            retry_after_s=retry_after_s(answer.header(b"retry-after")),
+            retry_after_s=retry_after_s(self.target.key.redact(answer.header(b"retry-after"))),
             body_bytes=len(answer.body),
         )
         error = _status_error(answer.status, answer.body)

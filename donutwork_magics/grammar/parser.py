@@ -29,7 +29,15 @@ from .commands import (
     Topic,
 )
 from .injection import fault_shares
-from .refusals import NO_KEY_OPTION, GrammarError, did_you_mean, refuse_secrets, resembles_key_option
+from .refusals import (
+    NO_KEY_OPTION,
+    GrammarError,
+    defaults_text,
+    did_you_mean,
+    minding_keys,
+    refuse_secrets,
+    resembles_key_option,
+)
 
 T = TypeVar("T")
 
@@ -62,14 +70,16 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     GrammarError
         The line, or one of the defaults that it would use, is not valid.
     """
-    refuse_secrets(line, secrets, "line")
+    configured = defaults_text(defaults)
+    refuse_secrets({"line": line, "default that %config sets": configured}, secrets)
     text, silenced = strip_semicolon(line)
-    words = split(text)
-    if not words:
-        return Overview(silenced)
-    spec, arguments, own = read_command(words)
-    config = read_config(defaults) if spec in w.CELL_SPECS else {}
-    return replace(build(spec, arguments, own, config), silenced=silenced)
+    with minding_keys(f"{text}\n{configured}"):
+        words = split(text)
+        if not words:
+            return Overview(silenced)
+        spec, arguments, own = read_command(words)
+        config = read_config(defaults) if spec in w.CELL_SPECS else {}
+        return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
 def strip_semicolon(line: str) -> tuple[str, bool]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
+from ..client.key import KeysIn
 from ..errors import SettingsError
 from ..grammar.injection import LARGEST_PORT, LARGEST_SEED, LONGEST_RETRY_AFTER_S, delay_s, fault_shares
 
@@ -209,10 +210,14 @@ def _arguments(options: SandboxOptions) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Return a copy of the environment without real keys, in which the child finds this very package."""
+    keys = tuple(KeysIn(os.environ))
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("DONUTWORK_") and name != "PYTHONPATH"
+        if not name.upper().startswith("DONUTWORK_")
+        and name != "PYTHONPATH"
+        # A key may also stand where the user's own set-up took it from.
+        and not any(key in value for key in keys)
     }
     # PYTHONPATH goes before the standard library: only where the package would not be found without.
     site_packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
