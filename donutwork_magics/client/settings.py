@@ -54,8 +54,7 @@ class Target:
     @property
     def host(self) -> str:
         """Host, and port unless it is the scheme's own."""
-        host = f"[{self.base_url.host}]" if ":" in self.base_url.host else self.base_url.host
-        return host if self.base_url.port is None else f"{host}:{self.base_url.port}"
+        return host_and_port(self.base_url)
 
     @property
     def is_loopback(self) -> bool:
@@ -86,8 +85,8 @@ def read_target(environ: Mapping[str, str], env: Env | None = None) -> Target:
         key=read_key(environ, variables.key),
         variables=variables,
         env=env,
-        ca_pem=_read_ca_bundle(environ),
-        proxy_variables=_proxies(environ),
+        ca_pem=read_ca_bundle(environ),
+        proxy_variables=proxies(environ),
     )
 
 
@@ -128,6 +127,12 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
     return url.copy_with(path=url.path.rstrip("/"))
 
 
+def host_and_port(url: httpx.URL) -> str:
+    """Give a URL's host, and its port unless it is the scheme's own."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return host if url.port is None else f"{host}:{url.port}"
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine, without asking a resolver."""
     try:
@@ -144,7 +149,14 @@ def _is_host(host: str) -> bool:
     return True
 
 
-def _read_ca_bundle(environ: Mapping[str, str]) -> str | None:
+def read_ca_bundle(environ: Mapping[str, str]) -> str | None:
+    """Read the further roots, a PEM text, or None where there are none.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or holds no certificate.
+    """
     path = environ.get(CA_BUNDLE_VARIABLE, "").strip()
     if not path:
         return None
@@ -161,6 +173,7 @@ def _read_ca_bundle(environ: Mapping[str, str]) -> str | None:
     return pem
 
 
-def _proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+def proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the proxy variables that are set; none of them is used."""
     names = (name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name])
     return tuple(sorted(names))

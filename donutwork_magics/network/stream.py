@@ -6,7 +6,7 @@ import select
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpcore
 
@@ -19,6 +19,15 @@ from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 
 class Http2ChosenError(Exception):
     """The server chose HTTP/2 (ALPN) where HTTP/1.1 was about to be written; the connection stays open."""
+
+
+class Agreed(NamedTuple):
+    """What a TLS handshake settled; None where there was no TLS, or where it does not say."""
+
+    alpn: str | None
+    """The protocol that the server chose of those offered (RFC 7301)."""
+    certificate_ends_s: float | None
+    """When the server's certificate ends, since the epoch."""
 
 
 class TimedStream(httpcore.NetworkStream):
@@ -63,6 +72,23 @@ class TimedStream(httpcore.NetworkStream):
                 if chosen != "h2" and self.http2:
                     raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
         return self._socket
+
+    def open_ahead(self) -> None:
+        """Open the connection before there is a request, and settle for the protocol that the server chose."""
+        try:
+            self.open()
+        except Http2ChosenError:
+            # No HTTP/1.1 connection was made that would close it.
+            self._handed_over = False
+
+    def agreed(self) -> Agreed:
+        """Return what the TLS handshake of the open connection agreed on."""
+        sock = self._socket
+        if not isinstance(sock, ssl.SSLSocket):
+            return Agreed(None, None)
+        certificate = sock.getpeercert() or {}
+        ends = certificate.get("notAfter")
+        return Agreed(sock.selected_alpn_protocol(), ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """Send all of `buffer`."""
