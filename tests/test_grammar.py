@@ -225,7 +225,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, sandbox, help."),
+            ("xyzzy", "The commands are ping, connection, check, sandbox, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),
@@ -338,7 +338,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["watch", "check", "load x", "ping -n 5 --journal x", "ping -n 5 --blocks 2", "ping --http 3"],
+        ["watch", "load x", "ping -n 5 --journal x", "ping -n 5 --blocks 2", "ping --http 3"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)

@@ -9,7 +9,7 @@ Http: TypeAlias = Literal["auto", "1.1", "2"]
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Env: TypeAlias = Literal["staging", "production"]
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
-Topic: TypeAlias = Literal["ping", "connection", "sandbox", "help"]
+Topic: TypeAlias = Literal["ping", "connection", "check", "sandbox", "help"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,15 @@ class ConnectionCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckCommand:
+    """``check``: step by step, over one connection; ``strict`` makes a failed step an error."""
+
+    call: CallOptions
+    strict: bool
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on).
 
@@ -115,7 +124,7 @@ class HelpCommand:
     silenced: bool = False
 
 
-Command: TypeAlias = Overview | PingCommand | ConnectionCommand | SandboxCommand | HelpCommand
+Command: TypeAlias = Overview | PingCommand | ConnectionCommand | CheckCommand | SandboxCommand | HelpCommand
 
 
 @dataclass(frozen=True, slots=True)

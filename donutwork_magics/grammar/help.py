@@ -89,7 +89,7 @@ def _command(spec: w.Spec) -> Iterator[str]:
 
 
 def _section(spec: w.Spec, option: w.Option) -> str:
-    if spec is w.SANDBOX:
+    if spec in (w.SANDBOX, w.CHECK):
         return "Options"
     if option.setting.scope in ("makes series", "series"):
         return "A series: -n or -d make it one, the others need one of them"

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from . import words as w
 from .commands import (
     CallOptions,
+    CheckCommand,
     Command,
     ConnectionCommand,
     HelpCommand,
@@ -67,7 +68,7 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     if not words:
         return Overview(silenced)
     spec, arguments, own = read_command(words)
-    config = read_config(defaults) if spec in w.CELL_SPECS else {}
+    config = read_config(defaults) if spec in w.CALL_SPECS else {}
     return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
@@ -175,6 +176,9 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     if spec in w.CELL_SPECS:
         return build_call(spec, arguments, own, inherited)
     argument = _read_argument(spec, arguments)
+    if spec is w.CHECK:
+        merged = inherited | own
+        return CheckCommand(_call(merged, single=False), chosen(merged, w.STRICT))
     if spec is w.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
     return HelpCommand(cast("Topic | None", argument))

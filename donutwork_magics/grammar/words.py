@@ -127,6 +127,8 @@ LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
 QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
 ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
 
+STRICT: Final[Setting[bool]] = Setting("strict", False)
+
 LATENCY: Final[Setting[str | None]] = Setting("latency", None)
 SERVER_TIME: Final[Setting[str | None]] = Setting("server_time", None)
 FAULTS: Final[Setting[tuple[str, ...]]] = Setting("faults", ())
@@ -217,6 +219,16 @@ _CALL_OPTIONS: Final = (
     ),
 )
 
+_CHECK_OPTIONS: Final = (
+    # A live card belongs to one call.
+    *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
+    STRICT.by(
+        "--strict",
+        read=values.constant(True),
+        help="a failed step fails the cell, after the report is shown and stored",
+    ),
+)
+
 _SANDBOX_OPTIONS: Final = (
     LATENCY.by(
         "--latency",
@@ -267,6 +279,21 @@ CONNECTION: Final = Spec(
     ),
 )
 
+CHECK: Final = Spec(
+    "check",
+    "step by step: key, network, permissions, clock",
+    "A preflight, one row a step with its time and what to do: the key, the environment, DNS, TCP, TLS and its "
+    "certificate, each documented permission, the protocol, the API's version, the clock, proxies. It opens one "
+    "connection, and sends one call of ping.json and one of connection.json on it; without a usable key it sends "
+    "none, and still looks at the network. Steps that cannot run say why. A failed step does not fail the cell. "
+    "The result is a CheckReport, whose ok is True where no step failed.",
+    options=_CHECK_OPTIONS,
+    examples=(
+        ("%donutwork check", "every step, as a card"),
+        ("%donutwork check --env production --strict", "stop Run All unless production is ready"),
+    ),
+)
+
 SANDBOX: Final = Spec(
     "sandbox",
     "a local stand-in for the API: no key, no network",
@@ -289,10 +316,13 @@ HELP: Final = Spec(
     examples=(("%donutwork help ping", "ping and all its options"),),
 )
 
-SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, SANDBOX, HELP)}
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, CHECK, SANDBOX, HELP)}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""
+
+CALL_SPECS: Final = (*CELL_SPECS, CHECK)
+"""The commands that call the API; ``%config`` sets defaults of theirs."""
 
 
 @dataclass(frozen=True, slots=True)

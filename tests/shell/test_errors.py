@@ -70,7 +70,6 @@ class TestUsage:
             ("ping -n 5 --widget", "--widget"),
             ("watch", "Unknown command"),
             ("load results.jsonl", "Unknown command"),
-            ("check", "Unknown command"),
             ("ping -n 5 --journal x", "no such option"),
             ("sandbox dance", "start"),
         ],
