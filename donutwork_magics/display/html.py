@@ -164,8 +164,12 @@ def _columns(table: Table) -> str:
 
 def _steps(steps: Steps) -> str:
     head = "".join(
-        f'<th scope="col" style="padding:2px 0;text-align:{side};font-weight:normal;width:{width}">{name}</th>'
-        for name, side, width in (("State", "left", "92px"), ("Step", "left", "auto"), ("Time", "right", "72px"))
+        f'<th scope="col" style="padding:2px 0;text-align:{side};font-weight:normal{width}">{name}</th>'
+        for name, side, width in (
+            ("State", "left", ";width:92px"),
+            ("Step", "left", ""),
+            ("Time", "right", ";width:72px"),
+        )
     )
     # Of fixed layout, so that a long word is broken instead of widening the table.
     return (
