@@ -4,7 +4,7 @@ commands   what a line means: the values that the parser makes
 words      the table of commands and options
 values     from an option's text to its value
 refusals   how it says no, without the user's own words
-parser     a line        cell   a cell        help   the texts
+parser     a line        cell   a cell        help   the texts        completion   what may come next
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
         if not word.startswith("-"):
             arguments.append(word)
             continue
-        spelling, attached = _cut(word)
+        spelling, attached = cut(word)
         option = spec.spellings.get(spelling)
         if option is None:
             raise _unknown_option(spec, spelling)
@@ -130,7 +130,7 @@ def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
             raise GrammarError(f"{spelling} takes no value.")
         if option.metavar and attached is None:
             # The empty text is what each reader refuses with its own words.
-            attached = queue.popleft() if queue and _is_value(queue[0]) else ""
+            attached = queue.popleft() if queue and is_value(queue[0]) else ""
         try:
             value = option.read(attached or "")
         except ValueError as error:
@@ -202,7 +202,7 @@ def chosen(layer: Layer, setting: w.Setting[T]) -> T:
     return value
 
 
-def _cut(word: str) -> tuple[str, str | None]:
+def cut(word: str) -> tuple[str, str | None]:
     """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
     name, equals, value = word.partition("=")
     # -count 5 is a slip for --count 5, not the option -c with the value "ount".
@@ -212,7 +212,7 @@ def _cut(word: str) -> tuple[str, str | None]:
     return word[:2], word[2:].removeprefix("=") or None
 
 
-def _is_value(word: str) -> bool:
+def is_value(word: str) -> bool:
     """Tell a value from the next option; ``-1`` is a value, which the option refuses in its own words."""
     return re.match("-(?![.0-9])", word) is None
 

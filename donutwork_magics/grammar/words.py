@@ -65,6 +65,12 @@ class Option:
         return self.flags[-1]
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that its value may be, where the metavar lists some; capitals there stand for any other value."""
+        parts = self.metavar.split("|")
+        return tuple(part for part in parts if not (part.isalpha() and part.isupper())) if len(parts) > 1 else ()
+
+    @property
     def names_setting(self) -> bool:
         """Whether it is the spelling that has the setting's name, and so the one of its default's text."""
         return self.long.removeprefix("--").replace("-", "_") == self.setting.name
