@@ -25,8 +25,9 @@ _IDENTIFIER: Final = "donutwork"
 _PRIORITY: Final = 10_000
 _MOST: Final = 500
 
-_CELL: Final = re.compile(r"\s*%%donutwork(?=\s|$)")
-_LINE: Final = re.compile(r"\s*(?:[^%#]*=\s*)?%donutwork\s+(.*)")
+# Compiled at the first Tab: at loading it would cost more than all else here.
+_CELL: Final = r"\s*%%donutwork(?=\s|$)"
+_LINE: Final = r"\s*(?:[^%#]*=\s*)?%donutwork\s+(.*)"
 # The names that front ends have icons for.
 _TYPES: Final[dict[Kind, str]] = {
     "command": "function",
@@ -90,9 +91,9 @@ def _upcoming(text: str, line_number: int, column: int) -> Next | None:
     """Say what may come at the cursor; None where it is not in a command of ours."""
     lines = text.split("\n")
     before = lines[line_number][:column]
-    cell = _CELL.match(text)
+    cell = re.match(_CELL, text)
     if cell is None:
-        line = _LINE.fullmatch(before)
+        line = re.fullmatch(_LINE, before)
         if line is None:
             return None
         from donutwork_magics.grammar.completion import after_line
