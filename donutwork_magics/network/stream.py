@@ -86,9 +86,13 @@ class TimedStream(httpcore.NetworkStream):
         sock = self._socket
         if not isinstance(sock, ssl.SSLSocket):
             return Agreed(None, None)
-        certificate = sock.getpeercert() or {}
-        ends = certificate.get("notAfter")
-        return Agreed(sock.selected_alpn_protocol(), ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None)
+        ends = (sock.getpeercert() or {}).get("notAfter")
+        try:
+            ends_s = ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+        except ValueError:
+            # OpenSSL takes times that it cannot write down.
+            ends_s = None
+        return Agreed(sock.selected_alpn_protocol(), ends_s)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """Send all of `buffer`."""
