@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from donutwork_magics.analysis.summary import summary
+    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.frame.load import load
+    from donutwork_magics.preflight import check
     from donutwork_magics.series import collect
 
 __all__ = [
+    "CheckReport",
     "Client",
     "Connection",
     "DonutworkError",
@@ -29,6 +32,7 @@ __all__ = [
     "SeriesError",
     "SettingsError",
     "__version__",
+    "check",
     "collect",
     "load",
     "summary",
@@ -36,6 +40,7 @@ __all__ = [
 
 # Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
 _HOME: Final = {
+    "CheckReport": "check_report",
     "Client": "client.client",
     "Connection": "client.results",
     "DonutworkError": "errors",
@@ -43,6 +48,7 @@ _HOME: Final = {
     "SeriesError": "errors",
     "Interrupted": "errors",
     "SettingsError": "errors",
+    "check": "preflight",
     "collect": "series",
     "load": "frame.load",
     "summary": "analysis.summary",

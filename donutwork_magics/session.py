@@ -13,6 +13,7 @@ from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 
 if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
+    from donutwork_magics.client.setup import Setup
     from donutwork_magics.sandbox.process import Sandbox
 
 
@@ -47,10 +48,28 @@ class Session:
         SettingsError
             A variable is missing or not usable, or the sandbox is on and has died.
         """
-        from donutwork_magics.client.settings import read_target, sandbox_target
+        from donutwork_magics.client.settings import read_target
+
+        return self._sandbox_target(env) or read_target(self._environ, env)
+
+    def setup(self, env: Env | None) -> Setup:
+        """Return what of the settings is usable now, part by part: what a check begins with.
+
+        Raises
+        ------
+        SettingsError
+            The sandbox is on and has died.
+        """
+        from donutwork_magics.client.setup import read_setup, setup_of
+
+        target = self._sandbox_target(env)
+        return read_setup(self._environ, env) if target is None else setup_of(target)
+
+    def _sandbox_target(self, env: Env | None) -> Target | None:
+        from donutwork_magics.client.settings import sandbox_target
 
         if self._sandbox is None:
-            return read_target(self._environ, env)
+            return None
         if not self._sandbox.alive():
             raise SettingsError(
                 "The sandbox has ended unexpectedly, and nothing goes to the real API instead: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -15,6 +16,7 @@ from donutwork_magics.grammar import (
     CONFIGURABLE,
     CallOptions,
     Cell,
+    CheckCommand,
     ConnectionCommand,
     GrammarError,
     HelpCommand,
@@ -134,6 +136,16 @@ class TestCommands:
             CallOptions(http="2", family="ipv4", timeout_s=10.0, env=None, out=None, widget=True)
         )
 
+    def test_check_has_the_options_of_a_call_and_its_own(self) -> None:
+        assert parse_line("check") == CheckCommand(CALL, strict=False)
+        assert parse_line("check --ipv6 -t 3s --env staging --strict -o r") == CheckCommand(
+            CallOptions(http="auto", family="ipv6", timeout_s=3.0, env="staging", out="r", widget=False), strict=True
+        )
+
+    def test_check_takes_the_defaults_of_a_session_but_no_live_card(self) -> None:
+        command = parse_line("check", defaults={"http": "2", "timeout": "3s", "rate": 9, "widget": True})
+        assert command == CheckCommand(replace(CALL, http="2", timeout_s=3.0), strict=False)
+
     def test_sandbox_alone_leaves_the_action_open(self) -> None:
         assert parse_line("sandbox") == SandboxCommand(
             None, latency=None, server_time=None, faults=(), retry_after_s=1, seed=None, port=0
@@ -231,7 +243,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, load, sandbox, help."),
+            ("xyzzy", "The commands are ping, connection, check, load, sandbox, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),
@@ -244,6 +256,9 @@ class TestMistakes:
             ("ping -n 5 # five", "A comment stands on a line of its own"),
             ("connection -n 5", "connection has no -n: it is an option of ping."),
             ("ping --seed 1", "ping has no --seed: it is an option of sandbox."),
+            ("check -n 5", "check has no -n: it is an option of ping."),
+            ("check --widget", "check has no --widget: it is an option of ping and connection."),
+            ("ping --strict", "ping has no --strict: it is an option of check."),
             ("sandbox strat", "did you mean start? It is one of start, stop, status."),
             ("sandbox start stop", "sandbox takes one action"),
             ("sandbox stop --seed 1", "--seed is for sandbox start"),
@@ -347,7 +362,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["watch", "check", "ping -n 5 --blocks 2", "ping --http 3"],
+        ["watch", "ping -n 5 --blocks 2", "ping --http 3"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)
@@ -599,6 +614,7 @@ class TestCells:
             ("", ["connection", "ping -r 5"], "line 3: -r is for a series"),
             ("", ["ping 5"], "line 2: ping takes options only"),
             ("", ["sandbox start", "ping"], "line 2: sandbox cannot stand in a cell"),
+            ("", ["check"], "line 2: check cannot stand in a cell: run it as a line, %donutwork check."),
             ("", ["a: help"], "line 2: help cannot stand in a cell"),
             ("", ["ping --widget"], "line 2: --widget is not for a cell"),
             ("", ["a:"], "line 2: A command is missing"),

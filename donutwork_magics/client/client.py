@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import httpx
 
@@ -29,12 +29,13 @@ from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Env, Target, read_target
 from donutwork_magics.errors import DonutworkError, Kind
 from donutwork_magics.network.message import Prepared, prepare
+from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import Http, tls_context
-from donutwork_magics.network.transport import TimedTransport, TransportFaultError
+from donutwork_magics.network.transport import Exchange, Opened, TimedTransport, TransportFaultError
 
 Family = Literal["ipv4", "ipv6"]
 
-_FAMILIES: dict[Family | None, socket.AddressFamily] = {
+FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
@@ -45,6 +46,16 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"donutwork_magics/{__version__} Python/{platform.python_version()}",
 }
+
+
+class Answer(NamedTuple):
+    """What came of one call, for a preflight: the reply where there is a good one, and what its head says."""
+
+    sample: Sample
+    reply: PingReply | ConnectionReply | None = None
+    """Without the key, also where the server repeated it."""
+    date: str | None = None
+    """The Date header, as the server sent it."""
 
 
 class Client:
@@ -90,7 +101,7 @@ class Client:
             self.target.key.authorization,
             context=tls_context(http, self.target.ca_pem) if base_url.scheme == "https" else None,
             http=http,
-            family=_FAMILIES[family],
+            family=FAMILIES[family],
             timeout_s=timeout_s,
             cold=cold,
         )
@@ -153,6 +164,21 @@ class Client:
         sample, _reply, _raw = self._call(self._ping_request, PingReply)
         return sample
 
+    def connect(self) -> Opened:
+        """Open the connection that the next call goes out on, and send nothing."""
+        return self._transport.connect()
+
+    def answer(self, endpoint: Endpoint) -> Answer:
+        """Call an endpoint, and return what came of it, good or bad."""
+        try:
+            answer, exchange = self._transport.call(self._request(endpoint))
+        except TransportFaultError as fault:
+            return Answer(Sample(fault.exchange, fault.kind, fault.reason))
+        date = answer.header(b"date")
+        if endpoint is PING:
+            return Answer(*self._read(answer, exchange, PingReply)[:2], date)
+        return Answer(*self._read(answer, exchange, ConnectionReply)[:2], date)
+
     def cancel(self) -> None:
         """Give up the call that another thread is waiting in, and refuse further ones."""
         self._transport.cancel()
@@ -180,6 +206,11 @@ class Client:
             answer, exchange = self._transport.call(request)
         except TransportFaultError as fault:
             return Sample(fault.exchange, fault.kind, fault.reason), None, {}
+        return self._read(answer, exchange, documented)
+
+    def _read(
+        self, answer: Answered, exchange: Exchange, documented: type[Reply]
+    ) -> tuple[Sample, Reply | None, dict[str, Any]]:
         sample = Sample(
             exchange,
             status_code=answer.status,

@@ -53,10 +53,7 @@ class Target:
     @property
     def host(self) -> str:
         """Host, and port unless it is the scheme's own."""
-        # As the resolver gets it: a name in another script may look like one that it is not.
-        name = self.base_url.raw_host.decode("ascii")
-        host = f"[{name}]" if ":" in name else name
-        return host if self.base_url.port is None else f"{host}:{self.base_url.port}"
+        return host_and_port(self.base_url)
 
     @property
     def is_loopback(self) -> bool:
@@ -97,8 +94,8 @@ def _read_target(environ: Mapping[str, str], env: Env | None) -> Target:
         key=read_key(environ, variables.key),
         variables=variables,
         env=env,
-        ca_pem=_read_ca_bundle(environ),
-        proxy_variables=_proxies(environ),
+        ca_pem=read_ca_bundle(environ),
+        proxy_variables=proxies(environ),
     )
 
 
@@ -128,12 +125,27 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
     return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
 
 
+def host_and_port(url: httpx.URL) -> str:
+    """Give a URL's host, and its port unless it is the scheme's own."""
+    # As the resolver gets it: a name in another script may look like one that it is not.
+    name = url.raw_host.decode("ascii")
+    host = f"[{name}]" if ":" in name else name
+    return host if url.port is None else f"{host}:{url.port}"
+
+
 def _with_key(environ: Mapping[str, str], text: str) -> str:
     readable = unquote(text).lower()
     return "contains an API key" if any(key.lower() in readable for key in KeysIn(environ)) else ""
 
 
-def _read_ca_bundle(environ: Mapping[str, str]) -> str | None:
+def read_ca_bundle(environ: Mapping[str, str]) -> str | None:
+    """Read the further roots, a PEM text, or None where there are none.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or holds no certificate.
+    """
     path = environ.get(CA_BUNDLE_VARIABLE, "").strip()
     if not path:
         return None
@@ -150,6 +162,7 @@ def _read_ca_bundle(environ: Mapping[str, str]) -> str | None:
     return pem
 
 
-def _proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+def proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the proxy variables that are set; none of them is used."""
     names = (name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name])
     return tuple(sorted(names))

@@ -5,7 +5,7 @@ words      the table of commands and options
 values     from an option's text to its value
 injection  the same for what the sandbox can be asked for; the sandbox reads with it too
 refusals   how it says no, without the user's own words
-parser     a line        cell   a cell        help   the texts
+parser     a line        cell   a cell        help   the texts        completion   what may come next
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .commands import (
     CallOptions,
     Cell,
     CellLine,
+    CheckCommand,
     Command,
     ConnectionCommand,
     Env,
@@ -37,6 +38,7 @@ __all__ = [
     "CallOptions",
     "Cell",
     "CellLine",
+    "CheckCommand",
     "Command",
     "Configurable",
     "ConnectionCommand",

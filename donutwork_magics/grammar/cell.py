@@ -25,7 +25,7 @@ from .parser import (
 from .refusals import GrammarError, defaults_text, minding_keys, refuse_secrets
 from .values import label as read_label
 
-_HEADER: Final = w.Spec(
+HEADER: Final = w.Spec(
     "%%donutwork",
     summary="",
     about="",
@@ -100,7 +100,7 @@ def _at(line_number: int) -> Iterator[None]:
 
 
 def _read_header(text: str) -> Layer:
-    arguments, shared = read_options(_HEADER, split(text))
+    arguments, shared = read_options(HEADER, split(text))
     if arguments:
         raise GrammarError("Behind %%donutwork stand options only: write each command on a line below it.")
     return shared

@@ -9,7 +9,7 @@ Http: TypeAlias = Literal["auto", "1.1", "2"]
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Env: TypeAlias = Literal["staging", "production"]
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
-Topic: TypeAlias = Literal["ping", "connection", "load", "sandbox", "help"]
+Topic: TypeAlias = Literal["ping", "connection", "check", "load", "sandbox", "help"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,15 @@ class ConnectionCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckCommand:
+    """``check``: step by step, over one connection; ``strict`` makes a failed step an error."""
+
+    call: CallOptions
+    strict: bool
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LoadCommand:
     """``load``: a journal as a DataFrame; ``out`` is the variable that takes it, or None."""
 
@@ -127,7 +136,9 @@ class HelpCommand:
     silenced: bool = False
 
 
-Command: TypeAlias = Overview | PingCommand | ConnectionCommand | LoadCommand | SandboxCommand | HelpCommand
+Command: TypeAlias = (
+    Overview | PingCommand | ConnectionCommand | CheckCommand | LoadCommand | SandboxCommand | HelpCommand
+)
 
 
 @dataclass(frozen=True, slots=True)

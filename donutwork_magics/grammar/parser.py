@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from . import words as w
 from .commands import (
     CallOptions,
+    CheckCommand,
     Command,
     ConnectionCommand,
     HelpCommand,
@@ -78,7 +79,7 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
         if not words:
             return Overview(silenced)
         spec, arguments, own = read_command(words)
-        config = read_config(defaults) if spec in w.CELL_SPECS else {}
+        config = read_config(defaults) if spec in w.CALL_SPECS else {}
         return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
@@ -132,7 +133,7 @@ def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
         if not word.startswith("-"):
             arguments.append(word)
             continue
-        spelling, attached = _cut(word)
+        spelling, attached = cut(word)
         option = spec.spellings.get(spelling)
         if option is None:
             raise _unknown_option(spec, spelling)
@@ -140,7 +141,7 @@ def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
             raise GrammarError(f"{spelling} takes no value.")
         if option.metavar and attached is None:
             # The empty text is what each reader refuses with its own words.
-            attached = queue.popleft() if queue and _is_value(queue[0]) else ""
+            attached = queue.popleft() if queue and is_value(queue[0]) else ""
         try:
             value = option.read(attached or "")
         except ValueError as error:
@@ -186,6 +187,9 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     if spec in w.CELL_SPECS:
         return build_call(spec, arguments, own, inherited)
     argument = _read_argument(spec, arguments)
+    if spec is w.CHECK:
+        merged = inherited | own
+        return CheckCommand(_call(merged, single=False), chosen(merged, w.STRICT))
     if spec is w.LOAD:
         return LoadCommand(str(argument), chosen(own, w.OUT))
     if spec is w.SANDBOX:
@@ -211,7 +215,7 @@ def chosen(layer: Layer, setting: w.Setting[T]) -> T:
     return value
 
 
-def _cut(word: str) -> tuple[str, str | None]:
+def cut(word: str) -> tuple[str, str | None]:
     """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
     name, equals, value = word.partition("=")
     # -count 5 is a slip for --count 5, not the option -c with the value "ount".
@@ -221,7 +225,7 @@ def _cut(word: str) -> tuple[str, str | None]:
     return word[:2], word[2:].removeprefix("=") or None
 
 
-def _is_value(word: str) -> bool:
+def is_value(word: str) -> bool:
     """Tell a value from the next option; ``-1`` is a value, which the option refuses in its own words."""
     return re.match("-(?![.0-9])", word) is None
 

@@ -65,6 +65,12 @@ class Option:
         return self.flags[-1]
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that its value may be, where the metavar lists some; capitals there stand for any other value."""
+        parts = self.metavar.split("|")
+        return tuple(part for part in parts if not (part.isalpha() and part.isupper())) if len(parts) > 1 else ()
+
+    @property
     def names_setting(self) -> bool:
         """Whether it is the spelling that has the setting's name, and so the one of its default's text."""
         return self.long.removeprefix("--").replace("-", "_") == self.setting.name
@@ -135,6 +141,8 @@ LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
 JOURNAL: Final[Setting[str | None]] = Setting("journal", None, scope="series")
 QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
 ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
+
+STRICT: Final[Setting[bool]] = Setting("strict", False)
 
 LATENCY: Final[Setting[str | None]] = Setting("latency", None)
 SERVER_TIME: Final[Setting[str | None]] = Setting("server_time", None)
@@ -234,6 +242,16 @@ _CALL_OPTIONS: Final = (
     ),
 )
 
+_CHECK_OPTIONS: Final = (
+    # A live card belongs to one call.
+    *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
+    STRICT.by(
+        "--strict",
+        read=values.constant(True),
+        help="a failed step fails the cell, after the report is shown and stored",
+    ),
+)
+
 _SANDBOX_OPTIONS: Final = (
     LATENCY.by(
         "--latency",
@@ -285,6 +303,21 @@ CONNECTION: Final = Spec(
     ),
 )
 
+CHECK: Final = Spec(
+    "check",
+    "step by step: key, network, permissions, clock",
+    "A preflight, one row a step with its time and what to do: the key, the environment, DNS, TCP, TLS and its "
+    "certificate, each documented permission, the protocol, the API's version, the clock, proxies. It opens one "
+    "connection, and sends one call of ping.json and one of connection.json on it; without a usable key it sends "
+    "none, and still looks at the network. Steps that cannot run say why. A failed step does not fail the cell. "
+    "The result is a CheckReport, whose ok is True where no step failed.",
+    options=_CHECK_OPTIONS,
+    examples=(
+        ("%donutwork check", "every step, as a card"),
+        ("%donutwork check --env production --strict", "stop Run All unless production is ready"),
+    ),
+)
+
 LOAD: Final = Spec(
     "load",
     "a journal, as the DataFrame that it was written from",
@@ -320,10 +353,13 @@ HELP: Final = Spec(
     examples=(("%donutwork help ping", "ping and all its options"),),
 )
 
-SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, LOAD, SANDBOX, HELP)}
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, CHECK, LOAD, SANDBOX, HELP)}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""
+
+CALL_SPECS: Final = (*CELL_SPECS, CHECK)
+"""The commands that call the API; ``%config`` sets defaults of theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpcore
 
@@ -23,6 +24,15 @@ _MOST_BYTES = 16 * 1024
 
 class Http2ChosenError(Exception):
     """The server chose HTTP/2 (ALPN) where HTTP/1.1 was about to be written; the connection stays open."""
+
+
+class Agreed(NamedTuple):
+    """What a TLS handshake settled; None where there was no TLS, or where it does not say."""
+
+    alpn: str | None
+    """The protocol that the server chose of those offered (RFC 7301)."""
+    certificate_ends_s: float | None
+    """When the server's certificate ends, since the epoch."""
 
 
 class TimedStream(httpcore.NetworkStream):
@@ -68,6 +78,24 @@ class TimedStream(httpcore.NetworkStream):
                 if chosen != "h2" and self.http2:
                     raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
         return self._socket
+
+    def open_ahead(self) -> None:
+        """Open the connection before there is a request, and settle for the protocol that the server chose."""
+        with contextlib.suppress(Http2ChosenError):
+            self.open()
+
+    def agreed(self) -> Agreed:
+        """Return what the TLS handshake of the open connection agreed on."""
+        sock = self._socket
+        if not isinstance(sock, ssl.SSLSocket):
+            return Agreed(None, None)
+        ends = (sock.getpeercert() or {}).get("notAfter")
+        try:
+            ends_s = ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+        except ValueError:
+            # OpenSSL takes times that it cannot write down.
+            ends_s = None
+        return Agreed(sock.selected_alpn_protocol(), ends_s)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """Send all of `buffer`."""

@@ -13,14 +13,14 @@ import httpcore
 import httpx
 
 from donutwork_magics.network.deadline import Deadline
-from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError, os_reason
 from donutwork_magics.network.foreign import http_fault
 from donutwork_magics.network.http1 import Http1Connection
 from donutwork_magics.network.http2 import Http2Connection
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.message import MAX_BODY_BYTES, Prepared, Reply, prepare
 from donutwork_magics.network.opener import Opener
-from donutwork_magics.network.stream import Http2ChosenError, TimedStream
+from donutwork_magics.network.stream import Agreed, Http2ChosenError, TimedStream
 from donutwork_magics.network.tls import Http
 
 __all__ = ["EXCHANGE", "MAX_BODY_BYTES", "Exchange", "TimedTransport", "TransportFaultError"]
@@ -52,6 +52,16 @@ class Exchange(NamedTuple):
     tcp_rtt_ms: float
     tcp_retransmits: int | None
     """Segments sent again during this call."""
+
+
+class Opened(NamedTuple):
+    """What came of opening a connection ahead of its first request."""
+
+    exchange: Exchange
+    """Of its phases only `dns_ms`, `connect_ms` and `tls_ms` are reached."""
+    agreed: Agreed
+    fault: NetworkFaultError | None = None
+    """Why there is no connection; never raised, so it holds no frames."""
 
 
 class TransportFaultError(NetworkFaultError):
@@ -156,6 +166,36 @@ class TimedTransport(httpx.BaseTransport):
             raise outcome
         return outcome, exchange
 
+    def connect(self) -> Opened:
+        """Open the connection ahead of the first request, which goes out on it, and send nothing.
+
+        Raises
+        ------
+        CallCancelledError
+            `cancel` was called.
+        """
+        self.close()
+        marks = Marks()
+        fault: NetworkFaultError | None = None
+        agreed = Agreed(None, None)
+        try:
+            connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), marks)
+            try:
+                connection.open_ahead()
+            finally:
+                agreed = connection.stream.agreed()
+        except NetworkFaultError as error:
+            fault = NetworkFaultError(error.kind, error.reason)
+        except OSError as error:
+            fault = NetworkFaultError("connection_lost", os_reason(error))
+        except BaseException:
+            self.close()
+            raise
+        opened = Opened(self._measured(None, marks, retried=False), agreed, fault)
+        if fault is not None:
+            self.close()
+        return opened
+
     def cancel(self) -> None:
         """Give up the call that another thread is waiting in, within `POLL_S`, and refuse further ones."""
         self._cancelled.set()
@@ -185,8 +225,10 @@ class TimedTransport(httpx.BaseTransport):
 
     def _ready_connection(self, deadline: Deadline, marks: Marks) -> _Connection:
         connection = self._connection
-        if connection is not None and connection.http.is_reusable():
+        if connection is not None and (connection.opened_ahead or connection.http.is_reusable()):
             marks.begin_attempt(reused=True)
+            # Nothing was kept where nothing was served: a request that is lost here goes out once only.
+            marks.reused = not connection.opened_ahead
             connection.stream.begin(deadline, marks)
             return connection
         self.close()
@@ -227,14 +269,23 @@ class _Connection:
         self._rtt_ms = math.nan
         self._retransmits = 0
         self._no_retransmits: int | None = 0
+        self.opened_ahead = False
+        """Whether it is open, and has served no request yet."""
         self._speak()
 
     def _speak(self) -> None:
         over_http2 = self.stream.http2
         self.http = Http2Connection(self.stream, self._origin) if over_http2 else Http1Connection(self.stream)
 
+    def open_ahead(self) -> None:
+        """Open the connection before its first request."""
+        self.stream.open_ahead()
+        self._speak()
+        self.opened_ahead = True
+
     def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
         """Send the request and read the whole reply."""
+        self.opened_ahead = False
         try:
             return self.http.exchange(request, authorization, marks)
         except Http2ChosenError:

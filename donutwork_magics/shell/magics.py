@@ -13,11 +13,13 @@ from IPython.display import display
 from IPython.utils.text import DollarFormatter
 from traitlets import Any as AnyTrait
 
-from donutwork_magics.errors import Interrupted, SettingsError
+from donutwork_magics.errors import DonutworkError, Interrupted, SettingsError
 from donutwork_magics.grammar import (
     CONFIGURABLE,
+    CallOptions,
     Cell,
     CellLine,
+    CheckCommand,
     ConnectionCommand,
     GrammarError,
     HelpCommand,
@@ -38,9 +40,11 @@ from donutwork_magics.shell.usage import value_is_used
 if TYPE_CHECKING:
     import pandas as pd
 
+    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.settings import Target
     from donutwork_magics.display.live import LiveView
+    from donutwork_magics.errors import Kind
     from donutwork_magics.sampling.run import Run, Series
 
 LAST: Final = "_donutwork"
@@ -102,6 +106,8 @@ class _Donutwork(Magics):
                 value = self._single(command, [command.call.out])
             case PingCommand(series=SeriesOptions(label=label)):
                 value = self._series([CellLine(label, command)])
+            case CheckCommand():
+                value = self._check(command)
             case LoadCommand():
                 value = self._load(command)
             case SandboxCommand():
@@ -187,6 +193,29 @@ class _Donutwork(Magics):
         self._keep(value)
         return value
 
+    def _check(self, command: CheckCommand) -> CheckReport | None:
+        """Check, and show the report.
+
+        Raises
+        ------
+        DonutworkError
+            A step failed, and it was to be strict; the report is shown, kept and assigned all the same.
+        """
+        from donutwork_magics.preflight import preflight
+
+        call = command.call
+        setup = self.session.setup(call.env)
+        _refuse_http2(call, sandbox=setup.sandbox)
+        report = preflight(setup, http=call.http, family=call.family, timeout_s=call.timeout_s)
+        self._keep(report)
+        self._assign(call.out, report)
+        strictly_failed = command.strict and not report.ok
+        if call.out or strictly_failed:
+            display(report)
+        if strictly_failed:
+            raise DonutworkError(*_first_failure(report))
+        return None if call.out else report
+
     def _measure(self, lines: list[CellLine], out: str | None = None) -> pd.DataFrame:
         """Run the series of some lines one after the other, into one DataFrame, and show how they come on.
 
@@ -264,8 +293,7 @@ class _Donutwork(Magics):
 
     def _target(self, command: PingCommand | ConnectionCommand) -> Target:
         target = self.session.target(command.call.env)
-        if target.sandbox and command.call.http == "2":
-            raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
+        _refuse_http2(command.call, sandbox=target.sandbox)
         return target
 
     def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection) -> None:
@@ -305,6 +333,17 @@ def _prepare() -> None:
     from donutwork_magics.sampling.warm_up import warm_up
 
     warm_up()
+
+
+def _refuse_http2(call: CallOptions, *, sandbox: bool) -> None:
+    if sandbox and call.http == "2":
+        raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
+
+
+def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
+    step, *others = report.failed
+    more = f" {len(others)} more in the report." if others else ""
+    return f"The check failed at {step.name}: {step.detail}. {step.advice}{more}", step.kind
 
 
 def _is_quiet(line: CellLine) -> bool:

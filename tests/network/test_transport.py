@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import statistics
@@ -25,7 +26,9 @@ from tests.servers import (
     answer_once,
     hang,
     read_request,
+    refuse_tls,
     reply,
+    reset,
 )
 from tests.servers.http2 import answer_http2, goaway_on_second
 from tests.servers.tls import Tls
@@ -176,6 +179,61 @@ class TestPhases:
             for each in stuck:
                 each.close()
         assert exchange.duration_ms < 4000
+
+
+class TestOpenedAhead:
+    @pytest.mark.parametrize("version", ["1.1", "2"])
+    def test_the_first_call_goes_out_on_it_and_has_no_phases_of_its_own(
+        self, version: str, tls: Tls, tls_http2: Tls
+    ) -> None:
+        offered, handler = (tls_http2, answer_http2) if version == "2" else (tls, answer(reply()))
+        with Server(handler, tls=offered.server) as server:
+            transport = transport_for(server.url, offered)
+            opened = transport.connect()
+            first, second = (exchange_of(call(transport, server.url)) for _ in range(2))
+        assert opened.fault is None
+        assert opened.exchange.phases.connect_ms > 0
+        assert opened.exchange.phases.tls_ms > 0
+        assert math.isnan(opened.exchange.phases.send_ms)
+        assert first.phases[:3] == second.phases[:3] == (0, 0, 0)
+        assert first.http_version == version
+        assert opened.agreed.alpn == ("h2" if version == "2" else "http/1.1")
+        assert (opened.agreed.certificate_ends_s or 0) > time.time()
+        assert server.connections == 1
+
+    @pytest.mark.parametrize("version", ["1.1", "2"])
+    def test_closing_it_unused_really_closes_it(self, version: str, tls: Tls, tls_http2: Tls) -> None:
+        ended = threading.Event()
+
+        def wait_for_the_end(connection: socket.socket) -> None:
+            assert connection.recv(1) == b""
+            ended.set()
+
+        offered = tls_http2 if version == "2" else tls
+        with Server(wait_for_the_end, tls=offered.server) as server:
+            transport = transport_for(server.url, offered)
+            transport.connect()
+            transport.close()
+            assert ended.wait(2)
+
+    def test_a_fault_is_a_value(self, tls: Tls) -> None:
+        with Server(refuse_tls) as server:
+            opened = transport_for(f"https://localhost:{server.port}", tls).connect()
+        assert opened.fault is not None
+        assert opened.fault.kind == "tls"
+        assert opened.fault.__traceback__ is None
+        assert opened.exchange.phases.connect_ms > 0
+        assert math.isnan(opened.exchange.phases.tls_ms)
+
+    def test_a_call_that_is_lost_on_it_goes_out_once(self) -> None:
+        with Server(reset) as server:
+            transport = transport_for(server.url)
+            transport.connect()
+            with pytest.raises(TransportFaultError) as caught:
+                call(transport, server.url)
+        assert caught.value.kind == "connection_lost"
+        assert not caught.value.exchange.retried
+        assert server.connections == 1
 
 
 class TestHttp2:

@@ -53,6 +53,24 @@ def answer_once(raw: bytes) -> Handler:
     return handler
 
 
+def answer_api(ping: bytes, connection: bytes, seen: list[str]) -> Handler:
+    """Answer the two endpoints with bytes of their own, and note what was asked for."""
+
+    def handler(client: socket.socket) -> None:
+        while request := read_request(client):
+            path = request.split(b" ", 2)[1].decode()
+            seen.append(path.rpartition("/")[2])
+            client.sendall(ping if path.endswith("/ping.json") else connection)
+
+    return handler
+
+
+def refuse_tls(connection: socket.socket) -> None:
+    """Answer a TLS handshake as a plain HTTP server does."""
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
 def hang(connection: socket.socket) -> None:
     """Read, and never answer."""
     while connection.recv(4096):

@@ -69,7 +69,6 @@ class TestUsage:
             ("ping --http 3", "auto"),
             ("ping -n 5 --widget", "--widget"),
             ("watch", "Unknown command"),
-            ("check", "Unknown command"),
             ("ping -n 5 --blocks 2", "no such option"),
             ("sandbox dance", "start"),
         ],

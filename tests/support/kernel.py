@@ -135,6 +135,16 @@ class Kernel:
         self._manager.interrupt_kernel()
         _close_loop()
 
+    def complete(self, code: str, cursor: int | None = None) -> list[str]:
+        """Return what the kernel offers at the cursor, by default the end, in place of `completed`."""
+        message_id = self._client.complete(code, len(code) if cursor is None else cursor)
+        while (reply := self._client.get_shell_msg(timeout=PATIENCE_S))["parent_header"].get("msg_id") != message_id:
+            pass
+        content = reply["content"]
+        assert content["status"] == "ok"
+        self.completed = code[content["cursor_start"] : content["cursor_end"]]
+        return list(content["matches"])
+
     def value(self, expression: str) -> str:
         """Return the repr of an expression in the kernel."""
         cell = self.run(f"print(repr({expression}))")
