@@ -23,8 +23,8 @@ class Fault:
     """The call ends with its deadline only."""
     rrt: str | None = None
     """The server's own time as its text, where a row keeps it."""
-    over_tls: Kind | None = None
-    """What it is over TLS, where OpenSSL does not tell it apart from something else."""
+    or_over_tls: Kind | None = None
+    """What it may be over TLS too, where some versions of Python do not tell it apart."""
 
 
 def body(text: bytes) -> Handler:
@@ -110,7 +110,7 @@ HTTP1: tuple[Fault, ...] = (
     # Framing
     Fault("no Content-Length", "invalid_body", answer_once(UNMARKED)),
     Fault("HTTP/1.0 without Content-Length", "invalid_body", answer_once(UNMARKED.replace(b"1.1", b"1.0"))),
-    Fault("RST without Content-Length", "connection_lost", then_reset(UNMARKED), over_tls="invalid_body"),
+    Fault("RST without Content-Length", "connection_lost", then_reset(UNMARKED), or_over_tls="invalid_body"),
     Fault("chunk size no number", "protocol", answer_once(chunked(b"zz\r\n", BODY))),
     Fault("chunk size negative", "protocol", answer_once(chunked(b"-5\r\n", BODY))),
     Fault("chunk size of 30 digits", "protocol", answer_once(chunked(b"f" * 30 + b"\r\n", BODY))),
