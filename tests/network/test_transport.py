@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import ssl
@@ -206,7 +207,9 @@ class TestOpenedAhead:
         ended = threading.Event()
 
         def wait_for_the_end(connection: socket.socket) -> None:
-            assert connection.recv(1) == b""
+            # The session tickets of TLS 1.3 that nobody read make it a reset.
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
             ended.set()
 
         offered = tls_http2 if version == "2" else tls
