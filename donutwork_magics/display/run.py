@@ -13,6 +13,7 @@ from donutwork_magics.analysis.summary import PERCENTILES, pings_needed, summary
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
+from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
 from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import (
     UNKNOWN,
@@ -30,6 +31,7 @@ from donutwork_magics.frame.table import ATTRS
 _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""
 _MOST_CARDS: Final = 3
+_MOST_TIMELINES: Final = 2
 _RATE_REACHED: Final = 0.95
 
 
@@ -85,7 +87,11 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
         badges=_badges(df, attrs),
         figures=_latency(series.figures),
         notes=tuple(_notes(series)),
-        sections=(*_breakdowns(df), Table("Measured", tuple(_measured(series)))),
+        sections=(
+            *run_pictures(df, series.figures),
+            *_breakdowns(df),
+            Table("Measured", tuple(_measured(series))),
+        ),
         details=_details(df, attrs),
     )
 
@@ -95,6 +101,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
     shown = labels[:_MOST_LABELS]
     left_out = f'The first {len(shown)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
     unfolded = labels if len(labels) <= _MOST_CARDS else []
+    figures = {label: _figures(df[df["label"] == label]) for label in shown}
     return Card(
         title="Pings",
         tone=tone,
@@ -102,23 +109,24 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         badges=_badges(df, attrs),
         notes=(left_out,) if len(labels) > len(shown) else (),
         sections=(
+            *comparison_pictures(df, figures),
             Table(
                 "Duration by label, and the difference of its p50 to the first",
-                tuple(_compared(df, shown)),
+                tuple(_compared(figures)),
                 head=("label", "n", "errors", "p50", "p95", "max", "Δ p50"),
             ),
         ),
         details=(
-            *(_label_details(df, attrs, label) for label in unfolded),
+            *(_label_details(df, attrs, label, drawn=len(labels) <= _MOST_TIMELINES) for label in unfolded),
             *_details(df, attrs),
         ),
     )
 
 
-def _compared(df: pd.DataFrame, labels: list[Any]) -> Iterator[tuple[str, ...]]:
-    per_label = [_figures(df[df["label"] == label]) for label in labels]
-    first_p50_ms = per_label[0]["p50_ms"]
-    for label, figures in zip(labels, per_label, strict=True):
+def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    first = next(iter(per_label))
+    first_p50_ms = per_label[first]["p50_ms"]
+    for label, figures in per_label.items():
         yield (
             str(label),
             f"{figures['n']:.0f}",
@@ -126,11 +134,11 @@ def _compared(df: pd.DataFrame, labels: list[Any]) -> Iterator[tuple[str, ...]]:
             format_ms(figures["p50_ms"]),
             format_ms(figures["p95_ms"]),
             format_ms(figures["max_ms"]),
-            UNKNOWN if label == labels[0] else format_difference_ms(figures["p50_ms"] - first_p50_ms),
+            UNKNOWN if label == first else format_difference_ms(figures["p50_ms"] - first_p50_ms),
         )
 
 
-def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> Details:
+def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, drawn: bool) -> Details:
     part = df[df["label"] == label]
     series = _series(part, attrs)
     # How the run ended is said once, for the whole.
@@ -141,7 +149,11 @@ def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> De
         state=state,
         figures=_latency(series.figures),
         notes=tuple(_notes(series)),
-        sections=(*_breakdowns(part), Table("Measured", tuple(_measured(series)))),
+        sections=(
+            *(label_pictures(part) if drawn else ()),
+            *_breakdowns(part),
+            Table("Measured", tuple(_measured(series))),
+        ),
     )
     return Details(f"Where the time went: {label}", (card,))
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Table
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Pictures, Table
 from donutwork_magics.display.units import clean, fitting, format_share, shorten, width
 
 COLUMNS: Final = 80
@@ -47,8 +47,11 @@ def _figures(card: Card, columns: int) -> Iterator[str]:
         yield shorten(f"{_right(value, widest)}  {clean(figure.caption)}", columns)
 
 
-def _section(section: Breakdown | Table | Card, columns: int) -> Iterator[str]:
+def _section(section: Breakdown | Table | Pictures | Card, columns: int) -> Iterator[str]:
     match section:
+        case Pictures():
+            for picture in section.pictures:
+                yield from _captioned(picture.caption, iter([picture.blocks]), columns)
         case Card():
             yield ""
             yield from _card(section, columns)
