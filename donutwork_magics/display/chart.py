@@ -122,7 +122,8 @@ def timeline(
     size: Size = SMALL,
     colours: Colours = SAVED,
     title: str = "",
-    last_s: float | None = None,
+    span_s: tuple[float, float] | None = None,
+    count_back: bool = False,
     column_px: int = _COLUMN,
 ) -> str:
     """Draw durations over the time of their start, and below them a strip with a cross for errors.
@@ -133,8 +134,10 @@ def timeline(
         One each a ping; the duration of a failed one is not drawn.
     title
         What there is to see, for those who do not; empty where an ``alt`` says it.
-    last_s
-        Show so many seconds up to the last start, and count them back from it.
+    span_s
+        From when to when is shown; by default what there is.
+    count_back
+        Count the time back from the end, which is now.
     column_px
         What is nearer to each other than this, where pings are many, becomes one stroke.
 
@@ -144,16 +147,16 @@ def timeline(
         An SVG document; at most some 8 kB, however many pings there are.
     """
     drawn = np.isfinite(started_s) & (np.isfinite(duration_ms) | failed)
+    if span_s is not None:
+        drawn &= started_s >= span_s[0]
     started_s, duration_ms, failed = started_s[drawn], duration_ms[drawn], failed[drawn]
     bottom = size.height - _BOTTOM - _STRIP
-    latest = float(started_s.max()) if started_s.size else 0.0
-    earliest = float(started_s.min()) if started_s.size else 0.0
-    first = earliest if last_s is None else latest - last_s
-    time = _Axis(first, max(latest, first + 1e-3), _LEFT, size.width - _RIGHT)
+    first, last = span_s or ((float(started_s.min()), float(started_s.max())) if started_s.size else (0.0, 0.0))
+    time = _Axis(first, max(last, first + 1e-3), _LEFT, size.width - _RIGHT)
     values = _value_axis(duration_ms[~failed], bottom, _TOP)
     parts = [
         *(_value_grid(values, size) if values is not None else ()),
-        *_time_ticks(time, bottom + _STRIP, relative=last_s is not None),
+        *_time_ticks(time, bottom + _STRIP, count_back=count_back),
         *(
             _band(time.place(started_s[~failed]), values.place(duration_ms[~failed]), colours, column_px)
             if values
@@ -294,16 +297,16 @@ def _value_grid(axis: _Axis, size: Size) -> Iterator[str]:
         yield _label(_LEFT - 5, y + 4, format_tick_ms(value), "end")
 
 
-def _time_ticks(axis: _Axis, bottom: float, *, relative: bool) -> Iterator[str]:
+def _time_ticks(axis: _Axis, bottom: float, *, count_back: bool) -> Iterator[str]:
     span_s = axis.high - axis.low
     step_s = next((step for step in _TIME_STEPS_S if span_s / step <= _MOST_TICKS), _round_up(span_s / _MOST_TICKS))
     if span_s < 1:
         step_s = _round_up(span_s / _MOST_TICKS)
-    origin = axis.high if relative else axis.low
-    offsets = _even_ticks(-span_s, 0.0, step_s) if relative else _even_ticks(0.0, span_s, step_s)
+    origin = axis.high if count_back else axis.low
+    offsets = _even_ticks(-span_s, 0.0, step_s) if count_back else _even_ticks(0.0, span_s, step_s)
     for offset in offsets:
         x = float(axis.place(np.array([origin + offset]))[0])
-        name = format_tick_s(offset) if offset or not relative else "now"
+        name = format_tick_s(offset) if offset or not count_back else "now"
         yield f'<path d="M{_short(x)} {bottom}v3" stroke="currentColor" stroke-opacity=".6"/>'
         yield _label(x, bottom + 14, name, "end" if x > axis.end - 14 else "middle")
 
@@ -386,7 +389,8 @@ def _document(parts: Sequence[str], size: Size, colours: Colours, title: str) ->
     titled = f"<title>{html.escape(title)}</title>" if title else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size.width}" height="{size.height}" '
-        f'viewBox="0 0 {size.width} {size.height}"{known_as} color="{colours.text}">{titled}'
+        f'viewBox="0 0 {size.width} {size.height}" style="max-width:100%;height:auto"{known_as} '
+        f'color="{colours.text}">{titled}'
         f'<g font-family="sans-serif" font-size="11" fill="currentColor">{"".join(parts)}</g></svg>'
     )
 

@@ -112,7 +112,7 @@ class _Carrier:
         self._lock = threading.Lock()
         # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
         self._quiet = threading.Lock() if plan.concurrency == 1 else None
-        self._first_row = len(run.rows)
+        self._first_row = run.rows.total
         self._in_flight = 0
         self._closed = False
         self._broken: BaseException | None = None
@@ -123,7 +123,7 @@ class _Carrier:
 
     @property
     def done(self) -> int:
-        return len(self._run.rows) - self._first_row
+        return self._run.rows.total - self._first_row
 
     @property
     def elapsed_s(self) -> float:

@@ -106,7 +106,7 @@ class TestTimeline:
         assert label in texts(draw([5.0] * 11, every_s=seconds / 10))
 
     def test_the_last_minute_is_counted_back_from_now(self) -> None:
-        seen = texts(draw([5.0] * 200, last_s=60.0))
+        seen = texts(draw([5.0] * 200, span_s=(-40.0, 20.0), count_back=True))
         assert "now" in seen
         assert "−20 s" in seen
 
