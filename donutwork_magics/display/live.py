@@ -254,7 +254,7 @@ class _KernelView(_View):
     def _show(self, readout: Readout) -> None:
         self._html.value = to_html(readout.card())
         if self._handle is None:
-            self._handle = display(_Panel(self._html, readout.line()), display_id=True)
+            self._handle = display(WidgetAndLine(self._html, readout.line()), display_id=True)
 
     def _clear(self) -> None:
         if self._handle is not None:
@@ -267,7 +267,7 @@ class _KernelView(_View):
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
+class WidgetAndLine:
     """A widget beside a line of text, for front ends without widgets."""
 
     widget: Any

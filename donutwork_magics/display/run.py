@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -43,9 +43,12 @@ class RunCard(Displayed):
     ----------
     df
         A table of schema 1.
+    notes
+        What to know before anything else, one line each.
     """
 
     df: pd.DataFrame = field()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return to_text(run_card(self))
@@ -74,7 +77,8 @@ def run_card(run: RunCard) -> Card:
     described = df.attrs.get(ATTRS)
     attrs: Mapping[str, Any] = described if isinstance(described, dict) else {}
     labels = list(dict.fromkeys(df["label"].astype(object)))
-    return _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
+    card = _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
+    return replace(card, notes=(*run.notes, *card.notes))
 
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:

@@ -9,7 +9,7 @@ Http: TypeAlias = Literal["auto", "1.1", "2"]
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Env: TypeAlias = Literal["staging", "production"]
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
-Topic: TypeAlias = Literal["ping", "connection", "sandbox", "help"]
+Topic: TypeAlias = Literal["ping", "connection", "watch", "sandbox", "help"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,27 @@ class ConnectionCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchCommand:
+    """``watch``: pings in the background, until they are stopped.
+
+    Attributes
+    ----------
+    rate_hz
+        Planned starts per second; None is as fast as possible (``-r max``).
+    keep
+        How many rows are kept at most, the latest.
+    """
+
+    call: CallOptions
+    rate_hz: float | None
+    cold: bool
+    label: str
+    keep: int
+    allow_load: bool
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on).
 
@@ -115,7 +136,7 @@ class HelpCommand:
     silenced: bool = False
 
 
-Command: TypeAlias = Overview | PingCommand | ConnectionCommand | SandboxCommand | HelpCommand
+Command: TypeAlias = Overview | PingCommand | ConnectionCommand | WatchCommand | SandboxCommand | HelpCommand
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from .commands import (
     SandboxCommand,
     SeriesOptions,
     Topic,
+    WatchCommand,
 )
 from .refusals import NO_KEY_OPTION, GrammarError, did_you_mean, refuse_secrets, resembles_key_option
 from .values import check_faults
@@ -67,7 +68,7 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     if not words:
         return Overview(silenced)
     spec, arguments, own = read_command(words)
-    config = read_config(defaults) if spec in w.CELL_SPECS else {}
+    config = read_config(defaults) if spec in w.CELL_SPECS or spec is w.WATCH else {}
     return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
@@ -175,6 +176,8 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     if spec in w.CELL_SPECS:
         return build_call(spec, arguments, own, inherited)
     argument = _read_argument(spec, arguments)
+    if spec is w.WATCH:
+        return _watch(inherited | own)
     if spec is w.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
     return HelpCommand(cast("Topic | None", argument))
@@ -286,6 +289,17 @@ def _series(layer: Layer) -> SeriesOptions:
         cold=chosen(layer, w.COLD),
         label=chosen(layer, w.LABEL),
         quiet=chosen(layer, w.QUIET),
+        allow_load=chosen(layer, w.ALLOW_LOAD),
+    )
+
+
+def _watch(layer: Layer) -> WatchCommand:
+    return WatchCommand(
+        _call(layer, single=False),
+        rate_hz=chosen(layer, w.RATE),
+        cold=chosen(layer, w.COLD),
+        label=chosen(layer, w.LABEL),
+        keep=chosen(layer, w.KEEP),
         allow_load=chosen(layer, w.ALLOW_LOAD),
     )
 

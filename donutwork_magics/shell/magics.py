@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -20,9 +20,11 @@ from donutwork_magics.grammar import (
     ConnectionCommand,
     GrammarError,
     HelpCommand,
+    Http,
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    WatchCommand,
     docstring,
     help_text,
     overview_rows,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
     from donutwork_magics.display.live import LiveView
     from donutwork_magics.sampling.run import Run, Series
+    from donutwork_magics.watch import Watch
 
 LAST: Final = "_donutwork"
 """The variable that holds the last result, also that of a series that failed."""
@@ -99,6 +102,8 @@ class _Donutwork(Magics):
                 value = self._single(command, [command.call.out])
             case PingCommand(series=SeriesOptions(label=label)):
                 value = self._series([CellLine(label, command)])
+            case WatchCommand():
+                value = self._watch(command)
             case SandboxCommand():
                 value = self.session.sandbox(command)
             case HelpCommand():
@@ -236,7 +241,44 @@ class _Donutwork(Magics):
             raise GrammarError(impolite)
         return Series(plan, target, call.http, call.family, call.timeout_s)
 
-    def _target(self, command: PingCommand | ConnectionCommand) -> Target:
+    def _watch(self, command: WatchCommand) -> Watch | None:
+        """Begin a watch, and show its panel where there is a kernel.
+
+        Raises
+        ------
+        SettingsError, GrammarError
+            As for a series; nothing was sent.
+        """
+        shielded(_prepare)
+        from donutwork_magics.sampling.plan import Plan
+        from donutwork_magics.sampling.run import Series
+        from donutwork_magics.watch import Watch
+
+        plan = Plan(
+            rate_hz=command.rate_hz,
+            cold=command.cold,
+            label=command.label,
+            allow_load=command.allow_load,
+            endless=True,
+        )
+        target, call = self._target(command), command.call
+        impolite = plan.impolite(loopback=target.is_loopback)
+        if impolite:
+            raise GrammarError(impolite)
+        watch = Watch(Series(plan, target, call.http, call.family, call.timeout_s), keep=command.keep)
+        if hasattr(self.shell, "kernel"):
+            from donutwork_magics.display.watch_panel import WatchPanel
+
+            panel = WatchPanel(watch, ("auto", "1.1") if target.sandbox else get_args(Http))
+            panel.show()
+            watch.show_in(panel)
+        watch.start()
+        self.session.add_watch(watch)
+        self._keep(watch)
+        self._assign(call.out, watch)
+        return None if call.out else watch
+
+    def _target(self, command: PingCommand | ConnectionCommand | WatchCommand) -> Target:
         target = self.session.target(command.call.env)
         if target.sandbox and command.call.http == "2":
             raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
@@ -274,7 +316,8 @@ class _Donutwork(Magics):
 def _prepare() -> None:
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
-    import donutwork_magics.display.run  # noqa: F401
+    import donutwork_magics.display.run
+    import donutwork_magics.frame.table  # noqa: F401
     from donutwork_magics.sampling.warm_up import warm_up
 
     warm_up()

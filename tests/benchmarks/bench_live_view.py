@@ -1,7 +1,7 @@
 """What the live view costs the pings: ``python -m tests.benchmarks.bench_live_view [PAIRS]``.
 
-In a real kernel, against the sandbox, pairs of a run with the live view and one with ``-q``, in random order. Printed is
-the ratio of the two, for the median and the 95th percentile of ``ttfb_ms``: the median over the pairs, and its 95 %
+In a real kernel, against the sandbox, pairs of a run with the live view and one with ``-q``, in random order. Printed
+is the ratio of the two, for the median and the 95th percentile of ``ttfb_ms``: the median over the pairs, and its 95 %
 interval by bootstrap over pairs. At most 1.02 and 1.10 are wanted. A machine that is busy makes the interval wide, and
 does not favour either side, since each pair runs back to back.
 """
