@@ -42,21 +42,23 @@ LIVE: Final = Colours(
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Width and height in pixels, as drawn without scaling."""
+    """Width, height and the size of letters in pixels, as drawn without scaling."""
 
     width: int
     height: int
+    letter: int = 11
 
 
 SMALL: Final = Size(288, 132)
 """Two stand side by side in a card, and one fills a narrow page."""
-WIDE: Final = Size(440, 150)
+WIDE: Final = Size(460, 160, letter=13)
+"""It fills a card; where a narrow page makes it smaller, its letters can still be read."""
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
-_LEFT: Final = 46
+_LEFT: Final = 50
 _RIGHT: Final = 10
 _TOP: Final = 8
-_BOTTOM: Final = 18
+_BOTTOM: Final = 19
 _STRIP: Final = 20
 """The height of the strip of errors, below the values."""
 _COLUMN: Final = 2
@@ -391,7 +393,7 @@ def _document(parts: Sequence[str], size: Size, colours: Colours, title: str) ->
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size.width}" height="{size.height}" '
         f'viewBox="0 0 {size.width} {size.height}" style="max-width:100%;height:auto"{known_as} '
         f'color="{colours.text}">{titled}'
-        f'<g font-family="sans-serif" font-size="11" fill="currentColor">{"".join(parts)}</g></svg>'
+        f'<g font-family="sans-serif" font-size="{size.letter}" fill="currentColor">{"".join(parts)}</g></svg>'
     )
 
 

@@ -95,7 +95,8 @@ def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
     alt = f"Durations of the last {format_s(min(elapsed_s, last_s))}: {plural(ok_ms.size, 'ping')}"
     if ok_ms.size:
         alt += f" from {format_ms(ok_ms.min())} to {format_ms(ok_ms.max())}"
-    alt += f", {plural(int((seen & reading.failed).sum()), 'error')}."
+    errors = int((seen & reading.failed).sum())
+    alt += f", {plural(errors, 'error')}."
     svg = timeline(
         reading.started_s,
         reading.duration_ms,
@@ -106,4 +107,4 @@ def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
         span_s=(first_s, first_s + (span or last_s)),
         count_back=span is None,
     )
-    return Picture("Duration over time, × errors", alt, svg, live=True)
+    return Picture("Duration over time, × errors" if errors else "Duration over time", alt, svg, live=True)

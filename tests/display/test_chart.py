@@ -97,7 +97,7 @@ class TestTimeline:
         self, durations_ms: list[float], labels: list[str]
     ) -> None:
         elements = ET.fromstring(draw(durations_ms * 5)).iter(f"{SVG}text")
-        assert [element.text for element in elements if element.get("x") == "41"] == labels
+        assert [element.text for element in elements if element.get("x") == "45"] == labels
 
     @pytest.mark.parametrize(
         ("seconds", "label"), [(0.4, "200 ms"), (8, "2 s"), (100, "30 s"), (1000, "5 min"), (50_000, "4 h")]
