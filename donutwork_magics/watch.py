@@ -12,7 +12,7 @@ from donutwork_magics.client.advice import advice
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.network.tls import Http
-from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
+from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.run import Progress, Run, Series, run_series
 
 if TYPE_CHECKING:
@@ -148,11 +148,13 @@ class Watch(Displayed):
         One that would be impolite to the target is refused: it becomes the `problem`.
         """
         with self._lock:
-            plan = replace(self._series.plan, rate_hz=rate_hz)
-            self._problem = plan.impolite(loopback=self._series.target.is_loopback)
+            before = self._series
+            plan = replace(before.plan, rate_hz=rate_hz)
+            self._problem = plan.impolite(loopback=before.target.is_loopback)
             if not self._problem:
-                self._series = replace(self._series, plan=plan, http=http)
-            self._change.set()
+                self._series = replace(before, plan=plan, http=http)
+            if self._series != before:
+                self._change.set()
 
     def show_in(self, panel: Panel) -> None:
         """Be seen in a panel."""
@@ -161,13 +163,12 @@ class Watch(Displayed):
     def __repr__(self) -> str:
         from donutwork_magics.display.units import format_rate, plural
 
-        errors = sum(code != NOT_AVAILABLE for code in self.rows.tail(len(self.rows)).error_codes)
         target, rate_hz = self._series.target, self._series.plan.rate_hz
         facts = [
             f"{target.host}{' (sandbox)' if target.sandbox else ''}",
             "as fast as it goes" if rate_hz is None else f"{format_rate(rate_hz)} planned",
             plural(self.rows.total, "ping"),
-            plural(errors, "error"),
+            plural(self.rows.errors, "error"),
         ]
         return f"<Watch {self.state}: {', '.join(facts)}>"
 
@@ -178,9 +179,10 @@ class Watch(Displayed):
 
     def _set(self, wish: State) -> None:
         with self._lock:
-            self._wish = wish
-            self._problem = ""
-            self._change.set()
+            if wish != self._wish:
+                self._wish = wish
+                self._problem = ""
+                self._change.set()
             if self._thread is None:
                 # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
                 context = contextvars.copy_context()

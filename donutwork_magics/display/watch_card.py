@@ -36,7 +36,7 @@ def live_card(watch: Watch, reading: Reading) -> Card:
             Figure(format_ms(p50_ms), "p50 lately"),
             Figure(format_ms(p95_ms) if supported else UNKNOWN, "p95 lately" if supported else f"p95 needs {needed}"),
             Figure(str(watch.rows.total), "pings"),
-            Figure(str(reading.errors), "errors"),
+            Figure(str(watch.rows.errors), "errors"),
             Figure(format_rate(_rate_hz(reading)), "rate lately"),
         ),
         notes=(watch.problem,) if watch.problem else (),

@@ -17,6 +17,7 @@ Number = TypeVar("Number", int, float)
 NOT_AVAILABLE: Final = -1
 """What stands in an integer buffer where the table will say NA."""
 _CHUNKS: Final = 10
+_FEW_WORDS: Final = 1000
 
 FLOATS: Final = (
     "scheduled_ms",
@@ -54,9 +55,12 @@ class Words:
         return list(self._numbers)
 
     def copy(self, first: int = 0) -> Words:
-        """Copy the rows from one on; words that do not occur in them are forgotten."""
+        """Copy the rows from one on; where there are many words, those that no longer occur are forgotten."""
         copy = Words()
         codes, words = self.codes[first:], self.distinct
+        if len(words) <= _FEW_WORDS:
+            copy.codes, copy._numbers = codes, dict(self._numbers)
+            return copy
         numbers = {code: copy._numbers.setdefault(words[code], len(copy._numbers)) for code in set(codes) if code >= 0}
         numbers[NOT_AVAILABLE] = NOT_AVAILABLE
         copy.codes = array("i", map(numbers.__getitem__, codes))
@@ -91,12 +95,15 @@ class Rows:
     ----------
     dropped : int
         Rows that were there, and made room.
+    errors : int
+        Failed pings among all that were added, warm-up apart.
     """
 
     def __init__(self, keep: int | None = None) -> None:
         self._keep = keep
         self._lock = threading.Lock()
         self.dropped = 0
+        self.errors = 0
         self.floats: dict[str, array[float]] = {name: array("d") for name in FLOATS}
         self.integers: dict[str, array[int]] = {name: array("q") for name in INTEGERS}
         self.flags: dict[str, array[int]] = {name: array("b") for name in FLAGS}
@@ -127,7 +134,7 @@ class Rows:
         with self._lock:
             copy = Rows(self._keep)
             first = 0 if self._keep is None else max(0, len(self) - self._keep)
-            copy.dropped = self.dropped + first
+            copy.dropped, copy.errors = self.dropped + first, self.errors
             copy.floats = {name: column[first:] for name, column in self.floats.items()}
             copy.integers = {name: column[first:] for name, column in self.integers.items()}
             copy.flags = {name: column[first:] for name, column in self.flags.items()}
@@ -146,6 +153,7 @@ class Rows:
         """
         with self._lock:
             self._append(sample, slot, origin_ns=origin_ns, label=label, block=block, warmup=warmup)
+            self.errors += sample.error is not None and not warmup
             # In chunks: to move what is kept for each single row would cost more than the row.
             if self._keep is not None and len(self) > self._keep + max(1, self._keep // _CHUNKS):
                 self._drop(len(self) - self._keep)

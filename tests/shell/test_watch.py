@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from tests.shell.conftest import KEY
 from tests.support.kernel import Kernel
@@ -161,6 +163,13 @@ class TestEnd:
         ) == ("(True, 2)")
         sandboxed.run("w.stop()\nw.stop()")
         assert VIEW not in started.displays[0]
+
+    def test_start_of_one_that_runs_disturbs_nothing(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 3")
+        sandboxed.run("w.start(); w.change(rate_hz=50.0, http='auto')\nn = len(w.df)")
+        until(sandboxed, "len(w.df) > n + 5")
+        assert sandboxed.value("(len(w.df.attrs['donutwork']['plan']), int((~w.df.reused).sum()))") == "(1, 1)"
 
     def test_wait_waits_no_longer_than_it_is_told(self, sandboxed: Kernel) -> None:
         sandboxed.run("w = %donutwork watch -r 50\nended = w.wait(0.3)")
@@ -325,6 +334,19 @@ class TestPanel:
         until(panelled, "len(w.df) > 3")
         panelled.run("w.stop()")
         assert key not in str(panelled.widgets) + started.text + panelled.value("(w, vars(w), w.df.attrs)")
+
+
+def test_a_notebook_that_is_run_without_a_browser_holds_the_card(tmp_path: Path) -> None:
+    cells = [
+        "%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;",
+        "w = %donutwork watch -r 50",
+        "assert not w.wait(1)\nw.stop()\nassert len(w.df) > 10",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, timeout=60).execute()
+    [output] = notebook.cells[1].outputs
+    assert VIEW not in output.data
+    assert "pings, no errors" in output.data[HTML]
 
 
 def test_a_watch_in_a_terminal_is_a_line(tmp_path: Path) -> None:
