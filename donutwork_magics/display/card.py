@@ -52,13 +52,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A chart: an image with a text in its place, and a line of blocks in a terminal."""
+    """A chart: an image with a text in its place, and lines of blocks in a terminal."""
 
     caption: str
     alt: str
     """What there is to see; the numbers themselves stand in a table."""
     svg: str
-    blocks: str = ""
+    blocks: tuple[tuple[str, str], ...] = ()
+    """Pairs of a name, which may be empty, and a line of blocks."""
     live: bool = False
     """Drawn into the page, in the colours of its theme: only where nothing is saved or cleaned."""
 

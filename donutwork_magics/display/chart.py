@@ -67,7 +67,7 @@ _SPAN_OF_LOG: Final = 10.0
 _FEWEST_BINS: Final = 8
 _MOST_BINS: Final = 48
 _MOST_RIDGES: Final = 8
-_RIDGE: Final = 26
+_RIDGE: Final = 28
 _NAME: Final = 132
 _NAME_LENGTH: Final = 20
 _MOST_TICKS: Final = 4
@@ -195,33 +195,26 @@ def histogram(duration_ms: Numbers, marks: Mapping[str, float], *, size: Size = 
     return _document(parts, size, colours, "")
 
 
-def ridges(parts_ms: Mapping[str, Numbers], marks_ms: Mapping[str, float], *, colours: Colours = SAVED) -> str:
-    """Draw the histograms of several labels one below the other, on one axis, each with a mark at its median.
+def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colours: Colours = SAVED) -> str:
+    """Draw the histograms of several labels one below the other, on one axis, each with a mark at its p50.
 
     Parameters
     ----------
-    parts_ms, marks_ms
-        Durations and median by label; the first few are drawn.
+    parts_ms, p50_ms
+        Durations and p50 by label; the first few are drawn.
     """
-    shown = {label: values[np.isfinite(values)] for label, values in list(parts_ms.items())[:_MOST_RIDGES]}
-    size = Size(WIDE.width, _TOP + _RIDGE * len(shown) + _BOTTOM)
-    edges, logarithmic = _edges(np.concatenate([*shown.values()]) if shown else np.empty(0))
+    shown = _shown(parts_ms)
+    top = _TOP + 14
+    size = Size(WIDE.width, top + _RIDGE * len(shown) + _BOTTOM)
+    edges, logarithmic = _edges(_together(shown))
     across = _Axis(float(edges[0]), float(edges[-1]), _NAME, size.width - _RIGHT - 4, logarithmic)
     parts: list[str] = []
     for row, (label, values) in enumerate(shown.items(), start=1):
-        bottom = _TOP + _RIDGE * row
-        counts = np.histogram(values, edges)[0].astype(np.float64)
-        up = _Axis(0.0, max(1.0, float(counts.max(initial=0))), bottom, bottom - _RIDGE + 4)
-        steps = _steps(across.place(edges), up.place(counts), bottom)
-        parts += [
-            _label(_NAME - 8, bottom - 6, shorten(clean(label), _NAME_LENGTH), "end"),
-            f'<path d="{steps}" fill="{colours.value}" fill-opacity=".55"/>',
-            f'<path d="M{_NAME} {bottom}H{size.width - _RIGHT - 4}" stroke="{colours.text}" stroke-opacity=".35"/>',
-        ]
-        median_ms = marks_ms.get(label, math.nan)
-        if math.isfinite(median_ms):
-            x = _short(float(across.place(np.array([median_ms]))[0]))
-            parts.append(f'<path d="M{x} {bottom}v-{_RIDGE - 4}" stroke="{colours.text}" stroke-width="2"/>')
+        bottom = top + _RIDGE * row
+        parts.append(_label(_NAME - 8, bottom - 6, shorten(clean(label), _NAME_LENGTH), "end"))
+        parts += _ridge(across, np.histogram(values, edges)[0].astype(np.float64), edges, bottom, colours)
+        mark_ms = p50_ms.get(label, math.nan)
+        parts += _marks(across, {"p50" if row == 1 else "": mark_ms}, bottom - _RIDGE + 4, bottom)
     parts += _baseline(across, size.height - _BOTTOM, size, line=False)
     return _document(parts, size, colours, "")
 
@@ -250,10 +243,19 @@ def heights_over_time(started_s: Numbers, duration_ms: Numbers, columns: int) ->
     return [float(height) for height in heights]
 
 
-def heights_of_bins(duration_ms: Numbers) -> list[float]:
-    """Return how many durations are in each bin of the histogram."""
-    values = duration_ms[np.isfinite(duration_ms)]
-    return [float(count) for count in np.histogram(values, _edges(values)[0])[0]]
+def heights_of_bins(parts_ms: Mapping[str, Numbers]) -> dict[str, list[float]]:
+    """Return how many durations are in each bin of the histogram; of several labels on one axis, of the first few."""
+    shown = _shown(parts_ms)
+    edges = _edges(_together(shown))[0]
+    return {label: [float(count) for count in np.histogram(values, edges)[0]] for label, values in shown.items()}
+
+
+def _shown(parts_ms: Mapping[str, Numbers]) -> dict[str, Numbers]:
+    return {label: values[np.isfinite(values)] for label, values in list(parts_ms.items())[:_MOST_RIDGES]}
+
+
+def _together(parts_ms: Mapping[str, Numbers]) -> Numbers:
+    return np.concatenate([np.empty(0), *parts_ms.values()])
 
 
 def _block(share: float) -> str:
@@ -347,6 +349,14 @@ def _strip(x: Numbers, bottom: float, size: Size, colours: Colours) -> Iterator[
     crosses = "".join(f"M{at - 3} {bottom - 10}l6 6m0-6l-6 6" for at in places)
     yield f'<path d="{crosses}" stroke="{colours.error}" stroke-width="2" fill="none"/>'
     yield _label(_LEFT - 5, bottom - 3, "errors", "end")
+
+
+def _ridge(across: _Axis, counts: Numbers, edges: Numbers, bottom: float, colours: Colours) -> Iterator[str]:
+    up = _Axis(0.0, max(1.0, float(counts.max(initial=0))), bottom, bottom - _RIDGE + 6)
+    steps = _steps(across.place(edges), up.place(counts), bottom)
+    yield f'<path d="{steps}" fill="{colours.value}" fill-opacity=".55"/>'
+    ends = f"M{_short(across.start)} {bottom}H{_short(across.end)}"
+    yield f'<path d="{ends}" stroke="currentColor" stroke-opacity=".35"/>'
 
 
 def _baseline(axis: _Axis, bottom: float, size: Size, *, line: bool = True) -> Iterator[str]:

@@ -63,7 +63,9 @@ def comparison_pictures(df: pd.DataFrame, figures: Mapping[Any, Mapping[str, Any
         return ()
     medians_ms = {str(label): each["p50_ms"] for label, each in figures.items()}
     alt = "Durations of each label on one axis, with a mark at the median. " + "; ".join(_named(parts, medians_ms))
-    return (Pictures((Picture("Durations by label, a bar at each p50", alt, ridges(parts, medians_ms)),)),)
+    lines = tuple((label, blocks(heights)) for label, heights in heights_of_bins(parts).items())
+    picture = Picture("Durations by label", alt, ridges(parts, medians_ms), lines)
+    return (Pictures((picture,)),)
 
 
 def _side_by_side(pictures: list[Picture]) -> tuple[Pictures, ...]:
@@ -90,7 +92,7 @@ def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
             "Duration over time, × errors" if errors else "Duration over time",
             "; ".join(seen) + ".",
             timeline(started_s, duration_ms, failed, column_px=column_px),
-            blocks(heights_over_time(started_s[~failed], ok_ms, _BLOCKS)),
+            (("", blocks(heights_over_time(started_s[~failed], ok_ms, _BLOCKS))),),
         )
     ]
 
@@ -104,7 +106,7 @@ def _histogram(ok_ms: Numbers, figures: Mapping[str, Any]) -> Picture:
         "Histogram of durations, log scale" if scale == "logarithmic" else "Histogram of durations",
         "; ".join(seen) + ".",
         histogram(ok_ms, marks),
-        blocks(heights_of_bins(ok_ms)),
+        (("", blocks(heights_of_bins({"": ok_ms})[""])),),
     )
 
 

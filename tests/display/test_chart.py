@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from donutwork_magics.display import mimebundle
 from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
     LIVE,
@@ -137,14 +138,14 @@ class TestHistogram:
 
     def test_every_value_is_in_a_bin_and_bins_are_bounded(self) -> None:
         for values in (skewed(100_000), np.array([5.0]), np.array([5.0] * 9), np.array([1.0, 1.0, 1.0, 1e6])):
-            heights = heights_of_bins(values)
+            heights = heights_of_bins({"a": values})["a"]
             assert sum(heights) == values.size
             assert 8 <= len(heights) <= 48
 
     def test_bins_follow_freedman_and_diaconis(self) -> None:
         values = np.random.default_rng(1).uniform(10.0, 20.0, 1000)
         # Twice the interquartile range over the cube root of n: 2 * 5 / 10 is a width of 1.
-        assert len(heights_of_bins(values)) in {10, 11}
+        assert len(heights_of_bins({"a": values})["a"]) in {10, 11}
 
     def test_marks_are_named_unless_their_names_would_collide(self) -> None:
         values = skewed(1000)
@@ -208,3 +209,8 @@ class TestOfARun:
         [picture] = pictures(comparison(labels=3))
         assert picture.alt.startswith("Durations of each label on one axis")
         assert "cold 0: p50 5.00 ms; cold 1: p50 6.00 ms" in picture.alt
+        assert [(name, len(line)) for name, line in picture.blocks] == [("cold 0", 8), ("cold 1", 8), ("cold 2", 8)]
+
+    def test_in_a_terminal_blocks_are_whole_and_names_give_way(self) -> None:
+        text = mimebundle(comparison("x" * 70, labels=3))["text/plain"]
+        assert [line for line in text.splitlines() if line.strip().startswith("xxxx") and line.endswith("█")]

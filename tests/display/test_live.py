@@ -244,6 +244,8 @@ def test_the_widget_shows_how_the_series_comes_on(kernel: BlockingKernelClient) 
     assert "0/3" in states[0]
     assert "1/3" in states[-1]
     assert 'aria-valuenow="33.3"' in states[-1]
+    assert "<svg" not in states[0]
+    assert 'role="img" aria-label="Durations of the last 1 s: 1 ping from 2.00 ms' in states[-1]
 
 
 def test_no_widget_is_left_behind(kernel: BlockingKernelClient) -> None:
