@@ -67,6 +67,7 @@ _SPAN_OF_LOG: Final = 10.0
 _FEWEST_BINS: Final = 8
 _MOST_BINS: Final = 48
 _MOST_RIDGES: Final = 8
+_MOST_BINS_OF_RIDGES: Final = 32
 _RIDGE: Final = 28
 _NAME: Final = 132
 _NAME_LENGTH: Final = 20
@@ -206,7 +207,7 @@ def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colo
     shown = _shown(parts_ms)
     top = _TOP + 14
     size = Size(WIDE.width, top + _RIDGE * len(shown) + _BOTTOM)
-    edges, logarithmic = _edges(_together(shown))
+    edges, logarithmic = _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)
     across = _Axis(float(edges[0]), float(edges[-1]), _NAME, size.width - _RIGHT - 4, logarithmic)
     parts: list[str] = []
     for row, (label, values) in enumerate(shown.items(), start=1):
@@ -246,7 +247,7 @@ def heights_over_time(started_s: Numbers, duration_ms: Numbers, columns: int) ->
 def heights_of_bins(parts_ms: Mapping[str, Numbers]) -> dict[str, list[float]]:
     """Return how many durations are in each bin of the histogram; of several labels on one axis, of the first few."""
     shown = _shown(parts_ms)
-    edges = _edges(_together(shown))[0]
+    edges = _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)[0]
     return {label: [float(count) for count in np.histogram(values, edges)[0]] for label, values in shown.items()}
 
 
@@ -272,7 +273,7 @@ def _value_axis(values: Numbers, start: float, end: float) -> _Axis | None:
     return _Axis(0.0, step * math.ceil(max(high, 1e-6) / step), start, end)
 
 
-def _edges(values: Numbers) -> tuple[Numbers, bool]:
+def _edges(values: Numbers, most: int = _MOST_BINS) -> tuple[Numbers, bool]:
     """Choose the edges of the bins, and whether their axis is logarithmic."""
     if not values.size:
         return np.array([0.0, 1.0]), False
@@ -285,7 +286,7 @@ def _edges(values: Numbers) -> tuple[Numbers, bool]:
     quarter, three_quarters = np.percentile(scaled, [25, 75])
     wide = 2 * float(three_quarters - quarter) / float(np.cbrt(values.size))
     bins = (high - low) / wide if wide > 0 else math.log2(values.size) + 1
-    even = np.linspace(low, high, int(min(_MOST_BINS, max(_FEWEST_BINS, math.ceil(bins)))) + 1)
+    even = np.linspace(low, high, int(min(most, max(_FEWEST_BINS, math.ceil(bins)))) + 1)
     edges = 10.0**even if logarithmic else even
     # Rounding must not leave the least and the greatest outside.
     edges[0], edges[-1] = min(edges[0], values.min()), max(edges[-1], values.max())
@@ -308,10 +309,10 @@ def _time_ticks(axis: _Axis, bottom: float, *, count_back: bool) -> Iterator[str
         step_s = _round_up(span_s / _MOST_TICKS)
     origin = axis.high if count_back else axis.low
     offsets = _even_ticks(-span_s, 0.0, step_s) if count_back else _even_ticks(0.0, span_s, step_s)
-    for offset in offsets:
-        x = float(axis.place(np.array([origin + offset]))[0])
+    places = axis.place(origin + np.array(offsets))
+    yield _ticks(places, bottom)
+    for offset, x in zip(offsets, places, strict=True):
         name = format_tick_s(offset) if offset or not count_back else "now"
-        yield f'<path d="M{_short(x)} {bottom}v3" stroke="currentColor" stroke-opacity=".6"/>'
         yield _label(x, bottom + 14, name, "end" if x > axis.end - 14 else "middle")
 
 
@@ -362,11 +363,17 @@ def _ridge(across: _Axis, counts: Numbers, edges: Numbers, bottom: float, colour
 def _baseline(axis: _Axis, bottom: float, size: Size, *, line: bool = True) -> Iterator[str]:
     if line:
         yield f'<path d="M{_RIGHT} {bottom}H{size.width - _RIGHT}" stroke="currentColor" stroke-opacity=".6"/>'
-    for value in axis.ticks():
-        x = float(axis.place(np.array([value]))[0])
-        yield f'<path d="M{_short(x)} {bottom}v3" stroke="currentColor" stroke-opacity=".6"/>'
+    values = axis.ticks()
+    places = axis.place(np.array(values))
+    yield _ticks(places, bottom)
+    for value, x in zip(values, places, strict=True):
         near_edge = "end" if x > size.width - 24 else "start" if x < 24 else "middle"
         yield _label(x, bottom + 14, format_tick_ms(value), near_edge)
+
+
+def _ticks(places: Numbers, bottom: float) -> str:
+    lines = "".join(f"M{_short(x)} {bottom}v3" for x in places)
+    return f'<path d="{lines}" stroke="currentColor" stroke-opacity=".6"/>'
 
 
 def _marks(axis: _Axis, marks: Mapping[str, float], top: float, bottom: float) -> Iterator[str]:
@@ -397,11 +404,12 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _document(parts: Sequence[str], size: Size, colours: Colours, title: str) -> str:
-    known_as = f' role="img" aria-label="{html.escape(title)}"' if title else ' role="img"'
+    # Where it has a title it stands in a page of its own right, and has to fit there; an image is fitted by its page.
+    known_as = f' role="img" aria-label="{html.escape(title)}" style="max-width:100%;height:auto"' if title else ""
     titled = f"<title>{html.escape(title)}</title>" if title else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size.width}" height="{size.height}" '
-        f'viewBox="0 0 {size.width} {size.height}" style="max-width:100%;height:auto"{known_as} '
+        f'viewBox="0 0 {size.width} {size.height}"{known_as} '
         f'color="{colours.text}">{titled}'
         f'<g font-family="sans-serif" font-size="{size.letter}" fill="currentColor">{"".join(parts)}</g></svg>'
     )

@@ -27,7 +27,7 @@ _FEWEST: Final = 2
 """A chart of a single ping would tell nothing."""
 _MOST_NAMED: Final = 4
 _FINE_PX: Final = 2
-_COARSE_PX: Final = 4
+_COARSE_PX: Final = 6
 
 
 def run_pictures(df: pd.DataFrame, figures: Mapping[str, Any]) -> tuple[Pictures, ...]:
