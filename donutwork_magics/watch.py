@@ -199,11 +199,10 @@ class Watch(Displayed):
                     self._ping()
                 else:
                     self._change.wait()
-        except BaseException as error:
-            # Nobody is to wait for a thread that has gone.
+        except Exception as error:
+            # The panel cannot be drawn. Nobody is to wait for a thread that has gone.
             with self._lock:
                 self._problem, self._wish, self._thread = _unexpected(error), "stopped", None
-            raise
 
     def _goes_on(self) -> bool:
         with self._lock:
@@ -224,7 +223,6 @@ class Watch(Displayed):
         try:
             run_series(self._run, self._series, self._observe, stop=self._change)
         except Exception as error:
-            # Only its name: the text is not ours, and might tell what nobody should see.
             problem = _unexpected(error)
         problem = problem or _early_end(self._run)
         if problem:
@@ -251,5 +249,6 @@ def _early_end(run: Run) -> str:
     return f"The watch ended: {advice(run.ending.sample, run.ending.target, PING)}"
 
 
-def _unexpected(error: BaseException) -> str:
+def _unexpected(error: Exception) -> str:
+    # Only its name: the text is not ours, and might tell what nobody should see.
     return f"Unexpected: {type(error).__name__}. The watch ended here, and its rows are kept."

@@ -29,6 +29,8 @@ class Reading:
     failed: Flags
     errors: int
     """In the whole series."""
+    cut: bool = False
+    """Whether there are older rows, which are not among these."""
 
     def percentiles_ms(self) -> tuple[float, float]:
         """Return p50 and p95 of the latest successes; NaN where there is none."""
@@ -75,6 +77,7 @@ class Reader:
             np.asarray(tail.duration_ms[own:])[latest][shown],
             failed[latest][shown],
             self._errors,
+            cut=tail.first + own > self._first or started_s.size > LATEST,
         )
 
 
@@ -90,6 +93,10 @@ def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
     """
     span = next((span for span in (*_SPANS_S, last_s) if elapsed_s <= span <= last_s), None)
     first_s = 0.0 if span else elapsed_s - last_s
+    if reading.cut and reading.started_s.size and reading.started_s[0] > first_s:
+        # Rows came in too fast to draw those of all the time: the chart is of as much as is there.
+        span, first_s = None, float(reading.started_s[0])
+        last_s = max(elapsed_s - first_s, 1e-3)
     seen = reading.started_s >= first_s
     ok_ms = reading.duration_ms[seen & ~reading.failed]
     alt = f"Durations of the last {format_s(min(elapsed_s, last_s))}: {plural(ok_ms.size, 'ping')}"

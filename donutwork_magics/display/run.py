@@ -165,8 +165,17 @@ def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, dr
 def _series(df: pd.DataFrame, attrs: Mapping[str, Any]) -> _Series:
     label = df["label"].iloc[0] if len(df) else None
     plans = attrs.get("plan") or [{}]
-    plan = next((plan for plan in plans if plan.get("label") == label), plans[0] if len(plans) == 1 else {})
-    return _Series(df, _figures(df), plan, attrs)
+    own = [plan for plan in plans if plan.get("label") == label] or (plans if len(plans) == 1 else [])
+    return _Series(df, _figures(df), _common(own), attrs)
+
+
+def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what the parts of a watch have in common; it rested between them, so that no rate is that of the whole."""
+    if len(plans) < 2:
+        return plans[0] if plans else {}
+    first, *others = plans
+    alike = {name: value for name, value in first.items() if all(plan.get(name) == value for plan in others)}
+    return {name: value for name, value in alike.items() if name != "rate_hz"}
 
 
 def _figures(df: pd.DataFrame) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from donutwork_magics.watch import Watch
 
 _RATES_HZ: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _MORE_RATES_HZ: Final = (50.0, 100.0)
-_PROTOCOLS: Final[dict[Http, str]] = {"auto": "auto", "1.1": "HTTP/1.1", "2": "HTTP/2"}
 
 
 class WatchPanel:
@@ -54,7 +53,7 @@ class WatchPanel:
         )
         self._rate = _dropdown("Rate", _rates(plan.rate_hz, free=plan.allow_load or watch.series.target.is_loopback))
         self._rate.value = plan.rate_hz
-        self._http = _dropdown("Protocol", [(_PROTOCOLS.get(name, name), name) for name in protocols])
+        self._http = _dropdown("Protocol", [(name if name == "auto" else f"HTTP/{name}", name) for name in protocols])
         self._http.value = watch.series.http
         # Handlers ask only, since a click comes in the thread that runs the cells.
         self._go.on_click(lambda _button: watch.pause() if watch.running else watch.start())

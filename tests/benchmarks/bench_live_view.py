@@ -1,4 +1,4 @@
-"""What the live view costs the pings: ``python -m tests.benchmarks.bench_live_view [PAIRS]``.
+"""What the live view costs the pings: ``python -m tests.benchmarks.bench_live_view [PAIRS [SETTING]]``.
 
 In a real kernel, against the sandbox, pairs of a run with the live view and one with ``-q``, in random order. Printed
 is the ratio of the two, for the median and the 95th percentile of ``ttfb_ms``: the median over the pairs, and its 95 %
@@ -64,12 +64,12 @@ def interval(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[floa
     return float(low), float(high)
 
 
-def main(pairs: int) -> None:
-    """Measure every setting, and print a line each."""
+def main(pairs: int, words: str) -> None:
+    """Measure the settings whose names contain some words, and print a line each."""
     print(f"live view / -q, {pairs} pairs: ratio (95 % interval)")
     with tempfile.TemporaryDirectory() as home, Kernel(Path(home)) as kernel:
         assert kernel.run("%load_ext donutwork_magics").ok
-        for setting in SETTINGS:
+        for setting in (setting for setting in SETTINGS if words in setting.name):
             ratios = measure(kernel, setting, pairs)
             columns = [
                 f"{name} {np.median(values):.3f} ({low:.3f} to {high:.3f})"
@@ -80,4 +80,4 @@ def main(pairs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15, sys.argv[2] if len(sys.argv) > 2 else "")

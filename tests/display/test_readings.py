@@ -107,3 +107,13 @@ def test_an_update_is_small_after_any_number_of_pings() -> None:
         run.ping(float(value))
     run.rows.floats["started_ms"] = array("d", np.linspace(0, 59e3, 3 * LATEST))
     assert len(live_picture(reader.read(run.rows), 59.0, 60.0).svg) < 10_000
+
+
+def test_the_chart_is_of_the_time_that_the_rows_cover() -> None:
+    run, reader = series(), Reader(0)
+    for _ in range(10 * LATEST):
+        run.ping(5.0)
+    run.rows.floats["started_ms"] = array("d", np.linspace(0, 50e3, 10 * LATEST))
+    picture = live_picture(reader.read(run.rows), 50.0, 60.0)
+    assert picture.alt.startswith(f"Durations of the last 5 s: {LATEST} pings")
+    assert {"now", "−4 s"} <= set(texts(picture.svg))

@@ -249,6 +249,17 @@ class TestEnd:
             "w.stop(); session._sandbox = kept\ndel os.environ['DONUTWORK_API_KEY'], os.environ['DONUTWORK_BASE_URL']"
         )
 
+    def test_a_panel_that_cannot_be_drawn_ends_it_by_name(self, sandboxed: Kernel) -> None:
+        sandboxed.run(
+            "class Broken:\n    def draw(self): raise ValueError('secret')\n    def freeze(self): pass\n"
+            "w = %donutwork watch -r 50\nw.show_in(Broken())"
+        )
+        cell = sandboxed.run(f"assert w.wait({PATIENCE_S})")
+        assert sandboxed.value("(w.running, w.problem)") == (
+            "(False, 'Unexpected: ValueError. The watch ended here, and its rows are kept.')"
+        )
+        assert "secret" not in cell.text
+
     def test_unloading_ends_it(self, panelled: Kernel) -> None:
         started = panelled.run("w = %donutwork watch -r 50\nv = %donutwork watch -r 50")
         until(panelled, "len(v.df) > 3")
@@ -314,6 +325,8 @@ class TestPanel:
         until(panelled, "w.series.http == '1.1' and len(w.df.attrs['donutwork']['plan']) == 3")
         rates = "[(plan['rate_hz'], plan['http']) for plan in w.df.attrs['donutwork']['plan']]"
         assert panelled.value(rates) == "[(2.0, 'auto'), (50.0, 'auto'), (50.0, '1.1')]"
+        # No rate was that of the whole, so none is said to have been planned, or missed.
+        assert "planned" not in panelled.run("w.df.donutwork").result["text/plain"]
 
     def test_away_from_this_machine_it_offers_what_is_polite(self, panelled: Kernel) -> None:
         panelled.run(
