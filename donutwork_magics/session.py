@@ -1,10 +1,10 @@
-"""What one kernel keeps between commands: the sandbox, and with it where the next call goes."""
+"""What one kernel keeps between commands: watches, and the sandbox, and with it where the next call goes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.client.key import KEY_VARIABLES, KeysIn
 from donutwork_magics.errors import SettingsError
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
     from donutwork_magics.client.setup import Setup
     from donutwork_magics.sandbox.process import Sandbox
+    from donutwork_magics.watch import Watch
+
+_PATIENCE_S: Final = 5.0
 
 
 class Session:
@@ -29,9 +32,23 @@ class Session:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._sandbox: Sandbox | None = None
+        self._watches: list[Watch] = []
 
     def close(self) -> None:
-        """End the sandbox, if it runs."""
+        """End what runs: the watches, and the sandbox."""
+        for watch in self._watches:
+            # All are asked first, so that they end at the same time.
+            watch.end()
+        for watch in self._watches:
+            watch.wait(_PATIENCE_S)
+        self._watches.clear()
+        self._end_sandbox()
+
+    def add_watch(self, watch: Watch) -> None:
+        """Look after a watch, which ends with the session."""
+        self._watches.append(watch)
+
+    def _end_sandbox(self) -> None:
         if self._sandbox is not None:
             self._sandbox.stop()
             self._sandbox = None
@@ -88,7 +105,7 @@ class Session:
             It did not start.
         """
         if command.action == "stop":
-            self.close()
+            self._end_sandbox()
         elif command.action == "start" or (command.action is None and self._sandbox is None):
             self._start(command)
         return self._sandbox_status()
@@ -136,7 +153,7 @@ class Session:
             problem = str(error)
         if problem:
             raise SettingsError(problem)
-        self.close()
+        self._end_sandbox()
         self._sandbox = Sandbox.start(options)
 
     def _sandbox_status(self) -> SandboxStatus:

@@ -25,6 +25,7 @@ from donutwork_magics.grammar import (
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    WatchCommand,
     docstring,
     help_text,
     parse_cell,
@@ -146,6 +147,27 @@ class TestCommands:
         command = parse_line("check", defaults={"http": "2", "timeout": "3s", "rate": 9, "widget": True})
         assert command == CheckCommand(replace(CALL, http="2", timeout_s=3.0), strict=False)
 
+    def test_watch_has_the_options_of_a_call_and_of_a_series_without_an_end(self) -> None:
+        assert parse_line("watch") == WatchCommand(
+            CALL, rate_hz=5.0, cold=False, label="ping", keep=100_000, allow_load=False
+        )
+        assert parse_line("watch -i 2s --cold --label x --keep 7 --allow-load -t 1s --env staging --ipv4 -o w;") == (
+            WatchCommand(
+                CallOptions(http="auto", family="ipv4", timeout_s=1.0, env="staging", out="w", widget=False),
+                rate_hz=0.5,
+                cold=True,
+                label="x",
+                keep=7,
+                allow_load=True,
+                silenced=True,
+            )
+        )
+
+    def test_watch_takes_its_defaults_from_the_configuration(self) -> None:
+        command = parse_line("watch", defaults={"rate": 2, "timeout": "3s", "widget": True, "count": None})
+        assert isinstance(command, WatchCommand)
+        assert (command.rate_hz, command.call.timeout_s, command.call.widget) == (2.0, 3.0, False)
+
     def test_sandbox_alone_leaves_the_action_open(self) -> None:
         assert parse_line("sandbox") == SandboxCommand(
             None, latency=None, server_time=None, faults=(), retry_after_s=1, seed=None, port=0
@@ -243,7 +265,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, check, load, sandbox, help."),
+            ("xyzzy", "The commands are ping, connection, check, watch, load, sandbox, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),
@@ -264,6 +286,12 @@ class TestMistakes:
             ("sandbox stop --seed 1", "--seed is for sandbox start"),
             ("sandbox status --fault timeout:1", "--fault is for sandbox start"),
             ("help pign", "did you mean ping?"),
+            ("wacth", "did you mean watch?"),
+            ("watch -n 5", "watch has no -n: it is an option of ping."),
+            ("watch --widget", "watch has no --widget: it is an option of ping and connection."),
+            ("watch --keep 0", "--keep needs a whole number from 1 to "),
+            ("watch -r 5 -i 1s", "-r and -i exclude each other"),
+            ("watch cold", "watch takes options only; did you mean --cold?"),
             ('ping --label "a', "A quote is not closed"),
             ("ping --label it's", "A quote is not closed"),
         ],
@@ -362,7 +390,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["watch", "ping -n 5 --blocks 2", "ping --http 3"],
+        ["ping -n 5 --blocks 2", "ping --http 3"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)

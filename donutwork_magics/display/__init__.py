@@ -3,6 +3,8 @@
 card    what a card is made of          html, text   its two renderings        units   numbers as people read them
 calls   Ping, Connection                setup        overview and sandbox      run     a DataFrame of pings
 live    while a series runs             widget       a card with buttons   check   the steps of a check
+chart   small charts as SVG             run_charts   those of a run        readings   rows as they come in
+watch_card, watch_panel   a watch
 """
 
 from __future__ import annotations

@@ -71,6 +71,27 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart: an image with a text in its place, and lines of blocks in a terminal."""
+
+    caption: str
+    alt: str
+    """What there is to see; the numbers themselves stand in a table."""
+    svg: str
+    blocks: tuple[tuple[str, str], ...] = ()
+    """Pairs of a name, which may be empty, and a line of blocks."""
+    live: bool = False
+    """Drawn into the page, in the colours of its theme: only where nothing is saved or cleaned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Charts side by side, or one below the other where the page is narrow."""
+
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A picture of a value; all texts are plain, and are made safe by the renderers."""
 
@@ -84,7 +105,7 @@ class Card:
     """0 to 1 while something runs."""
     notes: tuple[str, ...] = ()
     """What to know before believing the numbers, or to do next; one line each."""
-    sections: tuple[Breakdown | Table | Steps, ...] = ()
+    sections: tuple[Breakdown | Table | Steps | Pictures, ...] = ()
     details: tuple[Details, ...] = ()
 
 
@@ -93,4 +114,4 @@ class Details:
     """What is folded until somebody asks."""
 
     summary: str
-    content: tuple[Breakdown | Table | Card, ...]
+    content: tuple[Breakdown | Table | Pictures | Card, ...]

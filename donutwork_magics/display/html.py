@@ -7,11 +7,23 @@ text is the same colour at lower opacity, which keeps more contrast than any fix
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Iterable
 from typing import Final
 
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Row, Steps, Table, Tone
+from donutwork_magics.display.card import (
+    ICONS,
+    Breakdown,
+    Card,
+    Details,
+    Picture,
+    Pictures,
+    Row,
+    Steps,
+    Table,
+    Tone,
+)
 from donutwork_magics.display.units import clean, format_share
 
 _LINE: Final = "rgba(118,125,134,0.35)"
@@ -105,8 +117,10 @@ def _note(note: str) -> str:
     return f'<div style="margin:6px 0 0 0;overflow-wrap:break-word">{_text(note)}</div>'
 
 
-def _section(section: Breakdown | Table | Steps | Card) -> str:
+def _section(section: Breakdown | Table | Steps | Pictures | Card) -> str:
     match section:
+        case Pictures():
+            return _pictures(section)
         case Breakdown():
             return _breakdown(section)
         case Table(head=()):
@@ -117,6 +131,21 @@ def _section(section: Breakdown | Table | Steps | Card) -> str:
             return _steps(section)
         case Card():
             return f'<div style="border-top:1px solid {_LINE};margin-top:8px;padding-top:8px">{_inside(section)}</div>'
+
+
+def _pictures(pictures: Pictures) -> str:
+    figures = "".join(
+        f'<div style="max-width:100%"><div style="{_MUTED}">{_text(picture.caption)}</div>{_image(picture)}</div>'
+        for picture in pictures.pictures
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:6px 16px;margin-top:10px">{figures}</div>'
+
+
+def _image(picture: Picture) -> str:
+    if picture.live:
+        return picture.svg
+    data = base64.b64encode(picture.svg.encode()).decode()
+    return f'<img alt="{_text(picture.alt)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
 
 
 def _breakdown(breakdown: Breakdown) -> str:

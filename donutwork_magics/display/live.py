@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TextIO
 
-import numpy as np
 from IPython.display import DisplayHandle, display
 
-from donutwork_magics.display.card import Card, Figure
+from donutwork_magics.display.card import Card, Figure, Picture, Pictures
 from donutwork_magics.display.html import to_html
+from donutwork_magics.display.readings import Reader, Reading, live_picture
 from donutwork_magics.display.units import (
     UNKNOWN,
     clean,
@@ -26,11 +27,11 @@ from donutwork_magics.display.units import (
 )
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.rows import NOT_AVAILABLE
 from donutwork_magics.sampling.run import Progress
 
-_LATEST: Final = 1000
-"""The running percentiles are those of so many rows: an update costs the same after an hour."""
+_CHART_S: Final = 60.0
+_SHARE_OF_DRAWING: Final = 0.02
+"""Of the time, at most: what is drawn competes with what is measured."""
 _MOST_COLUMNS: Final = 120
 
 
@@ -93,6 +94,8 @@ class Readout:
     errors: int = 0
     p50_ms: float = math.nan
     p95_ms: float = math.nan
+    reading: Reading | None = None
+    """The rows to draw; None before the first."""
 
     @property
     def rate_hz(self) -> float:
@@ -159,8 +162,12 @@ class Readout:
                 Figure(format_ms(self.p95_ms), "p95 lately"),
             ),
             progress=self.share,
+            sections=(Pictures((self._picture(self.reading),)),) if self.reading is not None else (),
             notes=("Interrupt the kernel to stop: the completed rows are kept.",),
         )
+
+    def _picture(self, reading: Reading) -> Picture:
+        return live_picture(reading, self.elapsed_s, _CHART_S)
 
 
 class _Meter:
@@ -170,40 +177,27 @@ class _Meter:
         self._plan = plan
         self._position = position
         self._total = total
-        self._counted: int | None = None
-        self._errors = 0
+        self._reader: Reader | None = None
 
     def start(self) -> Readout:
         return Readout(self._plan, self._position, self._total)
 
     def read(self, progress: Progress) -> Readout:
-        rows = progress.rows
-        durations_ms, errors, warmups = rows.floats["duration_ms"], rows.words["error"].codes, rows.flags["warmup"]
-        # The workers go on meanwhile, and may have filled one column further than another. Slices are copies: an array
-        # that numpy looks at could not grow.
-        end = min(len(durations_ms), len(errors), len(warmups))
-        done = progress.done
-        if self._counted is None:
-            self._counted = max(0, end - done)
-        first = max(end - _LATEST, end - done, 0)
-        new = slice(self._counted, end)
-        self._errors += sum(
-            code != NOT_AVAILABLE and not warmup for code, warmup in zip(errors[new], warmups[new], strict=True)
-        )
-        self._counted = end
-        latest = slice(first, end)
-        counted = (np.array(errors[latest]) == NOT_AVAILABLE) & (np.array(warmups[latest]) == 0)
-        values_ms = np.array(durations_ms[latest])[counted]
-        p50_ms, p95_ms = np.percentile(values_ms, [50, 95]) if values_ms.size else (math.nan, math.nan)
+        rows, done = progress.rows, progress.done
+        if self._reader is None:
+            self._reader = Reader(max(0, rows.total - done))
+        reading = self._reader.read(rows)
+        p50_ms, p95_ms = reading.percentiles_ms()
         return Readout(
             self._plan,
             self._position,
             self._total,
             done=done,
             elapsed_s=progress.elapsed_s,
-            errors=self._errors,
-            p50_ms=float(p50_ms),
-            p95_ms=float(p95_ms),
+            errors=reading.errors,
+            p50_ms=p50_ms,
+            p95_ms=p95_ms,
+            reading=reading,
         )
 
 
@@ -251,6 +245,14 @@ class _KernelView(_View):
 
         self._html = HTML()
         self._handle: DisplayHandle | None = None
+        self._next_s = 0.0
+
+    def observe(self, progress: Progress) -> None:
+        began_s = time.monotonic()
+        if began_s >= self._next_s:
+            super().observe(progress)
+            # On a machine on which drawing is slow, it is done less often.
+            self._next_s = began_s + (time.monotonic() - began_s) / _SHARE_OF_DRAWING
 
     def finish(self, card: Displayed | None) -> None:
         if self._handle is None:
@@ -263,7 +265,7 @@ class _KernelView(_View):
     def _show(self, readout: Readout) -> None:
         self._html.value = to_html(readout.card())
         if self._handle is None:
-            self._handle = display(_Panel(self._html, readout.line()), display_id=True)
+            self._handle = display(WidgetAndLine(self._html, readout.line()), display_id=True)
 
     def _clear(self) -> None:
         if self._handle is not None:
@@ -276,7 +278,7 @@ class _KernelView(_View):
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
+class WidgetAndLine:
     """A widget beside a line of text, for front ends without widgets."""
 
     widget: Any

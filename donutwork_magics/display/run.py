@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -13,6 +13,7 @@ from donutwork_magics.analysis.summary import PERCENTILES, pings_needed, summary
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
+from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
 from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import (
     UNKNOWN,
@@ -31,6 +32,7 @@ from donutwork_magics.sampling.describe import UNFINISHED
 _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""
 _MOST_CARDS: Final = 3
+_MOST_TIMELINES: Final = 2
 _RATE_REACHED: Final = 0.95
 
 
@@ -42,9 +44,12 @@ class RunCard(Displayed):
     ----------
     df
         A table of schema 1.
+    notes
+        What to know before anything else, one line each.
     """
 
     df: pd.DataFrame = field()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return to_text(run_card(self))
@@ -75,7 +80,8 @@ def run_card(run: RunCard) -> Card:
     described = df.attrs.get(ATTRS)
     attrs: Mapping[str, Any] = described if isinstance(described, dict) else {}
     labels = list(dict.fromkeys(df["label"].astype(object)))
-    return _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
+    card = _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
+    return replace(card, notes=(*run.notes, *card.notes))
 
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
@@ -88,7 +94,11 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
         badges=_badges(df, attrs),
         figures=_latency(series.figures),
         notes=tuple(_notes(series)),
-        sections=(*_breakdowns(df), Table("Measured", tuple(_measured(series)))),
+        sections=(
+            *run_pictures(df, series.figures),
+            *_breakdowns(df),
+            Table("Measured", tuple(_measured(series))),
+        ),
         details=_details(df, attrs),
     )
 
@@ -98,6 +108,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
     shown = labels[:_MOST_LABELS]
     left_out = f'The first {len(shown)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
     unfolded = labels if len(labels) <= _MOST_CARDS else []
+    figures = {label: _figures(df[df["label"] == label]) for label in shown}
     return Card(
         title="Pings",
         tone=tone,
@@ -105,23 +116,24 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         badges=_badges(df, attrs),
         notes=(left_out,) if len(labels) > len(shown) else (),
         sections=(
+            *comparison_pictures(df, figures),
             Table(
                 "Duration by label, and the difference of its p50 to the first",
-                tuple(_compared(df, shown)),
+                tuple(_compared(figures)),
                 head=("label", "n", "errors", "p50", "p95", "max", "Δ p50"),
             ),
         ),
         details=(
-            *(_label_details(df, attrs, label) for label in unfolded),
+            *(_label_details(df, attrs, label, drawn=len(labels) <= _MOST_TIMELINES) for label in unfolded),
             *_details(df, attrs),
         ),
     )
 
 
-def _compared(df: pd.DataFrame, labels: list[Any]) -> Iterator[tuple[str, ...]]:
-    per_label = [_figures(df[df["label"] == label]) for label in labels]
-    first_p50_ms = per_label[0]["p50_ms"]
-    for label, figures in zip(labels, per_label, strict=True):
+def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    first = next(iter(per_label))
+    first_p50_ms = per_label[first]["p50_ms"]
+    for label, figures in per_label.items():
         yield (
             str(label),
             f"{figures['n']:.0f}",
@@ -129,11 +141,11 @@ def _compared(df: pd.DataFrame, labels: list[Any]) -> Iterator[tuple[str, ...]]:
             format_ms(figures["p50_ms"]),
             format_ms(figures["p95_ms"]),
             format_ms(figures["max_ms"]),
-            UNKNOWN if label == labels[0] else format_difference_ms(figures["p50_ms"] - first_p50_ms),
+            UNKNOWN if label == first else format_difference_ms(figures["p50_ms"] - first_p50_ms),
         )
 
 
-def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> Details:
+def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, drawn: bool) -> Details:
     part = df[df["label"] == label]
     series = _series(part, attrs)
     # How the run ended is said once, for the whole.
@@ -144,7 +156,11 @@ def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> De
         state=state,
         figures=_latency(series.figures),
         notes=tuple(_notes(series)),
-        sections=(*_breakdowns(part), Table("Measured", tuple(_measured(series)))),
+        sections=(
+            *(label_pictures(part) if drawn else ()),
+            *_breakdowns(part),
+            Table("Measured", tuple(_measured(series))),
+        ),
     )
     return Details(f"Where the time went: {label}", (card,))
 
@@ -152,11 +168,18 @@ def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> De
 def _series(df: pd.DataFrame, attrs: Mapping[str, Any]) -> _Series:
     label = df["label"].iloc[0] if len(df) else None
     plans = attrs.get("plan") or [{}]
-    place = next((place for place, plan in enumerate(plans) if plan.get("label") == label), 0)
-    known = plans[place].get("label") == label or len(plans) == 1
-    clients = attrs.get("client") or []
-    client = clients[place] if known and place < len(clients) else {}
-    return _Series(df, _figures(df), plans[place] if known else {}, client, attrs)
+    own = [place for place, plan in enumerate(plans) if plan.get("label") == label] or [0] * (len(plans) == 1)
+    clients = [client for place, client in enumerate(attrs.get("client") or []) if place in own]
+    return _Series(df, _figures(df), _common([plans[place] for place in own]), clients[-1] if clients else {}, attrs)
+
+
+def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what the parts of a watch have in common; it rested between them, so that no rate is that of the whole."""
+    if len(plans) < 2:
+        return plans[0] if plans else {}
+    first, *others = plans
+    alike = {name: value for name, value in first.items() if all(plan.get(name) == value for plan in others)}
+    return {name: value for name, value in alike.items() if name != "rate_hz"}
 
 
 def _figures(df: pd.DataFrame) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Steps, Table
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Steps, Table
 from donutwork_magics.display.units import clean, fitting, format_share, shorten, width
 
 COLUMNS: Final = 80
@@ -47,8 +47,11 @@ def _figures(card: Card, columns: int) -> Iterator[str]:
         yield shorten(f"{_right(value, widest)}  {clean(figure.caption)}", columns)
 
 
-def _section(section: Breakdown | Table | Steps | Card, columns: int) -> Iterator[str]:
+def _section(section: Breakdown | Table | Steps | Pictures | Card, columns: int) -> Iterator[str]:
     match section:
+        case Pictures():
+            for picture in section.pictures:
+                yield from _captioned(picture.caption, _blocks(picture, columns - len(_INDENT)), columns)
         case Card():
             yield ""
             yield from _card(section, columns)
@@ -75,6 +78,14 @@ def _breakdown(breakdown: Breakdown, columns: int) -> Iterator[str]:
         for segment in breakdown.segments
     ]
     yield from _grid([(*breakdown.head, "share", ""), *rows], columns, left={3})
+
+
+def _blocks(picture: Picture, columns: int) -> Iterator[str]:
+    if any(name for name, _ in picture.blocks):
+        # The name gives way: blocks that are cut would be another picture.
+        yield from _grid(list(picture.blocks), columns, left={0, 1})
+    else:
+        yield from (shorten(line, columns) for _, line in picture.blocks)
 
 
 def _pairs(table: Table, columns: int) -> Iterator[str]:

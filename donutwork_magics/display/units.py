@@ -26,6 +26,23 @@ def format_ms(value_ms: float) -> str:
     return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
 
 
+def format_tick_ms(value_ms: float) -> str:
+    """Format a round time as briefly as it goes: ``20 ms``, ``0.5 µs``, ``1 s``."""
+    if value_ms == 0:
+        return "0"
+    size, unit = next(((size, unit) for size, unit in reversed(_UNITS) if abs(value_ms) * 1.0001 >= size), _UNITS[0])
+    return f"{value_ms / size:.3g} {unit}"
+
+
+def format_tick_s(seconds: float) -> str:
+    """Format a round longer time as briefly as it goes: ``30 s``, ``5 min``, ``2 h``, with its sign."""
+    sign, size = "−" if seconds < 0 else "", abs(seconds)
+    if size < 1:
+        return sign + (format_tick_ms(size * 1e3) if size else "0 s")
+    number, unit = (size, "s") if size < 60 else (size / 60, "min") if size < 3600 else (size / 3600, "h")
+    return f"{sign}{number:.3g} {unit}"
+
+
 def format_difference_ms(value_ms: float) -> str:
     """Format a time with its sign."""
     return f"+{format_ms(value_ms)}" if value_ms > 0 else format_ms(value_ms)

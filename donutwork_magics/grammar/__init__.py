@@ -27,6 +27,7 @@ from .commands import (
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    WatchCommand,
 )
 from .help import docstring, help_text, overview_rows
 from .parser import parse_line
@@ -52,6 +53,7 @@ __all__ = [
     "PingCommand",
     "SandboxCommand",
     "SeriesOptions",
+    "WatchCommand",
     "docstring",
     "help_text",
     "overview_rows",

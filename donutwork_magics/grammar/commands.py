@@ -9,7 +9,7 @@ Http: TypeAlias = Literal["auto", "1.1", "2"]
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Env: TypeAlias = Literal["staging", "production"]
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
-Topic: TypeAlias = Literal["ping", "connection", "check", "load", "sandbox", "help"]
+Topic: TypeAlias = Literal["ping", "connection", "check", "watch", "load", "sandbox", "help"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,27 @@ class LoadCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchCommand:
+    """``watch``: pings in the background, until they are stopped.
+
+    Attributes
+    ----------
+    rate_hz
+        Planned starts per second; None is as fast as possible (``-r max``).
+    keep
+        How many rows are kept at most, the latest.
+    """
+
+    call: CallOptions
+    rate_hz: float | None
+    cold: bool
+    label: str
+    keep: int
+    allow_load: bool
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on).
 
@@ -137,7 +158,14 @@ class HelpCommand:
 
 
 Command: TypeAlias = (
-    Overview | PingCommand | ConnectionCommand | CheckCommand | LoadCommand | SandboxCommand | HelpCommand
+    Overview
+    | PingCommand
+    | ConnectionCommand
+    | CheckCommand
+    | WatchCommand
+    | LoadCommand
+    | SandboxCommand
+    | HelpCommand
 )
 
 

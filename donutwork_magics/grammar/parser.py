@@ -28,6 +28,7 @@ from .commands import (
     SandboxCommand,
     SeriesOptions,
     Topic,
+    WatchCommand,
 )
 from .injection import fault_shares
 from .refusals import (
@@ -192,6 +193,8 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
         return CheckCommand(_call(merged, single=False), chosen(merged, w.STRICT))
     if spec is w.LOAD:
         return LoadCommand(str(argument), chosen(own, w.OUT))
+    if spec is w.WATCH:
+        return _watch(inherited | own)
     if spec is w.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
     return HelpCommand(cast("Topic | None", argument))
@@ -315,6 +318,17 @@ def _series(layer: Layer) -> SeriesOptions:
         label=chosen(layer, w.LABEL),
         journal=chosen(layer, w.JOURNAL),
         quiet=chosen(layer, w.QUIET),
+        allow_load=chosen(layer, w.ALLOW_LOAD),
+    )
+
+
+def _watch(layer: Layer) -> WatchCommand:
+    return WatchCommand(
+        _call(layer, single=False),
+        rate_hz=chosen(layer, w.RATE),
+        cold=chosen(layer, w.COLD),
+        label=chosen(layer, w.LABEL),
+        keep=chosen(layer, w.KEEP),
         allow_load=chosen(layer, w.ALLOW_LOAD),
     )
 

@@ -141,6 +141,7 @@ LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
 JOURNAL: Final[Setting[str | None]] = Setting("journal", None, scope="series")
 QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
 ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
+KEEP: Final[Setting[int]] = Setting("keep", 100_000, "100000", scope="series")
 
 STRICT: Final[Setting[bool]] = Setting("strict", False)
 
@@ -331,6 +332,31 @@ LOAD: Final = Spec(
     ),
 )
 
+_WATCH_OPTIONS: Final = (
+    *(option for option in _SERIES_OPTIONS if option.setting in (RATE, COLD, LABEL, ALLOW_LOAD)),
+    KEEP.by(
+        "--keep",
+        metavar="N",
+        read=values.whole(1, _MANY),
+        help="how many rows are kept at most: the oldest make room",
+    ),
+    *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
+)
+
+WATCH: Final = Spec(
+    "watch",
+    "pings in the background, with a live panel",
+    "Pings until it is stopped, while the kernel stays free for other cells. The result is a Watch: .df has the rows "
+    "so far as a DataFrame, .stop() ends it and leaves its card, .wait(60) waits for its end, but no longer than 60 "
+    "seconds, .start() goes on. In Jupyter a panel shows how it goes, and starts, pauses and stops it. It keeps the "
+    "address and the key that it began with, and ends by itself where going on is pointless, and with the kernel.",
+    options=_WATCH_OPTIONS,
+    examples=(
+        ("w = %donutwork watch", "5 pings a second, until w.stop()"),
+        ("%donutwork watch -r 1 --keep 3600 -o hour", "one a second, into hour; the last hour is kept"),
+    ),
+)
+
 SANDBOX: Final = Spec(
     "sandbox",
     "a local stand-in for the API: no key, no network",
@@ -353,12 +379,12 @@ HELP: Final = Spec(
     examples=(("%donutwork help ping", "ping and all its options"),),
 )
 
-SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, CHECK, LOAD, SANDBOX, HELP)}
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, CHECK, WATCH, LOAD, SANDBOX, HELP)}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""
 
-CALL_SPECS: Final = (*CELL_SPECS, CHECK)
+CALL_SPECS: Final = (*CELL_SPECS, CHECK, WATCH)
 """The commands that call the API; ``%config`` sets defaults of theirs."""
 
 

@@ -17,6 +17,7 @@ BUSY_WAKE_MS: Final = 2.0
 """An idle machine wakes a thread within a tenth of this; a busy Python thread beside it takes 5 ms to let go."""
 
 _FEWEST_WAKES: Final = 20
+_MOST: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class ClientMeter:
     """Takes the client's own part while a series runs; begun and ended by the thread that looks on."""
 
     def __init__(self) -> None:
-        # Four bytes a row: percentiles of the whole series, within the memory that a row may take.
+        # Four bytes a row each: percentiles of the whole series, within the memory that a row may take.
         self._own_ms = array("f")
         self._wake_ms = array("f")
         self._workers_s = 0.0
@@ -81,6 +82,10 @@ class ClientMeter:
             How late the worker woke for it; None where it did not wait.
         """
         self._own_ms.append(own_ns / 1e6)
+        if len(self._own_ms) > _MOST:
+            # A watch may go on for weeks.
+            del self._own_ms[: _MOST // 2]
+            del self._wake_ms[: len(self._wake_ms) // 2]
         if wake_ns is not None:
             self._wake_ms.append(wake_ns / 1e6)
 

@@ -47,7 +47,8 @@ class Guard:
         if not _is_throttled(sample):
             self._throttled_in_a_row = 0
             return 0.0
-        longest_s = min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2.0**self._throttled_in_a_row)
+        # Doubled no further than the cap: after a thousand in a row the number would have no end.
+        longest_s = min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2.0 ** min(self._throttled_in_a_row, 16))
         self._throttled_in_a_row += 1
         return max(sample.retry_after_s or 0.0, self._random.uniform(0.0, longest_s))
 

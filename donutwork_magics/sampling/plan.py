@@ -31,6 +31,8 @@ class Plan:
         The value of the ``label`` column.
     allow_load
         More than `POLITE_RATE_HZ` is permitted, also while catching up.
+    endless
+        It goes on until it is stopped: neither a count nor a duration is needed.
     """
 
     count: int | None = None
@@ -41,9 +43,10 @@ class Plan:
     cold: bool = False
     label: str = "ping"
     allow_load: bool = False
+    endless: bool = False
 
     def __post_init__(self) -> None:
-        if self.count is None and self.duration_s is None:
+        if self.count is None and self.duration_s is None and not self.endless:
             raise ValueError("a series needs a count or a duration")
         positive = {"count": self.count, "duration_s": self.duration_s, "rate_hz": self.rate_hz}
         wrong = [name for name, value in positive.items() if value is not None and not value > 0]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from donutwork_magics.client.sample import Sample
@@ -14,6 +16,8 @@ Number = TypeVar("Number", int, float)
 
 NOT_AVAILABLE: Final = -1
 """What stands in an integer buffer where the table will say NA."""
+_CHUNKS: Final = 10
+_FEW_WORDS: Final = 1000
 
 FLOATS: Final = (
     "scheduled_ms",
@@ -63,6 +67,17 @@ class Words:
         code = self.codes[row]
         return None if code == NOT_AVAILABLE else self.distinct[code]
 
+    def copy(self, first: int = 0) -> Words:
+        """Copy the rows from one on; where there are many words, those that no longer occur are forgotten."""
+        copy = Words()
+        codes, words = self.codes[first:], self.distinct
+        if len(words) <= _FEW_WORDS:
+            copy.codes, copy.distinct, copy._numbers = codes, list(words), dict(self._numbers)
+            return copy
+        for code in codes:
+            copy.append(None if code == NOT_AVAILABLE else words[code])
+        return copy
+
 
 class Texts:
     """A column of texts that seldom repeat: their bytes one after the other, and where each ends."""
@@ -90,14 +105,53 @@ class Texts:
         before = self._ends[row - 1] if row not in {0, -len(self._ends)} else 0
         return None if end < 0 else self._bytes[max(before, ~before) : end].decode()
 
+    def copy(self, first: int = 0) -> Texts:
+        """Copy the rows from one on, with their texts only."""
+        copy = Texts()
+        before = self._ends[first - 1] if first else 0
+        start = max(before, ~before)
+        copy._bytes = self._bytes[start:]
+        copy._ends = array("q", (end + start if end < 0 else end - start for end in self._ends[first:]))
+        return copy
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Copies of the latest rows, of as much as is watched while they come in."""
+
+    first: int
+    """How many rows came before these."""
+    started_ms: array[float]
+    duration_ms: array[float]
+    error_codes: array[int]
+    """`NOT_AVAILABLE` for a success."""
+    warmup: array[int]
+
 
 class Rows:
     """The completed rows of one series, or of several one after the other.
 
-    It is written by one thread at a time; the columns that follow from others are made with the table.
+    It is written by one thread at a time, and may be read by others meanwhile through `tail` and `copy`; the columns
+    that follow from others are made with the table.
+
+    Parameters
+    ----------
+    keep
+        How many rows are kept; the oldest make room. None for all.
+
+    Attributes
+    ----------
+    dropped : int
+        Rows that were there, and made room.
+    errors : int
+        Failed pings among all that were added, warm-up apart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int | None = None) -> None:
+        self._keep = keep
+        self._lock = threading.Lock()
+        self.dropped = 0
+        self.errors = 0
         self.floats: dict[str, array[float]] = {name: array("d") for name in FLOATS}
         self.integers: dict[str, array[int]] = {name: array("q") for name in INTEGERS}
         self.flags: dict[str, array[int]] = {name: array("b") for name in FLAGS}
@@ -106,6 +160,36 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.integers["seq"])
+
+    @property
+    def total(self) -> int:
+        """How many rows were added, also those that made room since."""
+        return self.dropped + len(self)
+
+    def tail(self, rows: int) -> Tail:
+        """Copy the latest rows, of the same length in each column."""
+        with self._lock:
+            first = max(0, len(self) - rows)
+            return Tail(
+                self.dropped + first,
+                self.floats["started_ms"][first:],
+                self.floats["duration_ms"][first:],
+                self.words["error"].codes[first:],
+                self.flags["warmup"][first:],
+            )
+
+    def copy(self) -> Rows:
+        """Copy the rows, no more than are to be kept."""
+        with self._lock:
+            copy = Rows(self._keep)
+            first = 0 if self._keep is None else max(0, len(self) - self._keep)
+            copy.dropped, copy.errors = self.dropped + first, self.errors
+            copy.floats = {name: column[first:] for name, column in self.floats.items()}
+            copy.integers = {name: column[first:] for name, column in self.integers.items()}
+            copy.flags = {name: column[first:] for name, column in self.flags.items()}
+            copy.words = {name: words.copy(first) for name, words in self.words.items()}
+            copy.texts = {name: texts.copy(first) for name, texts in self.texts.items()}
+            return copy
 
     def append(
         self, sample: Sample, slot: Slot, *, origin_ns: int, label: str, block: int = 0, warmup: bool = False
@@ -117,6 +201,14 @@ class Rows:
         origin_ns
             When the run began, on the monotonic clock.
         """
+        with self._lock:
+            self._append(sample, slot, origin_ns=origin_ns, label=label, block=block, warmup=warmup)
+            self.errors += sample.error is not None and not warmup
+            # In chunks: to move what is kept for each single row would cost more than the row.
+            if self._keep is not None and len(self) > self._keep + max(1, self._keep // _CHUNKS):
+                self._drop(len(self) - self._keep)
+
+    def _append(self, sample: Sample, slot: Slot, *, origin_ns: int, label: str, block: int, warmup: bool) -> None:
         exchange, phases = sample.exchange, sample.exchange.phases
         scheduled_ms = math.nan if slot.scheduled_ns is None else (slot.scheduled_ns - origin_ns) / 1e6
         _extend(
@@ -165,6 +257,15 @@ class Rows:
             word.append(record.get(name))
         for name, text in self.texts.items():
             text.append(record.get(name))
+        self.errors += "error" in record and not record["warmup"]
+
+    def _drop(self, rows: int) -> None:
+        for columns in (self.floats, self.integers, self.flags):
+            for column in columns.values():
+                del column[:rows]
+        self.words = {name: words.copy(rows) for name, words in self.words.items()}
+        self.texts = {name: texts.copy(rows) for name, texts in self.texts.items()}
+        self.dropped += rows
 
 
 def _extend(columns: Mapping[str, array[Number]], values: Iterable[Number]) -> None:

@@ -125,7 +125,9 @@ class Progress(Protocol):
 Observer = Callable[[Progress], None]
 
 
-def run_series(run: Run, series: Series, observer: Observer | None = None) -> None:
+def run_series(
+    run: Run, series: Series, observer: Observer | None = None, *, stop: threading.Event | None = None
+) -> None:
     """Carry out a series, and add its rows to a run.
 
     The workers are threads, so that an interrupt, which only ever reaches the main thread, cannot hit a ping or a row
@@ -135,15 +137,18 @@ def run_series(run: Run, series: Series, observer: Observer | None = None) -> No
     ----------
     observer
         Called from this thread, never while a single worker's ping is on its way.
+    stop
+        Set by another thread, it ends the series as an interrupt does, and is no early ending.
     """
     with prompt_switching():
-        _Carrier(run, series).carry_out(observer)
+        _Carrier(run, series, stop or threading.Event()).carry_out(observer)
 
 
 class _Carrier:
-    def __init__(self, run: Run, series: Series) -> None:
+    def __init__(self, run: Run, series: Series, stop: threading.Event) -> None:
         self._run = run
         self._series = series
+        self._stop = stop
         self.plan = plan = series.plan
         self._clients = [series.client() for _ in range(plan.concurrency)]
         self._schedule = Schedule(plan, loopback=series.target.is_loopback)
@@ -153,7 +158,7 @@ class _Carrier:
         self._quiet = threading.Lock() if plan.concurrency == 1 else None
         self._journal = run.journals[series.journal] if series.journal else None
         self._meter = ClientMeter()
-        self._first_row = len(run.rows)
+        self._first_row = run.rows.total
         self._in_flight = 0
         self._closed = False
         self._broken: BaseException | None = None
@@ -164,7 +169,7 @@ class _Carrier:
 
     @property
     def done(self) -> int:
-        return len(self._run.rows) - self._first_row
+        return self._run.rows.total - self._first_row
 
     @property
     def elapsed_s(self) -> float:
@@ -192,10 +197,10 @@ class _Carrier:
 
     def _look_on(self, workers: list[threading.Thread], observer: Observer | None) -> None:
         for worker in workers:
-            while worker.is_alive():
+            while worker.is_alive() and not self._stop.is_set():
                 # In slices, as on Windows a wait without an end cannot be interrupted.
                 worker.join(LOOK_EVERY_S)
-                if observer is not None and worker.is_alive():
+                if observer is not None and worker.is_alive() and not self._stop.is_set():
                     self._between_pings(observer)
 
     def _between_pings(self, observer: Observer) -> None:

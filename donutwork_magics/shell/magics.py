@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -23,10 +23,12 @@ from donutwork_magics.grammar import (
     ConnectionCommand,
     GrammarError,
     HelpCommand,
+    Http,
     LoadCommand,
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    WatchCommand,
     docstring,
     help_text,
     overview_rows,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from donutwork_magics.display.live import LiveView
     from donutwork_magics.errors import Kind
     from donutwork_magics.sampling.run import Run, Series
+    from donutwork_magics.watch import Watch
 
 LAST: Final = "_donutwork"
 """The variable that holds the last result, also that of a series that failed."""
@@ -110,6 +113,8 @@ class _Donutwork(Magics):
                 value = self._check(command)
             case LoadCommand():
                 value = self._load(command)
+            case WatchCommand():
+                value = self._watch(command)
             case SandboxCommand():
                 value = self.session.sandbox(command)
             case HelpCommand():
@@ -291,7 +296,44 @@ class _Donutwork(Magics):
             check_journal(journal)
         return Series(plan, target, call.http, call.family, call.timeout_s, journal)
 
-    def _target(self, command: PingCommand | ConnectionCommand) -> Target:
+    def _watch(self, command: WatchCommand) -> Watch | None:
+        """Begin a watch, and show its panel where there is a kernel.
+
+        Raises
+        ------
+        SettingsError, GrammarError
+            As for a series; nothing was sent.
+        """
+        shielded(_prepare)
+        from donutwork_magics.sampling.plan import Plan
+        from donutwork_magics.sampling.run import Series
+        from donutwork_magics.watch import Watch
+
+        plan = Plan(
+            rate_hz=command.rate_hz,
+            cold=command.cold,
+            label=command.label,
+            allow_load=command.allow_load,
+            endless=True,
+        )
+        target, call = self._target(command), command.call
+        impolite = plan.impolite(loopback=target.is_loopback)
+        if impolite:
+            raise GrammarError(impolite)
+        watch = Watch(Series(plan, target, call.http, call.family, call.timeout_s), keep=command.keep)
+        if hasattr(self.shell, "kernel"):
+            from donutwork_magics.display.watch_panel import WatchPanel
+
+            panel = WatchPanel(watch, ("auto", "1.1") if target.sandbox else get_args(Http))
+            panel.show()
+            watch.show_in(panel)
+        watch.start()
+        self.session.add_watch(watch)
+        self._keep(watch)
+        self._assign(call.out, watch)
+        return None if call.out else watch
+
+    def _target(self, command: PingCommand | ConnectionCommand | WatchCommand) -> Target:
         target = self.session.target(command.call.env)
         _refuse_http2(command.call, sandbox=target.sandbox)
         return target
@@ -329,7 +371,8 @@ def _prepare() -> None:
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
     import donutwork_magics.display.run
-    import donutwork_magics.frame.load  # noqa: F401
+    import donutwork_magics.frame.load
+    import donutwork_magics.frame.table  # noqa: F401
     from donutwork_magics.sampling.warm_up import warm_up
 
     warm_up()

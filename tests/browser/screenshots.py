@@ -1,4 +1,7 @@
-"""Take pictures of a notebook after a run: ``python -m tests.browser.screenshots OUTDIR [NOTEBOOK]``."""
+"""Take pictures of a notebook after a run: ``python -m tests.browser.screenshots OUTDIR [NOTEBOOK]``.
+
+With ``live`` for a notebook: of a watch and a series while they run, and of what they leave.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
-from tests.browser.conftest import put_copy
-from tests.support.jupyter import HEIGHT, Theme, chromium, jupyter_server, open_notebook
+from tests.browser.conftest import put_copy, put_notebook
+from tests.support.jupyter import HEIGHT, Notebook, Theme, chromium, jupyter_server, open_notebook
+
+LIVE = (
+    "%load_ext donutwork_magics\n"
+    "%donutwork sandbox start --seed 1 --latency 20ms/60ms --server-time 2ms --fault server_error:0.03;",
+    "w = %donutwork watch -r 10",
+    "df = %donutwork ping -n 2000 -r 20",
+)
 
 
 def take(out: Path, notebook: str) -> None:
@@ -18,18 +28,44 @@ def take(out: Path, notebook: str) -> None:
         name = put_copy(server, notebook, notebook)
         with open_notebook(browser, server, name) as opened:
             opened.run_all()
-            for theme in get_args(Theme):
-                opened.set_theme(theme)
-                for width in (1200, 400):
-                    opened.set_width(width)
-                    hidden: int = opened.page.evaluate(
-                        "() => { const box = document.querySelector('.jp-WindowedPanel-outer');"
-                        " return box.scrollHeight - box.clientHeight; }"
-                    )
-                    opened.page.set_viewport_size({"width": width, "height": HEIGHT + hidden})
-                    opened.page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0)")
-                    opened.page.screenshot(path=out / f"lab-{Path(notebook).stem}-{theme.lower()}-{width}.png")
+            _shoot(opened, out, f"lab-{Path(notebook).stem}")
+
+
+def take_live(out: Path) -> None:
+    """Save a watch and a series as pictures while they run, and after they were stopped."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, jupyter_server(Path(home)) as server, chromium() as browser:
+        name = put_notebook(server, "live.ipynb", *LIVE)
+        with open_notebook(browser, server, name) as opened:
+            opened.start_all()
+            opened.page.get_by_text("ping: running").nth(1).wait_for()
+            opened.page.wait_for_timeout(15_000)
+            _shoot(opened, out, "lab-running")
+            opened.command("notebook:interrupt-kernel")
+            opened.wait_until_idle()
+            opened.page.get_by_role("button", name="Stop").click()
+            opened.page.get_by_role("button", name="Stop").wait_for(state="detached")
+            _shoot(opened, out, "lab-stopped")
+
+
+def _shoot(opened: Notebook, out: Path, name: str) -> None:
+    for theme in get_args(Theme):
+        opened.set_theme(theme)
+        # It covers the page while the theme changes.
+        opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
+        for width in (1200, 400):
+            opened.set_width(width)
+            hidden: int = opened.page.evaluate(
+                "() => { const box = document.querySelector('.jp-WindowedPanel-outer');"
+                " return box.scrollHeight - box.clientHeight; }"
+            )
+            opened.page.set_viewport_size({"width": width, "height": HEIGHT + hidden})
+            opened.page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0)")
+            opened.page.screenshot(path=out / f"{name}-{theme.lower()}-{width}.png")
 
 
 if __name__ == "__main__":
-    take(Path(sys.argv[1]), *sys.argv[2:] or ["01_first_ping.ipynb"])
+    if sys.argv[2:] == ["live"]:
+        take_live(Path(sys.argv[1]))
+    else:
+        take(Path(sys.argv[1]), *sys.argv[2:] or ["01_first_ping.ipynb"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,8 +25,9 @@ from tests.display.values import HOSTILE, comparison, connection, everything, pi
 KEPT_TAGS = {
     *("div", "span", "strong", "details", "summary"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td"),
+    "img",
 }
-KEPT_ATTRIBUTES = {"style", "title", "scope"}
+KEPT_ATTRIBUTES = {"style", "title", "scope", "alt", "src"}
 KEPT_STYLES = {
     *(
         "background-color",
@@ -154,9 +156,24 @@ def test_the_bundle_is_text_and_html_only(value: Displayed) -> None:
 
 
 def test_the_saved_card_of_a_run_is_small() -> None:
-    assert len(mimebundle(run())["text/html"].encode()) < 10_000
-    for labels in (3, 100):
-        assert len(mimebundle(comparison(labels=labels))["text/html"].encode()) <= 30_000
+    many = [float(value) for value in np.random.default_rng(1).lognormal(1.0, 1.0, 100_000)]
+    long = frame(many, errors=dict.fromkeys(range(0, 100_000, 7), "timeout"), every_ms=5.0)
+    assert len(mimebundle(run())["text/html"].encode()) <= 20_000
+    assert len(mimebundle(RunCard(long))["text/html"].encode()) <= 30_000
+
+
+@pytest.mark.parametrize("labels", [2, 3, 4, 8, 100])
+def test_the_saved_card_of_a_comparison_is_small(labels: int) -> None:
+    random = np.random.default_rng(1)
+    parts = [
+        frame(
+            list(random.lognormal(1.0, 1.0, 5000)), label=f"{at} <{'x' * 60}>", errors=dict.fromkeys(range(99), "dns")
+        )
+        for at in range(labels)
+    ]
+    df = pd.concat(parts, ignore_index=True)
+    df.attrs["donutwork"] = ATTRS
+    assert len(mimebundle(RunCard(df))["text/html"].encode()) <= 30_000
 
 
 def test_badges_say_sandbox_and_environment() -> None:

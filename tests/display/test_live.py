@@ -244,6 +244,19 @@ def test_the_widget_shows_how_the_series_comes_on(kernel: BlockingKernelClient) 
     assert "0/3" in states[0]
     assert "1/3" in states[-1]
     assert 'aria-valuenow="33.3"' in states[-1]
+    assert "<svg" not in states[0]
+    assert 'role="img" aria-label="Durations of the last 1 s: 1 ping from 2.00 ms' in states[-1]
+
+
+def test_it_draws_less_often_where_drawing_is_slow(kernel: BlockingKernelClient) -> None:
+    slow = "live._show = lambda readout, show=live._show: (__import__('time').sleep(0.05), show(readout))"
+    again = "\n    ".join(["series.ping(2.0); live.observe(series)"] * 20)
+    updates = []
+    for before in ("pass", slow):
+        code = OBSERVED.format(end=again).replace("    series.ping(2.0)\n", f"    {before}\n    series.ping(2.0)\n", 1)
+        updates.append(len(of_type(execute(kernel, code.replace("count=3", "count=30")), "comm_msg")))
+    # Fifty milliseconds are two percent of two and a half seconds: until then the first one stands.
+    assert updates[1] == 2 <= updates[0]
 
 
 def test_no_widget_is_left_behind(kernel: BlockingKernelClient) -> None:

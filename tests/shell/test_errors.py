@@ -68,7 +68,6 @@ class TestUsage:
             ("connection -n 5", "connection"),
             ("ping --http 3", "auto"),
             ("ping -n 5 --widget", "--widget"),
-            ("watch", "Unknown command"),
             ("ping -n 5 --blocks 2", "no such option"),
             ("sandbox dance", "start"),
         ],

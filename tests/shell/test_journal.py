@@ -62,7 +62,7 @@ def test_a_later_line_with_a_bad_file_sends_nothing(sandboxed: Kernel, tmp_path:
     [
         ("load", "load needs the name of a file"),
         ("load a b", "load takes one FILE: put it in quotes if it has blanks."),
-        ("load a --cold", "load has no --cold: it is an option of ping."),
+        ("load a --cold", "load has no --cold: it is an option of ping and watch."),
         ("ping --journal a", "--journal is for a series"),
         ("ping -n 2 --journal", "--journal needs the name of a file"),
     ],

@@ -73,6 +73,9 @@ class Kernel:
         )
         self._manager.connection_file = str(home / "connection.json")
         self._home = home
+        self._shown: dict[str, tuple[Cell, int]] = {}
+        self.widgets: dict[str, dict[str, Any]] = {}
+        """The state of each widget that the kernel holds, by its model, as far as it was heard of."""
 
     def __enter__(self) -> Self:
         self._manager.start_kernel(env=self._environ, cwd=str(self._home))
@@ -99,18 +102,18 @@ class Kernel:
             timer = threading.Timer(interrupt_after_s, self._interrupt)
             timer.start()
         cell = Cell()
-        places: dict[str, int] = {}
         while True:
             try:
                 message = self._client.get_iopub_msg(timeout=PATIENCE_S)
             except queue.Empty:
                 raise AssertionError(f"the kernel did not answer within {PATIENCE_S:g} s") from None
+            self._hear(message, cell)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]
             if message["msg_type"] == "status" and content["execution_state"] == "idle":
                 break
-            _take(cell, places, message["msg_type"], content)
+            _take(cell, message["msg_type"], content)
         while (reply := self._client.get_shell_msg(timeout=PATIENCE_S))["parent_header"].get("msg_id") != message_id:
             pass
         if timer is not None:
@@ -130,6 +133,52 @@ class Kernel:
         self._manager.signal_kernel(signal.SIGKILL)
         self._manager.shutdown_kernel(now=True)
         _close_loop()
+
+    def listen(self, seconds: float) -> None:
+        """Take in what the kernel says while no cell runs."""
+        deadline_s = time.monotonic() + seconds
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            try:
+                self._hear(self._client.get_iopub_msg(timeout=left_s), Cell())
+            except queue.Empty:
+                return
+
+    def widget(self, **state: Any) -> dict[str, Any]:
+        """Return the one widget that has such a state, with its model under ``id``."""
+        [found] = [
+            {**widget, "id": model}
+            for model, widget in self.widgets.items()
+            if state.items() <= {name: value for name, value in widget.items() if isinstance(value, str)}.items()
+        ]
+        return found
+
+    def click(self, description: str) -> None:
+        """Press a button, as a front end does; it need not be waited for."""
+        self._tell(self.widget(description=description)["id"], {"method": "custom", "content": {"event": "click"}})
+
+    def choose(self, description: str, option: str) -> None:
+        """Choose an option of a drop-down."""
+        widget = self.widget(description=description)
+        index = widget["_options_labels"].index(option)
+        self._tell(widget["id"], {"method": "update", "state": {"index": index}, "buffer_paths": []})
+
+    def _tell(self, model: str, data: dict[str, Any]) -> None:
+        content = {"comm_id": model, "data": data}
+        self._client.shell_channel.send(self._client.session.msg("comm_msg", content))
+
+    def _hear(self, message: dict[str, Any], cell: Cell) -> None:
+        """Note what does not belong to one cell: widgets, and displays, which a later cell may update."""
+        kind, content = message["msg_type"], message["content"]
+        if kind == "comm_open":
+            self.widgets[content["comm_id"]] = dict(content["data"].get("state", {}))
+        elif kind == "comm_msg" and content["data"].get("method") == "update":
+            self.widgets.get(content["comm_id"], {}).update(content["data"]["state"])
+        elif kind == "comm_close":
+            self.widgets.pop(content["comm_id"], None)
+        elif kind == "display_data" and (display_id := content.get("transient", {}).get("display_id")):
+            self._shown[display_id] = cell, len(cell.displays)
+        elif kind == "update_display_data" and (place := self._shown.get(content["transient"]["display_id"])):
+            place[0].displays[place[1]] = content["data"]
 
     def _interrupt(self) -> None:
         self._manager.interrupt_kernel()
@@ -159,7 +208,7 @@ def _close_loop() -> None:
         loop.close()
 
 
-def _take(cell: Cell, places: dict[str, int], kind: str, content: dict[str, Any]) -> None:
+def _take(cell: Cell, kind: str, content: dict[str, Any]) -> None:
     if kind == "stream":
         setattr(cell, content["name"], getattr(cell, content["name"]) + content["text"])
     elif kind == "execute_result":
@@ -168,9 +217,4 @@ def _take(cell: Cell, places: dict[str, int], kind: str, content: dict[str, Any]
         cell.ename, cell.evalue = content["ename"], content["evalue"]
         cell.traceback = "\n".join(content["traceback"])
     elif kind == "display_data":
-        display_id = content.get("transient", {}).get("display_id")
-        if display_id:
-            places[display_id] = len(cell.displays)
         cell.displays.append(content["data"])
-    elif kind == "update_display_data":
-        cell.displays[places[content["transient"]["display_id"]]] = content["data"]

@@ -1,0 +1,117 @@
+"""Looking at rows while they come in: the latest of them as arrays, errors counted once each, and a chart of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from donutwork_magics.display.card import Picture
+from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, timeline
+from donutwork_magics.display.units import format_ms, format_s, plural
+from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
+
+LATEST: Final = 6000
+"""An update looks at so many rows at most: it costs the same after an hour."""
+_OF_PERCENTILES: Final = 1000
+_SPANS_S: Final = (5.0, 10.0, 20.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The latest rows of a series, without warm-up."""
+
+    started_s: Numbers
+    """Since its first ping."""
+    duration_ms: Numbers
+    failed: Flags
+    errors: int
+    """In the whole series."""
+    cut: bool = False
+    """Whether there are older rows, which are not among these."""
+
+    def percentiles_ms(self) -> tuple[float, float]:
+        """Return p50 and p95 of the latest successes; NaN where there is none."""
+        latest = slice(-_OF_PERCENTILES, None)
+        values = self.duration_ms[latest][~self.failed[latest]]
+        if not values.size:
+            return math.nan, math.nan
+        p50_ms, p95_ms = np.percentile(values, [50, 95])
+        return float(p50_ms), float(p95_ms)
+
+
+class Reader:
+    """Reads the rows of a series again and again.
+
+    Parameters
+    ----------
+    first
+        How many rows there were before it.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._counted = first
+        self._errors = 0
+        self._origin_s: float | None = None
+
+    def read(self, rows: Rows) -> Reading:
+        """Look at the rows as they are now."""
+        tail = rows.tail(max(LATEST, rows.total - self._counted))
+        own = max(0, self._first - tail.first)
+        # Slices of arrays are copies, and numpy may keep looking at them.
+        started_s = np.asarray(tail.started_ms[own:]) / 1e3
+        failed = np.asarray(tail.error_codes[own:]) != NOT_AVAILABLE
+        counted = np.asarray(tail.warmup[own:]) == 0
+        new = max(0, self._counted - tail.first - own)
+        self._errors += int((failed[new:] & counted[new:]).sum())
+        self._counted = tail.first + own + started_s.size
+        if self._origin_s is None and started_s.size:
+            self._origin_s = float(started_s[0])
+        latest = slice(max(0, started_s.size - LATEST), None)
+        shown = counted[latest]
+        return Reading(
+            started_s[latest][shown] - (self._origin_s or 0.0),
+            np.asarray(tail.duration_ms[own:])[latest][shown],
+            failed[latest][shown],
+            self._errors,
+            cut=tail.first + own > self._first or started_s.size > LATEST,
+        )
+
+
+def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
+    """Draw the latest rows.
+
+    Parameters
+    ----------
+    elapsed_s
+        How long the series has run.
+    last_s
+        Of how much time; what is older leaves the chart.
+    """
+    span = next((span for span in (*_SPANS_S, last_s) if elapsed_s <= span <= last_s), None)
+    first_s = 0.0 if span else elapsed_s - last_s
+    if reading.cut and reading.started_s.size and reading.started_s[0] > first_s:
+        # Rows came in too fast to draw those of all the time: the chart is of as much as is there.
+        span, first_s = None, float(reading.started_s[0])
+        last_s = max(elapsed_s - first_s, 1e-3)
+    seen = reading.started_s >= first_s
+    ok_ms = reading.duration_ms[seen & ~reading.failed]
+    alt = f"Durations of the last {format_s(min(elapsed_s, last_s))}: {plural(ok_ms.size, 'ping')}"
+    if ok_ms.size:
+        alt += f" from {format_ms(ok_ms.min())} to {format_ms(ok_ms.max())}"
+    errors = int((seen & reading.failed).sum())
+    alt += f", {plural(errors, 'error')}."
+    svg = timeline(
+        reading.started_s,
+        reading.duration_ms,
+        reading.failed,
+        size=WIDE,
+        colours=LIVE,
+        title=alt,
+        span_s=(first_s, first_s + (span or last_s)),
+        count_back=span is None,
+    )
+    return Picture("Duration over time, × errors" if errors else "Duration over time", alt, svg, live=True)

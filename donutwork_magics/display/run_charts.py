@@ -1,0 +1,121 @@
+"""The charts of a run's card: durations over time and how they are spread, or the labels of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from donutwork_magics.display.card import Picture, Pictures
+from donutwork_magics.display.chart import (
+    Numbers,
+    blocks,
+    heights_of_bins,
+    heights_over_time,
+    histogram,
+    is_logarithmic,
+    ridges,
+    timeline,
+)
+from donutwork_magics.display.units import format_ms, format_tick_s, plural
+
+_BLOCKS: Final = 60
+_FEWEST: Final = 2
+"""A chart of a single ping would tell nothing."""
+_MOST_NAMED: Final = 4
+_FINE_PX: Final = 2
+_COARSE_PX: Final = 6
+
+
+def run_pictures(df: pd.DataFrame, figures: Mapping[str, Any]) -> tuple[Pictures, ...]:
+    """Draw the timeline and the histogram of one series; none where there are too few pings.
+
+    Parameters
+    ----------
+    figures
+        Its row of the summary.
+    """
+    ok_ms = _numbers(df.loc[df["error"].isna() & ~df["warmup"].astype(bool), "duration_ms"])
+    histograms = [_histogram(ok_ms, figures)] if ok_ms.size >= _FEWEST else []
+    return _side_by_side([*_timelines(df), *histograms])
+
+
+def label_pictures(df: pd.DataFrame) -> tuple[Pictures, ...]:
+    """Draw the timeline of one label of a comparison, more coarsely: a card has several."""
+    return _side_by_side(_timelines(df, column_px=_COARSE_PX))
+
+
+def comparison_pictures(df: pd.DataFrame, figures: Mapping[Any, Mapping[str, Any]]) -> tuple[Pictures, ...]:
+    """Draw the histograms of several labels on one axis.
+
+    Parameters
+    ----------
+    figures
+        The row of the summary of each label that is to be shown.
+    """
+    ok = df[df["error"].isna() & ~df["warmup"].astype(bool)]
+    parts = {str(label): _numbers(ok.loc[ok["label"] == label, "duration_ms"]) for label in figures}
+    parts = {label: values for label, values in parts.items() if values.size}
+    if not parts:
+        return ()
+    medians_ms = {str(label): each["p50_ms"] for label, each in figures.items()}
+    alt = "Durations of each label on one axis, with a mark at the median. " + "; ".join(_named(parts, medians_ms))
+    lines = tuple((label, blocks(heights)) for label, heights in heights_of_bins(parts).items())
+    picture = Picture("Durations by label", alt, ridges(parts, medians_ms), lines)
+    return (Pictures((picture,)),)
+
+
+def _side_by_side(pictures: list[Picture]) -> tuple[Pictures, ...]:
+    return (Pictures(tuple(pictures)),) if pictures else ()
+
+
+def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
+    counted = df[~df["warmup"].astype(bool)]
+    started_s, duration_ms = _numbers(counted["started_ms"]) / 1e3, _numbers(counted["duration_ms"])
+    known = np.isfinite(started_s)
+    if known.sum() < _FEWEST:
+        return []
+    started_s, duration_ms = started_s[known], duration_ms[known]
+    failed = counted["error"].notna().to_numpy(dtype=bool)[known]
+    ok_ms = duration_ms[~failed]
+    errors = int(failed.sum())
+    seen = [f"Durations of {plural(ok_ms.size, 'ping')} over {format_tick_s(float(np.ptp(started_s)))}"]
+    if ok_ms.size:
+        median = format_ms(float(np.median(ok_ms)))
+        seen.append(f"from {format_ms(ok_ms.min())} to {format_ms(ok_ms.max())}, half of them up to {median}")
+    seen.append(f"{plural(errors, 'error')}, marked by crosses" if errors else "no errors")
+    return [
+        Picture(
+            "Duration over time, × errors" if errors else "Duration over time",
+            "; ".join(seen) + ".",
+            timeline(started_s, duration_ms, failed, column_px=column_px),
+            (("", blocks(heights_over_time(started_s[~failed], ok_ms, _BLOCKS))),),
+        )
+    ]
+
+
+def _histogram(ok_ms: Numbers, figures: Mapping[str, Any]) -> Picture:
+    marks = {name: figures[f"{name}_ms"] for name in ("p50", "p95", "p99")}
+    known = [f"{name} {format_ms(value)}" for name, value in marks.items() if math.isfinite(value)]
+    scale = "logarithmic" if is_logarithmic(ok_ms[np.isfinite(ok_ms)]) else "linear"
+    seen = [f"Histogram of {plural(ok_ms.size, 'duration')} on a {scale} axis", *known]
+    return Picture(
+        "Histogram of durations, log scale" if scale == "logarithmic" else "Histogram of durations",
+        "; ".join(seen) + ".",
+        histogram(ok_ms, marks),
+        (("", blocks(heights_of_bins({"": ok_ms})[""])),),
+    )
+
+
+def _named(parts: Mapping[str, Numbers], medians_ms: Mapping[str, float]) -> Iterator[str]:
+    for label in list(parts)[:_MOST_NAMED]:
+        yield f"{label[:40]}: p50 {format_ms(medians_ms[label])}"
+    if len(parts) > _MOST_NAMED:
+        yield f"and {len(parts) - _MOST_NAMED} more"
+
+
+def _numbers(column: pd.Series[Any]) -> Numbers:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -1,0 +1,111 @@
+"""The panel of a watch: its live card, and controls that start, pause, stop and change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from IPython.display import DisplayHandle, display
+from ipywidgets import HTML, Button, Dropdown, HBox, Layout, VBox
+
+from donutwork_magics.display import card_of
+from donutwork_magics.display.html import to_html
+from donutwork_magics.display.live import WidgetAndLine
+from donutwork_magics.display.readings import Reader
+from donutwork_magics.display.watch_card import last_card, live_card
+from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.plan import POLITE_RATE_HZ
+from donutwork_magics.watch import Watch
+
+_RATES_HZ: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_MORE_RATES_HZ: Final = (50.0, 100.0)
+
+
+class WatchPanel:
+    """What is seen of a watch in a notebook.
+
+    Its widgets are never closed: a page that was loaded anew does not get the last update, and would be left with
+    controls of nothing.
+
+    Parameters
+    ----------
+    watch
+        What it shows and steers.
+    protocols
+        Those that can be chosen.
+
+    Attributes
+    ----------
+    box : ipywidgets.VBox
+        What is displayed.
+    """
+
+    def __init__(self, watch: Watch, protocols: Sequence[Http]) -> None:
+        self._watch = watch
+        self._reader = Reader(0)
+        self._handle: DisplayHandle | None = None
+        self._frozen = False
+        plan = watch.series.plan
+        self._card = HTML()
+        self._go = Button(layout=Layout(width="96px"))
+        self._end = Button(
+            description="Stop", icon="stop", tooltip="Stop the watch, and leave its card", layout=Layout(width="96px")
+        )
+        self._rate = _dropdown("Rate", _rates(plan.rate_hz, free=plan.allow_load or watch.series.target.is_loopback))
+        self._rate.value = plan.rate_hz
+        self._http = _dropdown("Protocol", [(name if name == "auto" else f"HTTP/{name}", name) for name in protocols])
+        self._http.value = watch.series.http
+        # Handlers ask only, since a click comes in the thread that runs the cells.
+        self._go.on_click(lambda _button: watch.pause() if watch.running else watch.start())
+        self._end.on_click(lambda _button: watch.end())
+        self._rate.observe(self._change, names="value")
+        self._http.observe(self._change, names="value")
+        controls = HBox([self._go, self._end, self._rate, self._http], layout=Layout(flex_flow="row wrap"))
+        self.box = VBox([self._card, controls])
+
+    def show(self) -> None:
+        """Display the panel in the running cell."""
+        self.draw()
+        self._handle = display(self._bundle(), display_id=True)
+
+    def draw(self) -> None:
+        """Show the watch as it is now."""
+        self._card.value = to_html(live_card(self._watch, self._reader.read(self._watch.rows)))
+        self._set_buttons()
+        if self._frozen and self._handle is not None:
+            self._frozen = False
+            self._handle.update(self._bundle())
+
+    def freeze(self) -> None:
+        """Put the card of the rows in the panel's place, and into the panel where a page still shows that."""
+        card = last_card(self._watch)
+        self._card.value = to_html(card_of(card))
+        self._set_buttons()
+        self._frozen = True
+        if self._handle is not None:
+            self._handle.update(card)
+
+    def _set_buttons(self) -> None:
+        running, stopped = self._watch.running, self._watch.state == "stopped"
+        self._go.description, self._go.icon = ("Pause", "pause") if running else ("Start", "play")
+        self._go.tooltip = "Send no further ping, until it is started again" if running else "Go on with the pings"
+        self._end.disabled = stopped
+
+    def _change(self, _change: object) -> None:
+        self._watch.change(rate_hz=self._rate.value, http=self._http.value)
+
+    def _bundle(self) -> WidgetAndLine:
+        target = self._watch.series.target
+        return WidgetAndLine(self.box, f"Watch: pings {'the sandbox' if target.sandbox else target.host}")
+
+
+def _dropdown(name: str, options: Sequence[tuple[str, object]]) -> Dropdown:
+    return Dropdown(
+        description=name, options=options, style={"description_width": "initial"}, layout=Layout(width="auto")
+    )
+
+
+def _rates(current_hz: float | None, *, free: bool) -> list[tuple[str, object]]:
+    rates = {*_RATES_HZ, *(_MORE_RATES_HZ if free else ()), *(() if current_hz is None else (current_hz,))}
+    polite = sorted(rate for rate in rates if free or rate <= POLITE_RATE_HZ)
+    return [*((f"{rate:.3g}/s", rate) for rate in polite), *([("max", None)] if free else [])]

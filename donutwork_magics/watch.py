@@ -1,0 +1,255 @@
+"""The background monitor: pings that go on while the kernel is free for other things, until they are stopped."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from donutwork_magics.client.advice import advice
+from donutwork_magics.client.endpoints import PING
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.rows import Rows
+from donutwork_magics.sampling.run import Progress, Run, Series, run_series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+State = Literal["running", "paused", "stopped"]
+
+_DRAW_EVERY_S: Final = 0.5
+_SLICE_S: Final = 0.1
+_MOST_PARTS: Final = 20
+"""A watch has a part for each time that it was started or changed; the table describes the latest of them."""
+
+
+class Panel(Protocol):
+    """Where a watch is seen; all methods are called from its thread, or from a cell that ends it."""
+
+    def draw(self) -> None:
+        """Show the watch as it is now."""
+
+    def freeze(self) -> None:
+        """Show what is left when it has stopped; it may be called more than once."""
+
+
+class Watch(Displayed):
+    """Pings in the background.
+
+    It keeps the target that it began with, key and all: what changes in the environment, or becomes of the sandbox,
+    does not send it elsewhere. Where going on is pointless, it stops by itself and says why.
+
+    Parameters
+    ----------
+    series
+        What to do; its plan is endless.
+    keep
+        How many rows are kept, the latest.
+    """
+
+    def __init__(self, series: Series, *, keep: int) -> None:
+        self._series = series
+        self._run = Run(rows=Rows(keep))
+        self._lock = threading.Lock()
+        self._change = threading.Event()
+        self._wish: State = "stopped"
+        self._thread: threading.Thread | None = None
+        self._panel: Panel | None = None
+        self._problem = ""
+        self._drawn_s = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether it pings."""
+        return self._wish == "running"
+
+    @property
+    def state(self) -> State:
+        """Whether it pings, rests until it is started again, or has ended."""
+        return self._wish
+
+    @property
+    def problem(self) -> str:
+        """Why it stopped by itself, and what to do next, in one line; empty where it did not."""
+        return self._problem
+
+    @property
+    def series(self) -> Series:
+        """What it does now, and to whom."""
+        return self._series
+
+    @property
+    def rows(self) -> Rows:
+        """The rows so far."""
+        return self._run.rows
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long ago its first ping was planned."""
+        return (time.perf_counter_ns() - self._run.origin_ns) / 1e9 if self._run.origin_ns else 0.0
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The rows so far as a table of schema 1, made anew each time."""
+        from donutwork_magics.frame.table import table
+
+        run, stopped = self._run, self._wish == "stopped"
+        return table(replace(run, rows=run.rows.copy(), series=list(run.series) or [self._series], finished=stopped))
+
+    def start(self) -> None:
+        """Ping, from now on or again; returns at once."""
+        self._set("running")
+
+    def pause(self) -> None:
+        """Rest until it is started again; returns at once, and the panel stays."""
+        if self._wish != "stopped":
+            self._set("paused")
+
+    def end(self) -> None:
+        """Stop soon; returns at once, for those who must not wait."""
+        with self._lock:
+            self._wish = "stopped"
+            self._change.set()
+
+    def stop(self) -> None:
+        """Stop, and leave the card of the rows in place of the panel."""
+        self.end()
+        self.wait()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it has stopped, by itself or by its panel; an interrupt ends the waiting only.
+
+        Parameters
+        ----------
+        timeout_s
+            The longest time to wait; None for as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether it has stopped.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        # In slices, as on Windows a wait without an end cannot be interrupted.
+        while (thread := self._thread) is not None:
+            left_s = _SLICE_S if deadline_s is None else deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            thread.join(min(_SLICE_S, left_s))
+        # Once more, and from the cell that waits: nbclient drops an update that comes out of an earlier one.
+        self._freeze()
+        return True
+
+    def change(self, *, rate_hz: float | None, http: Http) -> None:
+        """Go on at another rate or with another protocol; returns at once.
+
+        One that would be impolite to the target is refused: it becomes the `problem`.
+        """
+        with self._lock:
+            before = self._series
+            plan = replace(before.plan, rate_hz=rate_hz)
+            self._problem = plan.impolite(loopback=before.target.is_loopback)
+            if not self._problem:
+                self._series = replace(before, plan=plan, http=http)
+            if self._series != before:
+                self._change.set()
+
+    def show_in(self, panel: Panel) -> None:
+        """Be seen in a panel."""
+        self._panel = panel
+
+    def __repr__(self) -> str:
+        from donutwork_magics.display.units import format_rate, plural
+
+        target, rate_hz = self._series.target, self._series.plan.rate_hz
+        facts = [
+            f"{target.host}{' (sandbox)' if target.sandbox else ''}",
+            "as fast as it goes" if rate_hz is None else f"{format_rate(rate_hz)} planned",
+            plural(self.rows.total, "ping"),
+            plural(self.rows.errors, "error"),
+        ]
+        return f"<Watch {self.state}: {', '.join(facts)}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
+        from donutwork_magics.display.watch_card import watch_line
+
+        return watch_line(self)
+
+    def _set(self, wish: State) -> None:
+        with self._lock:
+            if wish != self._wish:
+                self._wish = wish
+                self._problem = ""
+                self._change.set()
+            if self._thread is None:
+                # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
+                context = contextvars.copy_context()
+                self._thread = threading.Thread(
+                    target=context.run, args=(self._live,), name="donutwork-watch", daemon=True
+                )
+                self._thread.start()
+
+    def _live(self) -> None:
+        try:
+            while self._goes_on():
+                self._draw()
+                if self.running:
+                    self._ping()
+                else:
+                    self._change.wait()
+        except Exception as error:
+            # The panel cannot be drawn. Nobody is to wait for a thread that has gone.
+            with self._lock:
+                self._problem, self._wish, self._thread = _unexpected(error), "stopped", None
+
+    def _goes_on(self) -> bool:
+        with self._lock:
+            self._change.clear()
+            if self._wish != "stopped":
+                return True
+        self._freeze()
+        with self._lock:
+            if self._wish == "stopped":
+                self._thread = None
+            return self._wish != "stopped"
+
+    def _ping(self) -> None:
+        """Ping until something is changed, or it has to end."""
+        del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
+        self._run.ending = None
+        problem = ""
+        try:
+            run_series(self._run, self._series, self._observe, stop=self._change)
+        except Exception as error:
+            problem = _unexpected(error)
+        problem = problem or _early_end(self._run)
+        if problem:
+            with self._lock:
+                self._problem, self._wish = problem, "stopped"
+
+    def _observe(self, _progress: Progress) -> None:
+        if time.monotonic() - self._drawn_s >= _DRAW_EVERY_S:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn_s = time.monotonic()
+        if self._panel is not None:
+            self._panel.draw()
+
+    def _freeze(self) -> None:
+        if self._panel is not None:
+            self._panel.freeze()
+
+
+def _early_end(run: Run) -> str:
+    if run.ending is None or run.ending.sample is None:
+        return ""
+    return f"The watch ended: {advice(run.ending.sample, run.ending.target, PING)}"
+
+
+def _unexpected(error: Exception) -> str:
+    # Only its name: the text is not ours, and might tell what nobody should see.
+    return f"Unexpected: {type(error).__name__}. The watch ended here, and its rows are kept."

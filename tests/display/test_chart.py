@@ -1,0 +1,216 @@
+"""A chart is an SVG of bounded size that shows every outlier, the errors apart, on axes with round numbers."""
+
+from __future__ import annotations
+
+import math
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from donutwork_magics.display import mimebundle
+from donutwork_magics.display.card import Picture, Pictures
+from donutwork_magics.display.chart import (
+    LIVE,
+    SAVED,
+    WIDE,
+    Numbers,
+    blocks,
+    heights_of_bins,
+    heights_over_time,
+    histogram,
+    ridges,
+    timeline,
+)
+from donutwork_magics.display.run import RunCard, run_card
+from tests.display.frames import frame
+from tests.display.values import HOSTILE, comparison
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def draw(durations_ms: list[float] | Numbers, failed: tuple[int, ...] = (), every_s: float = 0.1, **look: Any) -> str:
+    durations = np.array(durations_ms, dtype=np.float64)
+    flags = np.zeros(durations.size, dtype=bool)
+    flags[list(failed)] = True
+    return timeline(every_s * np.arange(durations.size, dtype=np.float64), durations, flags, **look)
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+def paths(svg: str, colour: str) -> list[str]:
+    return [path.get("d", "") for path in ET.fromstring(svg).iter(f"{SVG}path") if path.get("stroke") == colour]
+
+
+def dots(svg: str) -> int:
+    return paths(svg, SAVED.value)[-1].count("M")
+
+
+def skewed(n: int) -> Numbers:
+    return np.random.default_rng(1).lognormal(1.0, 1.0, n)
+
+
+class TestTimeline:
+    def test_few_pings_are_a_dot_each(self) -> None:
+        assert dots(draw([5.0, 6.0, 7.0, 5.0, 6.0])) == 5
+
+    def test_many_pings_are_a_stroke_a_column_and_its_size_does_not_grow(self) -> None:
+        sizes = [len(draw(skewed(n), failed=tuple(range(0, n, 3)))) for n in (1000, 10_000, 100_000)]
+        assert max(sizes) < 8_000
+        assert max(sizes) < 1.2 * min(sizes)
+
+    def test_a_single_outlier_among_many_is_seen(self) -> None:
+        values = np.full(50_000, 5.0)
+        values[33_333] = 9.0
+        calm, noticed = draw(np.full(50_000, 5.0)), draw(values)
+        assert "V" not in paths(calm, SAVED.value)[0]
+        assert paths(noticed, SAVED.value)[0].count("V") == 1
+
+    def test_errors_are_crosses_in_a_strip_with_a_name_and_not_among_the_values(self) -> None:
+        svg = draw([5.0, 900.0, 5.0, 5.0], failed=(1, 3))
+        assert paths(svg, SAVED.error)[0].count("l6 6m0-6l-6 6") == 2
+        assert "errors" in texts(svg)
+        assert dots(svg) == 2
+        assert "1 s" not in texts(svg)
+        assert "errors" not in texts(draw([5.0, 5.0]))
+
+    def test_nothing_but_errors_has_no_axis_of_values(self) -> None:
+        svg = draw([5.0, 5.0], failed=(0, 1))
+        assert not [text for text in texts(svg) if text.endswith("µs")]
+        assert "errors" in texts(svg)
+
+    @pytest.mark.parametrize(
+        ("durations_ms", "labels"),
+        [
+            ([0.03, 0.05], ["0", "20 µs", "40 µs", "60 µs"]),
+            ([3.0, 7.0], ["0", "2 ms", "4 ms", "6 ms", "8 ms"]),
+            ([900.0, 3900.0], ["0", "1 s", "2 s", "3 s", "4 s"]),
+            ([2.0, 150.0], ["3 ms", "10 ms", "30 ms", "100 ms"]),
+            ([0.9, 20_000.0], ["1 ms", "10 ms", "100 ms", "1 s", "10 s"]),
+        ],
+    )
+    def test_the_axis_of_values_has_round_numbers_in_units_by_size(
+        self, durations_ms: list[float], labels: list[str]
+    ) -> None:
+        elements = ET.fromstring(draw(durations_ms * 5)).iter(f"{SVG}text")
+        assert [element.text for element in elements if element.get("x") == "45"] == labels
+
+    @pytest.mark.parametrize(
+        ("seconds", "label"), [(0.4, "200 ms"), (8, "2 s"), (100, "30 s"), (1000, "5 min"), (50_000, "4 h")]
+    )
+    def test_the_axis_of_time_has_the_unit_that_fits(self, seconds: float, label: str) -> None:
+        assert label in texts(draw([5.0] * 11, every_s=seconds / 10))
+
+    def test_the_last_minute_is_counted_back_from_now(self) -> None:
+        seen = texts(draw([5.0] * 200, span_s=(-40.0, 20.0), count_back=True))
+        assert "now" in seen
+        assert "−20 s" in seen
+
+    @pytest.mark.parametrize("durations_ms", [[], [5.0], [0.0, 0.0], [math.nan, math.nan], [math.inf, 5.0], [5.0] * 9])
+    def test_it_draws_whatever_there_is(self, durations_ms: list[float]) -> None:
+        assert "nan" not in draw(durations_ms)
+        assert "inf" not in draw(durations_ms)
+
+    def test_a_hundred_thousand_take_no_longer_than_a_blink(self) -> None:
+        values = skewed(100_000)
+        began_s = time.perf_counter()
+        draw(values)
+        assert time.perf_counter() - began_s < 1.0
+
+    def test_a_live_one_says_what_it_is_and_takes_the_colours_of_the_page(self) -> None:
+        svg = draw([5.0, 6.0], size=WIDE, colours=LIVE, title="Durations <lately>")
+        root = ET.fromstring(svg)
+        assert root.get("role") == "img"
+        assert root.get("aria-label") == "Durations <lately>"
+        assert (root.find(f"{SVG}title") or root[0]).text == "Durations <lately>"
+        assert "var(--jp-" in svg
+
+
+class TestHistogram:
+    def test_the_axis_is_logarithmic_where_values_span_a_factor_of_ten(self) -> None:
+        assert {"1 ms", "100 ms"} <= set(texts(histogram(np.array([1.0, 5.0, 20.0, 100.0] * 20), {})))
+        assert {"4 ms", "6 ms", "8 ms"} <= set(texts(histogram(np.array([3.0, 5.0, 8.0] * 20), {})))
+
+    def test_every_value_is_in_a_bin_and_bins_are_bounded(self) -> None:
+        for values in (skewed(100_000), np.array([5.0]), np.array([5.0] * 9), np.array([1.0, 1.0, 1.0, 1e6])):
+            heights = heights_of_bins({"a": values})["a"]
+            assert sum(heights) == values.size
+            assert 8 <= len(heights) <= 48
+
+    def test_bins_follow_freedman_and_diaconis(self) -> None:
+        values = np.random.default_rng(1).uniform(10.0, 20.0, 1000)
+        # Twice the interquartile range over the cube root of n: 2 * 5 / 10 is a width of 1.
+        assert len(heights_of_bins({"a": values})["a"]) in {10, 11}
+
+    def test_marks_are_named_unless_their_names_would_collide(self) -> None:
+        values = skewed(1000)
+        assert {"p50", "p95"} <= set(texts(histogram(values, {"p50": 2.7, "p95": 14.0, "p99": math.nan})))
+        assert "p99" not in texts(histogram(values, {"p95": 14.0, "p99": 14.1}))
+
+    def test_its_size_does_not_grow(self) -> None:
+        assert len(histogram(skewed(100_000), {"p50": 2.7})) < 4_000
+
+
+class TestRidges:
+    def test_labels_are_on_one_axis_and_the_first_eight_are_drawn(self) -> None:
+        parts = {f"label {at}": skewed(500) * (1 + at) for at in range(20)}
+        svg = ridges(parts, dict.fromkeys(parts, 2.7))
+        assert [text for text in texts(svg) if text.startswith("label")] == [f"label {at}" for at in range(8)]
+        assert len(svg) < 8_000
+
+    def test_a_label_cannot_mark_up(self) -> None:
+        root = ET.fromstring(ridges({HOSTILE: skewed(9)}, {HOSTILE: 2.0}))
+        assert not list(root.iter(f"{SVG}script"))
+
+    @pytest.mark.parametrize("parts", [{}, {"a": np.empty(0)}, {"a": np.array([5.0]), "b": np.array([math.nan])}])
+    def test_it_draws_whatever_there_is(self, parts: Mapping[str, Numbers]) -> None:
+        assert "nan" not in ridges(parts, {})
+
+
+class TestBlocks:
+    def test_the_highest_is_full_and_a_gap_is_blank(self) -> None:
+        assert blocks([1.0, math.nan, 8.0, 4.0, 0.0]) == "▂ █▅ "
+        assert blocks([]) == ""
+
+    def test_over_time_the_greatest_of_a_stretch_is_seen(self) -> None:
+        heights = heights_over_time(np.arange(100.0), np.where(np.arange(100) == 55, 9.0, 1.0), 10)
+        assert heights == [1.0, 1.0, 1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def pictures(card: RunCard) -> list[Picture]:
+    return [p for section in run_card(card).sections if isinstance(section, Pictures) for p in section.pictures]
+
+
+class TestOfARun:
+    def test_the_texts_in_their_place_say_the_summary(self) -> None:
+        durations_ms = [5.0 + 0.1 * seq for seq in range(70)]
+        over_time, how_often = pictures(RunCard(frame(durations_ms, errors={3: "timeout"})))
+        assert over_time.alt == (
+            "Durations of 69 pings over 6.9 s; from 5.00 ms to 11.9 ms, half of them up to 8.50 ms; "
+            "1 error, marked by crosses."
+        )
+        assert how_often.alt.startswith("Histogram of 69 durations on a linear axis; p50 8.50 ms; p95 ")
+        assert "p99" not in how_often.alt
+
+    def test_a_single_ping_has_no_chart(self) -> None:
+        assert pictures(RunCard(frame([5.0]))) == []
+
+    def test_warm_up_is_not_drawn(self) -> None:
+        over_time, how_often = pictures(RunCard(frame([900.0, 5.0, 6.0], warmup=1)))
+        assert "2 pings" in over_time.alt
+        assert "2 durations" in how_often.alt
+
+    def test_a_comparison_shows_its_labels_on_one_axis(self) -> None:
+        [picture] = pictures(comparison(labels=3))
+        assert picture.alt.startswith("Durations of each label on one axis")
+        assert "cold 0: p50 5.00 ms; cold 1: p50 6.00 ms" in picture.alt
+        assert [(name, len(line)) for name, line in picture.blocks] == [("cold 0", 8), ("cold 1", 8), ("cold 2", 8)]
+
+    def test_in_a_terminal_blocks_are_whole_and_names_give_way(self) -> None:
+        text = mimebundle(comparison("x" * 70, labels=3))["text/plain"]
+        assert [line for line in text.splitlines() if line.strip().startswith("xxxx") and line.endswith("█")]

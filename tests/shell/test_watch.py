@@ -1,0 +1,387 @@
+"""A watch pings in the background: the kernel stays free, and it ends when it is told to, or when it has to."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.shell.conftest import KEY
+from tests.support.kernel import Kernel
+
+HTML = "text/html"
+VIEW = "application/vnd.jupyter.widget-view+json"
+PATIENCE_S = 20.0
+# The one that resolves names is parked for the next lookup.
+THREADS = (
+    "sorted(t.name for t in __import__('threading').enumerate() "
+    "if t.name.startswith('donutwork') and t.name != 'donutwork-resolver')"
+)
+
+
+@pytest.fixture(autouse=True)
+def _end(sandboxed: Kernel) -> Iterator[None]:
+    """Leave no watch behind, and a sandbox without faults in the place of one that a test took away."""
+    yield
+    sandboxed.run(
+        "import gc\n"
+        "for w in [w for w in gc.get_objects() if type(w).__name__ == 'Watch']: w.stop()\n"
+        "del w\n"
+        "%donutwork sandbox start --seed 1;"
+    )
+    assert sandboxed.value(THREADS) == "[]"
+
+
+def until(kernel: Kernel, condition: str) -> None:
+    """Wait until an expression is true in the kernel, which has to be free for it."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while kernel.value(f"bool({condition})") != "True":
+        assert time.monotonic() < deadline_s, f"{condition} did not come true: {kernel.value('w')}"
+        kernel.listen(0.1)
+
+
+def number(kernel: Kernel, expression: str) -> int:
+    return int(ast.literal_eval(kernel.value(f"int({expression})")))
+
+
+def seen(kernel: Kernel, condition: Callable[[], bool]) -> None:
+    """Wait until a widget is as it should be."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, str(kernel.widgets)[-3000:]
+        kernel.listen(0.2)
+
+
+def card(kernel: Kernel) -> str:
+    """The HTML of the panel's card: the one that is not empty."""
+    [value] = [
+        str(widget["value"])
+        for widget in kernel.widgets.values()
+        if widget.get("_model_name") == "HTMLModel" and widget.get("value")
+    ]
+    return value
+
+
+@pytest.fixture
+def panelled(tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel of its own, for the widgets of a single watch."""
+    with Kernel(tmp_path) as kernel:
+        assert kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;").ok
+        yield kernel
+
+
+class TestCommand:
+    def test_it_returns_at_once_and_the_kernel_is_free_while_the_rows_grow(self, sandboxed: Kernel) -> None:
+        sandboxed.run("import pandas, ipywidgets")
+        began_s = time.monotonic()
+        assert sandboxed.run("w = %donutwork watch -r 50").ok
+        assert time.monotonic() - began_s < PATIENCE_S / 4
+        assert sandboxed.value("(type(w).__name__, w.running, _donutwork is w)") == "('Watch', True, True)"
+        before = number(sandboxed, "len(w.df)")
+        assert sandboxed.run("sum(range(10))").result["text/plain"] == "45"
+        until(sandboxed, f"len(w.df) > {before + 20}")
+        assert sandboxed.value(
+            "(w.df.donutwork.summary().errors.item(), w.df.seq.tolist() == list(range(len(w.df))))"
+        ) in {"(0, True)"}
+
+    def test_its_table_is_of_schema_1_from_the_first_moment(self, sandboxed: Kernel) -> None:
+        cell = sandboxed.run("w = %donutwork watch -r 50 --label night --cold -t 3s\nfirst = w.df")
+        assert cell.ok, cell.traceback
+        until(sandboxed, "len(w.df) > 3")
+        assert (
+            sandboxed.value("first.shape[1] == 31 and first.dtypes.astype(str).equals(w.df.dtypes.astype(str))")
+            == "True"
+        )
+        plan = "w.df.attrs['donutwork']['plan'][0]"
+        assert sandboxed.value(f"({plan}['label'], {plan}['cold'], {plan}['timeout_s'], {plan}['count'])") == (
+            "('night', True, 3.0, None)"
+        )
+        assert sandboxed.value("(w.df.label.unique().tolist(), bool(w.df.reused.any()))") == "(['night'], False)"
+
+    def test_it_shows_a_panel_and_its_value_is_a_line(self, sandboxed: Kernel) -> None:
+        cell = sandboxed.run("%donutwork watch -r 50 --label night")
+        assert [VIEW in bundle for bundle in cell.displays] == [True]
+        assert cell.result["text/plain"].startswith("<Watch running: 127.0.0.1:")
+        assert "night: running" in cell.result[HTML]
+        assert VIEW not in cell.result
+
+    def test_out_stores_it_and_a_semicolon_hides_it(self, sandboxed: Kernel) -> None:
+        assert not sandboxed.run("%donutwork watch -o stored").result
+        assert sandboxed.value("stored.running") == "True"
+        assert not sandboxed.run("%donutwork watch;").result
+
+    def test_a_default_is_used(self, sandboxed: Kernel) -> None:
+        sandboxed.run("%config DonutworkMagics.rate = 40\nw = %donutwork watch\n%config DonutworkMagics.rate = None")
+        assert sandboxed.value("w.series.plan.rate_hz") == "40.0"
+
+    def test_it_is_not_for_a_cell(self, sandboxed: Kernel) -> None:
+        cell = sandboxed.run("%%donutwork\nwatch -r 5")
+        assert cell.stderr.strip() == (
+            "UsageError: line 2: watch cannot stand in a cell: run it as a line, %donutwork watch."
+        )
+
+    def test_it_is_polite(self, kernel: Kernel) -> None:
+        kernel.run(f"import os\nos.environ.update(DONUTWORK_API_KEY={KEY!r}, DONUTWORK_BASE_URL='https://api.invalid')")
+        for rate in ("21", "max"):
+            assert "--allow-load" in kernel.run(f"%donutwork watch -r {rate}").stderr
+        assert kernel.value(THREADS) == "[]"
+        kernel.run("del os.environ['DONUTWORK_API_KEY'], os.environ['DONUTWORK_BASE_URL']")
+
+    def test_without_a_key_nothing_begins(self, kernel: Kernel) -> None:
+        cell = kernel.run("%donutwork watch")
+        assert cell.ename == "SettingsError"
+        assert not cell.displays
+        assert kernel.value(THREADS) == "[]"
+
+
+class TestEnd:
+    def test_stop_leaves_the_card_in_the_place_of_the_panel(self, sandboxed: Kernel) -> None:
+        started = sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 10")
+        assert sandboxed.run("w.stop()").ok
+        assert VIEW not in started.displays[0]
+        assert f"{number(sandboxed, 'len(w.df)')} pings, no errors" in started.displays[0][HTML]
+        assert "data:image/svg+xml;base64," in started.displays[0][HTML]
+        assert sandboxed.value("(w.running, w.state, w.df.attrs['donutwork']['ended'])") == "(False, 'stopped', None)"
+
+    def test_it_sends_nothing_any_more_and_its_threads_are_gone(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 3")
+        sandboxed.run("w.stop()\nn = len(w.df)")
+        assert sandboxed.value(THREADS) == "[]"
+        assert sandboxed.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
+
+    def test_start_goes_on_with_the_rows_and_brings_the_panel_back(self, sandboxed: Kernel) -> None:
+        started = sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 3")
+        sandboxed.run("w.stop()\nn = len(w.df)\nw.start()")
+        until(sandboxed, "len(w.df) > n + 3")
+        assert VIEW in started.displays[0]
+        assert sandboxed.value(
+            "(w.df.seq.tolist() == list(range(len(w.df))), len(w.df.attrs['donutwork']['plan']))"
+        ) == ("(True, 2)")
+        sandboxed.run("w.stop()\nw.stop()")
+        assert VIEW not in started.displays[0]
+
+    def test_start_of_one_that_runs_disturbs_nothing(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 3")
+        sandboxed.run("w.start(); w.change(rate_hz=50.0, http='auto')\nn = len(w.df)")
+        until(sandboxed, "len(w.df) > n + 5")
+        assert sandboxed.value("(len(w.df.attrs['donutwork']['plan']), int((~w.df.reused).sum()))") == "(1, 1)"
+
+    def test_wait_waits_no_longer_than_it_is_told(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50\nended = w.wait(0.3)")
+        assert sandboxed.value("(ended, w.running)") == "(False, True)"
+        sandboxed.run("w.stop()")
+        assert sandboxed.value("w.wait()") == "True"
+
+    def test_an_interrupt_ends_the_waiting_and_not_the_watch(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50")
+        assert sandboxed.run("w.wait()", interrupt_after_s=1.0).ename == "KeyboardInterrupt"
+        assert sandboxed.value("w.running") == "True"
+
+    def test_two_at_once_have_rows_of_their_own(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 40 --label a\nv = %donutwork watch -r 20 --label b --cold")
+        until(sandboxed, "len(w.df) > 20 and len(v.df) > 10")
+        sandboxed.run("w.stop()")
+        before = number(sandboxed, "len(v.df)")
+        until(sandboxed, f"len(v.df) > {before + 5}")
+        assert sandboxed.value("[set(t.df.label) for t in (w, v)]") == "[{'a'}, {'b'}]"
+
+    def test_pings_of_a_cell_may_run_beside_it(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50\ndf = %donutwork ping -n 20 -r 40 -q")
+        assert sandboxed.value("(len(df), w.running)") == "(20, True)"
+
+    def test_keep_bounds_the_rows_and_the_latest_stay(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r max --keep 50")
+        until(sandboxed, "w.rows.total > 300")
+        sandboxed.run("w.stop()\ndf = w.df")
+        assert sandboxed.value("(len(df), len(w.rows) <= 55, int(df.seq.iloc[-1]) + 1 == w.rows.total)") == (
+            "(50, True, True)"
+        )
+        assert sandboxed.value("bool((df.seq.diff().dropna() == 1).all() and (df.env == 'staging').all())") == "True"
+
+    @pytest.mark.parametrize("fault", ["unauthorized", "forbidden"])
+    def test_a_fatal_answer_ends_it_and_the_panel_says_so(self, sandboxed: Kernel, fault: str) -> None:
+        sandboxed.run(f"%donutwork sandbox start --fault {fault}:1;")
+        started = sandboxed.run("w = %donutwork watch -r 50")
+        sandboxed.run(f"assert w.wait({PATIENCE_S})")
+        assert sandboxed.value("(w.running, len(w.df), w.df.attrs['donutwork']['ended'])") == f"(False, 1, '{fault}')"
+        assert f"ended early by {fault}" in started.displays[0][HTML]
+        assert "The watch ended: " in started.displays[0][HTML]
+        assert sandboxed.value("w.problem.startswith('The watch ended: ')") == "True"
+        assert "The watch ended: " in sandboxed.run("w").result[HTML]
+
+    def test_a_long_retry_after_ends_it(self, sandboxed: Kernel) -> None:
+        sandboxed.run("%donutwork sandbox start --fault rate_limited:1 --retry-after 200s;\nw = %donutwork watch -r 50")
+        sandboxed.run(f"assert w.wait({PATIENCE_S})")
+        assert sandboxed.value("(len(w.df), w.df.attrs['donutwork']['ended'])") == "(1, 'rate_limited')"
+
+    def test_other_failures_are_rows(self, sandboxed: Kernel) -> None:
+        sandboxed.run("%donutwork sandbox start --fault server_error:1;\nw = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) >= 2")
+        assert sandboxed.value("(w.running, set(w.df.error))") == "(True, {'server_error'})"
+
+    def test_without_its_sandbox_it_ends_and_goes_nowhere_else(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 3")
+        sandboxed.run("%donutwork sandbox stop;\n%donutwork sandbox start --seed 2;")
+        sandboxed.run(f"assert w.wait({PATIENCE_S})")
+        assert sandboxed.value(
+            "(w.df.attrs['donutwork']['ended'], set(w.df.error.dropna()) <= {'connect', 'connection_lost'})"
+        ) == ("('connect', True)")
+        sandboxed.run(f"w.start()\nassert w.wait({PATIENCE_S})")
+        assert sandboxed.value("w.df.attrs['donutwork']['ended']") == "'connect'"
+
+    def test_it_keeps_the_key_that_it_began_with(self, sandboxed: Kernel) -> None:
+        url = sandboxed.value("get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox.url")
+        sandboxed.run(
+            f"import os\nsession = get_ipython().magics_manager.registry['DonutworkMagics'].session\n"
+            f"os.environ.update(DONUTWORK_API_KEY=session._sandbox.key_for(), DONUTWORK_BASE_URL={url})\n"
+            "kept, session._sandbox = session._sandbox, None\nw = %donutwork watch -r 50"
+        )
+        sandboxed.run(f"os.environ['DONUTWORK_API_KEY'] = {KEY!r}\nn = len(w.df)")
+        until(sandboxed, "len(w.df) > n + 5")
+        assert sandboxed.value("(w.running, int(w.df.error.notna().sum()))") == "(True, 0)"
+        sandboxed.run(
+            "w.stop(); session._sandbox = kept\ndel os.environ['DONUTWORK_API_KEY'], os.environ['DONUTWORK_BASE_URL']"
+        )
+
+    def test_a_panel_that_cannot_be_drawn_ends_it_by_name(self, sandboxed: Kernel) -> None:
+        sandboxed.run(
+            "class Broken:\n    def draw(self): raise ValueError('secret')\n    def freeze(self): pass\n"
+            "w = %donutwork watch -r 50\nw.show_in(Broken())"
+        )
+        cell = sandboxed.run(f"assert w.wait({PATIENCE_S})")
+        assert sandboxed.value("(w.running, w.problem)") == (
+            "(False, 'Unexpected: ValueError. The watch ended here, and its rows are kept.')"
+        )
+        assert "secret" not in cell.text
+
+    def test_unloading_ends_it(self, panelled: Kernel) -> None:
+        started = panelled.run("w = %donutwork watch -r 50\nv = %donutwork watch -r 50")
+        until(panelled, "len(v.df) > 3")
+        began_s = time.monotonic()
+        assert panelled.run("%unload_ext donutwork_magics").ok
+        assert time.monotonic() - began_s < PATIENCE_S / 2
+        assert panelled.value(THREADS) == "[]"
+        assert panelled.value("(w.running, v.running, int(v.df.error.notna().sum()))") == "(False, False, 0)"
+        assert VIEW not in started.displays[0]
+
+    def test_the_kernel_ends_while_it_runs(self, tmp_path: Path) -> None:
+        with Kernel(tmp_path) as kernel:
+            kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start;\nw = %donutwork watch -r max")
+            until(kernel, "len(w.df) > 3")
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < PATIENCE_S / 2
+
+
+class TestPanel:
+    def test_it_shows_how_it_goes(self, panelled: Kernel) -> None:
+        panelled.run("%donutwork sandbox start --seed 1 --fault server_error:0.2;\nw = %donutwork watch -r 50")
+        seen(panelled, lambda: "<svg" in card(panelled) and "pings" in card(panelled))
+        until(panelled, "w.rows.total > 80")
+        seen(panelled, lambda: 'aria-label="Durations of the last' in card(panelled) and ">errors<" in card(panelled))
+        for words in ("ping: running", "p50 lately", "p95", "errors", "rate lately", "sandbox"):
+            assert words in card(panelled)
+        assert panelled.widget(description="Rate")["_options_labels"][-1] == "max"
+
+    def test_a_percentile_waits_for_enough_pings(self, panelled: Kernel) -> None:
+        panelled.run("w = %donutwork watch -r 10")
+        seen(panelled, lambda: "<svg" in card(panelled))
+        assert "p95 needs 59" in card(panelled)
+
+    def test_pause_and_start_by_its_button(self, panelled: Kernel) -> None:
+        started = panelled.run("w = %donutwork watch -r 50")
+        until(panelled, "len(w.df) > 3")
+        panelled.click("Pause")
+        seen(panelled, lambda: "ping: paused" in card(panelled))
+        assert VIEW in started.displays[0]
+        panelled.run("n = len(w.df)")
+        assert panelled.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
+        panelled.click("Start")
+        until(panelled, "w.running and len(w.df) > n + 3")
+
+    def test_stop_by_its_button_leaves_the_card_also_for_a_page_that_was_loaded_anew(self, panelled: Kernel) -> None:
+        started = panelled.run("w = %donutwork watch -r 50")
+        until(panelled, "len(w.df) > 3")
+        panelled.click("Stop")
+        until(panelled, "not w.running")
+        seen(panelled, lambda: VIEW not in started.displays[0])
+        seen(panelled, lambda: "pings, no errors" in card(panelled))
+        assert panelled.widget(description="Stop")["disabled"] is True
+        panelled.click("Start")
+        until(panelled, "w.running")
+        seen(panelled, lambda: "ping: running" in card(panelled) and VIEW in started.displays[0])
+
+    def test_another_rate_and_protocol_by_its_menus(self, panelled: Kernel) -> None:
+        panelled.run("w = %donutwork watch -r 2")
+        until(panelled, "len(w.df) > 0")
+        panelled.choose("Rate", "50/s")
+        until(panelled, "len(w.df) > 30")
+        panelled.choose("Protocol", "HTTP/1.1")
+        until(panelled, "w.series.http == '1.1' and len(w.df.attrs['donutwork']['plan']) == 3")
+        rates = "[(plan['rate_hz'], plan['http']) for plan in w.df.attrs['donutwork']['plan']]"
+        assert panelled.value(rates) == "[(2.0, 'auto'), (50.0, 'auto'), (50.0, '1.1')]"
+        # No rate was that of the whole, so none is said to have been planned, or missed.
+        assert "planned" not in panelled.run("w.df.donutwork").result["text/plain"]
+
+    def test_away_from_this_machine_it_offers_what_is_polite(self, panelled: Kernel) -> None:
+        panelled.run(
+            "%donutwork sandbox stop\nimport os\n"
+            f"os.environ.update(DONUTWORK_API_KEY={KEY!r}, DONUTWORK_BASE_URL='https://api.invalid')"
+        )
+        panelled.run("w = %donutwork watch -r 3 -t 200ms")
+        assert panelled.widget(description="Rate")["_options_labels"] == [
+            *("0.2/s", "0.5/s", "1/s", "2/s", "3/s", "5/s", "10/s", "20/s")
+        ]
+        panelled.run("w.change(rate_hz=None, http='auto')")
+        assert panelled.value("(w.series.plan.rate_hz, '--allow-load' in w.problem or not w.running)") == "(3.0, True)"
+
+    def test_no_key_is_in_anything_that_is_shown(self, panelled: Kernel) -> None:
+        panelled.run("session = get_ipython().magics_manager.registry['DonutworkMagics'].session")
+        key = ast.literal_eval(panelled.value("session._sandbox.key_for()"))
+        started = panelled.run("w = %donutwork watch -r 50\nw")
+        until(panelled, "len(w.df) > 3")
+        panelled.run("w.stop()")
+        assert key not in str(panelled.widgets) + started.text + panelled.value("(w, vars(w), w.df.attrs)")
+
+
+def test_a_notebook_that_is_run_without_a_browser_holds_the_card(tmp_path: Path) -> None:
+    cells = [
+        "%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;",
+        "w = %donutwork watch -r 50",
+        "assert not w.wait(1)\nw.stop()\nassert len(w.df) > 10",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, timeout=60).execute()
+    [output] = notebook.cells[1].outputs
+    assert VIEW not in output.data
+    assert "pings, no errors" in output.data[HTML]
+
+
+def test_a_watch_in_a_terminal_is_a_line(tmp_path: Path) -> None:
+    """A plain IPython shell has no panel."""
+    with Kernel(tmp_path) as kernel:
+        cell = kernel.run(
+            "from IPython.core.interactiveshell import InteractiveShell as Shell\n"
+            "from IPython.utils.capture import capture_output\n"
+            "shell = Shell()\n"
+            "shell.run_line_magic('load_ext', 'donutwork_magics')\n"
+            "with capture_output() as shown:\n"
+            "    shell.run_line_magic('donutwork', 'sandbox start')\n"
+            "    w = shell.run_line_magic('donutwork', 'watch -r 50')\n"
+            "w.wait(0.3)\n"
+            "line = repr(w)\n"
+            "w.stop()\n"
+            "shell.run_line_magic('unload_ext', 'donutwork_magics')\n"
+        )
+        assert cell.ok, cell.traceback
+        assert kernel.value("(shown.outputs, shown.stdout)") == "([], '')"
+        assert kernel.value("line.startswith('<Watch running: 127.0.0.1:') and '\\n' not in line") == "True"
