@@ -1,6 +1,6 @@
 """IPython magics for the Donutwork API: check a key in one line, and measure latency that can be trusted.
 
-``%load_ext donutwork_magics``, then ``%donutwork``. In a script: ``from donutwork_magics import Client, collect``.
+``%load_ext donutwork_magics``, then ``%donutwork``. In a script: ``from donutwork_magics import collect, load``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
+    from donutwork_magics.frame.load import load
     from donutwork_magics.series import collect
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SettingsError",
     "__version__",
     "collect",
+    "load",
     "summary",
 ]
 
@@ -42,6 +44,7 @@ _HOME: Final = {
     "Interrupted": "errors",
     "SettingsError": "errors",
     "collect": "series",
+    "load": "frame.load",
     "summary": "analysis.summary",
 }
 

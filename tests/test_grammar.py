@@ -18,6 +18,7 @@ from donutwork_magics.grammar import (
     ConnectionCommand,
     GrammarError,
     HelpCommand,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
@@ -28,7 +29,7 @@ from donutwork_magics.grammar import (
     parse_line,
 )
 from donutwork_magics.grammar import words as w
-from donutwork_magics.grammar.values import FAULT_KINDS
+from donutwork_magics.grammar.injection import ALIASES, FAULTS
 from donutwork_magics.sandbox.process import SandboxOptions
 
 Result = TypeVar("Result")
@@ -44,6 +45,7 @@ SERIES = SeriesOptions(
     warmup=0,
     cold=False,
     label="ping",
+    journal=None,
     quiet=False,
     allow_load=False,
 )
@@ -106,7 +108,7 @@ class TestCommands:
 
     def test_each_option_of_a_series_reaches_it(self) -> None:
         assert parse_line(
-            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' -q --allow-load "
+            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' --journal 'a b.jsonl' -q --allow-load "
             "--http 1.1 --ipv6 -t 1500ms --env staging -o df"
         ) == PingCommand(
             CallOptions(http="1.1", family="ipv6", timeout_s=1.5, env="staging", out="df", widget=False),
@@ -118,10 +120,14 @@ class TestCommands:
                 warmup=3,
                 cold=True,
                 label="my run",
+                journal="a b.jsonl",
                 quiet=True,
                 allow_load=True,
             ),
         )
+
+    def test_load_takes_a_file_and_a_variable(self) -> None:
+        assert parse_line("load 'a b.jsonl' -o df;") == LoadCommand("a b.jsonl", "df", silenced=True)
 
     def test_connection_has_the_options_of_a_call(self) -> None:
         assert parse_line("connection --ipv4 --http 2 --widget") == ConnectionCommand(
@@ -225,7 +231,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, sandbox, help."),
+            ("xyzzy", "The commands are ping, connection, load, sandbox, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),
@@ -306,6 +312,9 @@ class TestMistakes:
             ("sandbox --fault timeout:1.1", "--fault needs KIND:SHARE"),
             ("sandbox --fault timeout:nan", "--fault needs KIND:SHARE"),
             ("sandbox --fault timeout:0.1 --fault timeout:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault timeout:0.1 --fault hang:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault hnag:0.1", "did you mean hang?"),
+            ("sandbox --fault slwo:0.1", "did you mean slow?"),
             ("sandbox --fault timeout:0.6 --fault schema:0.5", "--fault needs shares that add up to 1 at most"),
         ],
     )
@@ -330,7 +339,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "option",
-        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "-q", "--allow-load"],
+        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "--journal x", "-q", "--allow-load"],
     )
     def test_an_option_of_a_series_needs_a_series(self, option: str) -> None:
         spelling = option.split(maxsplit=1)[0]
@@ -338,7 +347,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["watch", "check", "load x", "ping -n 5 --journal x", "ping -n 5 --blocks 2", "ping --http 3"],
+        ["watch", "check", "ping -n 5 --blocks 2", "ping --http 3"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)
@@ -619,7 +628,7 @@ class TestCells:
 
 
 class TestSandboxValues:
-    """The grammar checks the form, the sandbox reads the value: what the one lets through, the other takes."""
+    """What the grammar lets through, the sandbox takes."""
 
     @staticmethod
     def options(line: str) -> SandboxOptions:
@@ -641,14 +650,14 @@ class TestSandboxValues:
     def test_delays_are_the_same(self, delay: str) -> None:
         assert self.options(f"sandbox --latency {delay} --server-time {delay}").latency == delay
 
-    @pytest.mark.parametrize("kind", FAULT_KINDS)
+    @pytest.mark.parametrize("kind", [*FAULTS, *ALIASES])
     @pytest.mark.parametrize("share", ["1", "1.0", "0.05", ".5"])
     def test_faults_are_the_same(self, kind: str, share: str) -> None:
         assert self.options(f"sandbox --fault {kind}:{share}").faults == (f"{kind}:{share}",)
 
     def test_all_faults_together_may_share_all_replies(self) -> None:
-        line = " ".join(f"--fault {kind}:0.1" for kind in FAULT_KINDS)
-        assert len(self.options(f"sandbox {line}").faults) == 10
+        line = " ".join(f"--fault {kind}:{1 / len(FAULTS):.9f}" for kind in FAULTS)
+        assert len(self.options(f"sandbox {line}").faults) == 11
 
     @pytest.mark.parametrize("option", ["--retry-after 24h", "--seed 0", "--seed 4294967295", "--port 65535"])
     def test_the_ends_of_ranges_are_within_both(self, option: str) -> None:

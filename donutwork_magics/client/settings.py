@@ -124,7 +124,8 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
         problem = problem or str(error)
     if problem:
         raise SettingsError(f"{variable} {problem}. Set it to an https URL such as {DEFAULT_BASE_URL}")
-    return url.copy_with(path=url.path.rstrip("/"))
+    # The raw path: in the decoded one "?" and "#" would have lost their percent signs, and could not be set again.
+    return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
 
 
 def _with_key(environ: Mapping[str, str], text: str) -> str:

@@ -3,6 +3,7 @@
 commands   what a line means: the values that the parser makes
 words      the table of commands and options
 values     from an option's text to its value
+injection  the same for what the sandbox can be asked for; the sandbox reads with it too
 refusals   how it says no, without the user's own words
 parser     a line        cell   a cell        help   the texts
 """
@@ -20,6 +21,7 @@ from .commands import (
     Family,
     HelpCommand,
     Http,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
@@ -43,6 +45,7 @@ __all__ = [
     "GrammarError",
     "HelpCommand",
     "Http",
+    "LoadCommand",
     "Overview",
     "PingCommand",
     "SandboxCommand",

@@ -20,6 +20,7 @@ from .commands import (
     Command,
     ConnectionCommand,
     HelpCommand,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxAction,
@@ -27,6 +28,7 @@ from .commands import (
     SeriesOptions,
     Topic,
 )
+from .injection import fault_shares
 from .refusals import (
     NO_KEY_OPTION,
     GrammarError,
@@ -36,7 +38,6 @@ from .refusals import (
     refuse_secrets,
     resembles_key_option,
 )
-from .values import check_faults
 
 T = TypeVar("T")
 
@@ -185,6 +186,8 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     if spec in w.CELL_SPECS:
         return build_call(spec, arguments, own, inherited)
     argument = _read_argument(spec, arguments)
+    if spec is w.LOAD:
+        return LoadCommand(str(argument), chosen(own, w.OUT))
     if spec is w.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
     return HelpCommand(cast("Topic | None", argument))
@@ -246,7 +249,9 @@ def _see(spec: w.Spec) -> str:
     return f"See %donutwork help {spec.name}." if spec.name in w.SPECS else "See %donutwork help."
 
 
-def _read_argument(spec: w.Spec, arguments: list[str]) -> str | None:
+def _read_argument(spec: w.Spec, arguments: list[str]) -> object:
+    if spec.argument is not None and spec.argument.metavar:
+        return _read_free_argument(spec, spec.argument, arguments)
     if not arguments:
         return None
     known = spec.argument.words if spec.argument else ()
@@ -265,6 +270,15 @@ def _read_argument(spec: w.Spec, arguments: list[str]) -> str | None:
     raise GrammarError(
         f"{spec.name} has no such {spec.argument.name}{did_you_mean(unknown, known)} It is one of {', '.join(known)}."
     )
+
+
+def _read_free_argument(spec: w.Spec, argument: w.Argument, arguments: list[str]) -> object:
+    if len(arguments) > 1:
+        raise GrammarError(f"{spec.name} takes one {argument.metavar}: put it in quotes if it has blanks.")
+    try:
+        return argument.read(*arguments or [""])
+    except ValueError as error:
+        raise GrammarError(f"{spec.name} {error}") from None
 
 
 def _refuse_out_of_scope(own: Layer, *, single: bool) -> None:
@@ -295,6 +309,7 @@ def _series(layer: Layer) -> SeriesOptions:
         warmup=chosen(layer, w.WARMUP),
         cold=chosen(layer, w.COLD),
         label=chosen(layer, w.LABEL),
+        journal=chosen(layer, w.JOURNAL),
         quiet=chosen(layer, w.QUIET),
         allow_load=chosen(layer, w.ALLOW_LOAD),
     )
@@ -307,7 +322,7 @@ def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
     faults = chosen(layer, w.FAULTS)
     if faults:
         try:
-            check_faults(faults)
+            fault_shares(faults)
         except ValueError as error:
             raise GrammarError(f"--fault {error}") from None
     return SandboxCommand(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from IPython.core.error import UsageError
@@ -20,6 +21,7 @@ from donutwork_magics.grammar import (
     ConnectionCommand,
     GrammarError,
     HelpCommand,
+    LoadCommand,
     PingCommand,
     SandboxCommand,
     SeriesOptions,
@@ -52,6 +54,7 @@ _MEASURE: Final = SeriesOptions(
     warmup=0,
     cold=False,
     label="ping",
+    journal=None,
     quiet=True,
     allow_load=False,
 )
@@ -99,6 +102,8 @@ class _Donutwork(Magics):
                 value = self._single(command, [command.call.out])
             case PingCommand(series=SeriesOptions(label=label)):
                 value = self._series([CellLine(label, command)])
+            case LoadCommand():
+                value = self._load(command)
             case SandboxCommand():
                 value = self.session.sandbox(command)
             case HelpCommand():
@@ -155,6 +160,17 @@ class _Donutwork(Magics):
         df = self._measure(lines, out)
         return None if out or (len(lines) == 1 and lines[0].command.call.out) else df
 
+    def _load(self, command: LoadCommand) -> object:
+        shielded(_prepare)
+        from donutwork_magics.display.run import RunCard
+        from donutwork_magics.frame.load import load
+
+        df = load(command.file)
+        self._keep(df)
+        self._assign(command.out, df)
+        display(RunCard(df))
+        return None if command.out else df
+
     def _call(self, command: PingCommand | ConnectionCommand) -> Ping | Connection:
         """Make one call.
 
@@ -183,13 +199,19 @@ class _Donutwork(Magics):
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.table import table
+        from donutwork_magics.sampling.journal import open_journals
         from donutwork_magics.sampling.run import Run
         from donutwork_magics.series import early_end
 
         planned = [self._planned(line) for line in lines]
-        run = Run()
-        with live_view(self.shell, quiet=all(_is_quiet(line) for line in lines)) as live:
+        quiet = all(_is_quiet(line) for line in lines)
+        with (
+            open_journals(series.journal for series in planned) as journals,
+            live_view(self.shell, quiet=quiet) as live,
+        ):
+            run = Run(journals=journals)
             _carry_out(run, planned, live)
+            run.finish()
             df = table(run)
             self._keep(df)
             self._assign(out, df)
@@ -209,10 +231,11 @@ class _Donutwork(Magics):
         Raises
         ------
         SettingsError
-            A variable is missing or not usable.
+            A variable is missing or not usable, or the file cannot be a journal.
         GrammarError
             It would be impolite.
         """
+        from donutwork_magics.sampling.journal import check_journal
         from donutwork_magics.sampling.plan import Plan
         from donutwork_magics.sampling.run import Series
 
@@ -234,7 +257,10 @@ class _Donutwork(Magics):
         impolite = plan.impolite(loopback=target.is_loopback)
         if impolite:
             raise GrammarError(impolite)
-        return Series(plan, target, call.http, call.family, call.timeout_s)
+        journal = None if options.journal is None else Path(options.journal).expanduser()
+        if journal is not None:
+            check_journal(journal)
+        return Series(plan, target, call.http, call.family, call.timeout_s, journal)
 
     def _target(self, command: PingCommand | ConnectionCommand) -> Target:
         target = self.session.target(command.call.env)
@@ -274,7 +300,8 @@ class _Donutwork(Magics):
 def _prepare() -> None:
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
-    import donutwork_magics.display.run  # noqa: F401
+    import donutwork_magics.display.run
+    import donutwork_magics.frame.load  # noqa: F401
     from donutwork_magics.sampling.warm_up import warm_up
 
     warm_up()

@@ -59,6 +59,19 @@ def hang(connection: socket.socket) -> None:
         pass
 
 
+def answer_then_hang(raw: bytes, count: int) -> Handler:
+    """Answer some requests of a connection, and then no more."""
+
+    def handler(connection: socket.socket) -> None:
+        for _ in range(count):
+            if not read_request(connection):
+                return
+            connection.sendall(raw)
+        hang(connection)
+
+    return handler
+
+
 def drip(first: bytes, then: bytes, every_s: float = 0.05) -> Handler:
     """Answer with some bytes, and then with some more again and again, for ever."""
 
@@ -113,6 +126,9 @@ class Server:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # Where the system lets a shutdown wake accept(), nobody waits for its time-out.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._open:
             with contextlib.suppress(OSError):
