@@ -164,7 +164,7 @@ print("TLS secrets after:", pathlib.Path(os.environ["SSLKEYLOGFILE"]).exists())
 """
 """What a plain client leaks under the same conditions: what the sweep would find, had we done the same."""
 
-NAMED = ("ping", "connection", "sandbox", "help")
+NAMED = ("ping", "connection", "load", "sandbox", "help")
 
 
 def notebook(mode: str, places: dict[str, object], *, thorough: bool) -> nbformat.NotebookNode:
@@ -208,8 +208,12 @@ def _tour() -> Iterator[str]:
         yield f"aim('{{BASE}}/{scene}', STAGING_API_KEY=os.environ['MY_STAGING_KEY'], STAGING_BASE_URL='{{BASE}}/ok')"
         yield "p = %donutwork ping\n" + LOOK.format(name="p") + LOOK_AT_CALL.format(name="p")
         yield "c = %donutwork connection\n" + LOOK.format(name="c") + LOOK_AT_CALL.format(name="c")
-        journal = "--journal journal.jsonl" if "--journal" in words.PING.spellings else ""
-        yield f"df = %donutwork ping -n 30 -r 200 -c 2 -w 3 {journal}\n" + LOOK.format(name="df") + LOOK_AT_TABLE
+        yield (
+            "df = %donutwork ping -n 30 -r 200 -c 2 -w 3 --journal journal.jsonl\n"
+            + LOOK.format(name="df")
+            + LOOK_AT_TABLE
+        )
+    yield "loaded = %donutwork load journal.jsonl\nprint(loaded.to_string(), loaded.attrs)\nloaded"
     yield "%donutwork ping -n 5 -r 100 --cold -q -o quiet --http 1.1\nquiet"
     yield "%donutwork ping --env staging --ipv4"
     yield "%donutwork ping -d 200ms -r 50 --env staging"
