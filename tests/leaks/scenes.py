@@ -9,7 +9,7 @@ import nbformat
 from donutwork_magics.grammar import words
 
 PRELUDE = """
-import json, logging, os, pathlib, pickle, signal, sys, threading, time, traceback
+import json, logging, os, pathlib, pickle, signal, sys, threading, traceback
 logging.basicConfig(level=logging.DEBUG, filename="debug.log", force=True)
 %load_ext donutwork_magics
 %xmode {mode}
@@ -22,7 +22,9 @@ def aim(url, **settings):
     os.environ.update({{f"DONUTWORK_{{name}}": value for name, value in given.items()}})
 
 def interrupt_in(seconds):
-    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return timer
 
 def aftermath():
     from rich.console import Console
@@ -162,7 +164,7 @@ print("TLS secrets after:", pathlib.Path(os.environ["SSLKEYLOGFILE"]).exists())
 """
 """What a plain client leaks under the same conditions: what the sweep would find, had we done the same."""
 
-NAMED = ("ping", "connection", "sandbox", "help")
+NAMED = ("ping", "connection", "load", "sandbox", "help")
 
 
 def notebook(mode: str, places: dict[str, object], *, thorough: bool) -> nbformat.NotebookNode:
@@ -196,8 +198,9 @@ def _tour() -> Iterator[str]:
     yield "%donutwork"
     yield "%donutwork?"
     yield "%donutwork help\n%donutwork help ping"
+    # A command that is added to the grammar is swept from then on; whoever adds it may give it scenes of its own.
     for other in sorted(set(words.SPECS) - set(NAMED)):
-        yield f"interrupt_in(1)\n%donutwork {other}\ntime.sleep(1.2)"
+        yield f"timer = interrupt_in(2)\ntry:\n    %donutwork {other}\nfinally:\n    timer.cancel()"
         yield "aftermath()"
     yield "for _ in range(20):\n    display(get_ipython().run_line_magic('donutwork', 'ping'))"
     yield "for _ in range(20):\n    display(get_ipython().run_line_magic('donutwork', 'connection'))"
@@ -205,8 +208,12 @@ def _tour() -> Iterator[str]:
         yield f"aim('{{BASE}}/{scene}', STAGING_API_KEY=os.environ['MY_STAGING_KEY'], STAGING_BASE_URL='{{BASE}}/ok')"
         yield "p = %donutwork ping\n" + LOOK.format(name="p") + LOOK_AT_CALL.format(name="p")
         yield "c = %donutwork connection\n" + LOOK.format(name="c") + LOOK_AT_CALL.format(name="c")
-        journal = "--journal journal.jsonl" if "--journal" in words.PING.spellings else ""
-        yield f"df = %donutwork ping -n 30 -r 200 -c 2 -w 3 {journal}\n" + LOOK.format(name="df") + LOOK_AT_TABLE
+        yield (
+            "df = %donutwork ping -n 30 -r 200 -c 2 -w 3 --journal journal.jsonl\n"
+            + LOOK.format(name="df")
+            + LOOK_AT_TABLE
+        )
+    yield "loaded = %donutwork load journal.jsonl\nprint(loaded.to_string(), loaded.attrs)\nloaded"
     yield "%donutwork ping -n 5 -r 100 --cold -q -o quiet --http 1.1\nquiet"
     yield "%donutwork ping --env staging --ipv4"
     yield "%donutwork ping -d 200ms -r 50 --env staging"
@@ -248,9 +255,9 @@ def _failures(*, thorough: bool) -> Iterator[str]:
         yield "aftermath()"
     yield "aim('{BASE}/hang')\n%donutwork ping -t 200ms"
     yield "aftermath()"
-    yield "interrupt_in(0.3)\n%donutwork ping"
+    yield "_ = interrupt_in(0.3)\n%donutwork ping"
     yield "aftermath()"
-    yield "interrupt_in(0.6)\n%donutwork ping -n 99 -r 5 -o df"
+    yield "_ = interrupt_in(0.6)\n%donutwork ping -n 99 -r 5 -o df"
     yield "aftermath()"
     yield "aim('{BASE}/ok')\ndel os.environ['DONUTWORK_API_KEY']\n%donutwork connection"
     yield "aftermath()"
