@@ -108,6 +108,7 @@ rich.pretty.pprint([{name}.raw, {name}.timing], expand_all=True)
 
 LOOK_AT_TABLE = """
 df.to_csv("df.csv")
+df.to_parquet("df.parquet", compression=None)
 pathlib.Path("df.json").write_text(json.dumps(df.attrs))
 print(df.to_string(), df.to_dict("list"), df.attrs)
 print([df[name].cat.categories.tolist() for name in df.select_dtypes("category")])
