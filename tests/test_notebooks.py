@@ -28,7 +28,8 @@ def write(path: Path, *sources: str) -> str:
 
 
 def test_the_tutorials_are_there() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["01_first_ping.ipynb", "02_latency.ipynb"]
+    names = ["01_first_ping.ipynb", "02_latency.ipynb", "03_watch_and_check.ipynb"]
+    assert [path.name for path in NOTEBOOKS] == names
 
 
 @EACH

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from donutwork_magics.analysis.drift import drift
 from donutwork_magics.analysis.summary import PERCENTILES, pings_needed, summary
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
@@ -27,6 +28,7 @@ from donutwork_magics.display.units import (
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.frame.schema import missing_columns
 from donutwork_magics.frame.table import ATTRS
+from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, BUSY_WAKE_MS
 from donutwork_magics.sampling.describe import UNFINISHED
 
 _MOST_LABELS: Final = 20
@@ -232,6 +234,12 @@ def _notes(series: _Series) -> Iterator[str]:
             f"The planned rate was not reached: {format_rate(achieved_hz)} of {format_rate(planned_hz)}. "
             "corrected_ms has what someone who arrived on time waited."
         )
+    moved = drift(series.df)
+    if moved is not None:
+        yield (
+            f"Latency drifted: its median was {format_ms(moved.first_ms)} in the first third, and "
+            f"{format_ms(moved.last_ms)} in the last. No one figure stands for the whole."
+        )
     notices = series.client.get("notices") or ()
     if "client_saturated" in notices:
         yield (
@@ -239,11 +247,16 @@ def _notes(series: _Series) -> Iterator[str]:
             f"{_saturated(series)}"
         )
     if "kernel_busy" in notices:
-        yield (
-            f"The kernel or the machine was busy with something else: other threads took "
-            f"{series.client['other_cpu_share']:.0%} of a core, and workers woke up "
-            f"{format_ms(series.client['wake_p95_ms'])} late (p95). The times contain some of that."
-        )
+        yield f"Something else was busy beside the pings: {_busy(series.client)}. The times contain some of that."
+
+
+def _busy(client: Mapping[str, Any]) -> str:
+    causes = []
+    if client["other_cpu_share"] >= BUSY_CPU_SHARE:
+        causes.append(f"other threads of this kernel took {client['other_cpu_share']:.0%} of a core")
+    if client["wake_p95_ms"] >= BUSY_WAKE_MS:
+        causes.append(f"this machine began pings {format_ms(client['wake_p95_ms'])} late (p95)")
+    return ", and ".join(causes)
 
 
 def _saturated(series: _Series) -> str:

@@ -70,7 +70,7 @@ def test_a_busy_thread_beside_it_is_noticed_and_said_in_the_card(server: Server)
     load = load_of(df)
     assert "kernel_busy" in load["notices"]
     assert load["other_cpu_share"] > BUSY_CPU_SHARE
-    assert "busy with something else" in repr(df.donutwork).replace("\n  ", " ")
+    assert "other threads of this kernel took" in repr(df.donutwork).replace("\n  ", " ")
 
 
 def test_a_client_at_its_limit_is_noticed_and_said_in_the_card(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
