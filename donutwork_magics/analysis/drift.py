@@ -21,9 +21,9 @@ class Drift(NamedTuple):
 def drift(df: pd.DataFrame, metric: str = "duration_ms") -> Drift | None:
     """Compare the last third of a run with the first, over successes without warm-up.
 
-    It is a drift where the medians of the thirds go one way, each outer one lies outside of what most of the other third
-    is (its 20th to 80th percentile), and they differ by a tenth at least. Pings one after the other are alike, so that a
-    test which takes them for independent sees a drift in every other run; this rule asks for much more.
+    It is a drift where the medians of the thirds go one way, each outer one lies outside of what most of the other
+    third is (its 20th to 80th percentile), and they differ by a tenth at least. Pings one after the other are alike, so
+    that a test which takes them for independent sees a drift in every other run; this rule asks for much more.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """Take pictures of a notebook after a run: ``python -m tests.browser.screenshots OUTDIR [NOTEBOOK]``.
 
-With ``live`` for a notebook: of a watch and a series while they run, and of what they leave.
+With ``live`` for a notebook: of a watch and a series while they run, and of what they leave. With ``readme``: the two
+pictures of the README, which are in ``notebooks/pictures``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ LIVE = (
     "w = %donutwork watch -r 10",
     "df = %donutwork ping -n 2000 -r 20",
 )
+
+README = (
+    "%load_ext donutwork_magics\n"
+    "%donutwork sandbox start --seed 4 --latency 20ms/60ms --server-time 3ms/8ms --fault server_error:0.01;",
+    "df = %donutwork ping -n 300 -r 25",
+)
+_README_WIDTH = 860
 
 
 def take(out: Path, notebook: str) -> None:
@@ -48,6 +56,22 @@ def take_live(out: Path) -> None:
             _shoot(opened, out, "lab-stopped")
 
 
+def take_readme(out: Path) -> None:
+    """Save the cell that the README shows, with its output, in both themes."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, jupyter_server(Path(home)) as server, chromium() as browser:
+        name = put_notebook(server, "readme.ipynb", *README)
+        with open_notebook(browser, server, name) as opened:
+            opened.run_all()
+            for theme in get_args(Theme):
+                opened.set_theme(theme)
+                opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
+                opened.page.set_viewport_size({"width": _README_WIDTH, "height": 2 * HEIGHT})
+                # The toolbar of the active cell would lie over it.
+                opened.page.locator(".jp-Cell").nth(0).click()
+                opened.page.locator(".jp-Cell").nth(1).screenshot(path=out / f"run-{theme.lower()}.png")
+
+
 def _shoot(opened: Notebook, out: Path, name: str) -> None:
     for theme in get_args(Theme):
         opened.set_theme(theme)
@@ -67,5 +91,7 @@ def _shoot(opened: Notebook, out: Path, name: str) -> None:
 if __name__ == "__main__":
     if sys.argv[2:] == ["live"]:
         take_live(Path(sys.argv[1]))
+    elif sys.argv[2:] == ["readme"]:
+        take_readme(Path(sys.argv[1]))
     else:
         take(Path(sys.argv[1]), *sys.argv[2:] or ["01_first_ping.ipynb"])
