@@ -1,6 +1,6 @@
 """IPython magics for the Donutwork API: check a key in one line, and measure latency that can be trusted.
 
-``%load_ext donutwork_magics``, then ``%donutwork``. In a script: ``from donutwork_magics import Client, collect``.
+``%load_ext donutwork_magics``, then ``%donutwork``. In a script: ``from donutwork_magics import collect, load``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from donutwork_magics.analysis.summary import summary
+    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
+    from donutwork_magics.frame.load import load
+    from donutwork_magics.preflight import check
     from donutwork_magics.series import collect
 
 __all__ = [
+    "CheckReport",
     "Client",
     "Connection",
     "DonutworkError",
@@ -28,12 +32,15 @@ __all__ = [
     "SeriesError",
     "SettingsError",
     "__version__",
+    "check",
     "collect",
+    "load",
     "summary",
 ]
 
 # Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
 _HOME: Final = {
+    "CheckReport": "check_report",
     "Client": "client.client",
     "Connection": "client.results",
     "DonutworkError": "errors",
@@ -41,7 +48,9 @@ _HOME: Final = {
     "SeriesError": "errors",
     "Interrupted": "errors",
     "SettingsError": "errors",
+    "check": "preflight",
     "collect": "series",
+    "load": "frame.load",
     "summary": "analysis.summary",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from donutwork_magics.client.advice import advice
@@ -11,6 +12,7 @@ from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.settings import Env, Target, read_target
 from donutwork_magics.errors import Interrupted, SeriesError
 from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.journal import open_journals
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
 from donutwork_magics.sampling.run import Run, Series, run_series
 from donutwork_magics.sampling.warm_up import warm_up
@@ -33,6 +35,7 @@ def collect(
     env: Env | None = None,
     label: str = "ping",
     allow_load: bool = False,
+    journal: str | os.PathLike[str] | None = None,
     target: Target | None = None,
 ) -> pd.DataFrame:
     """Ping repeatedly on an absolute schedule.
@@ -55,6 +58,9 @@ def collect(
         The ``label`` column.
     allow_load
         Permit more than 20 pings a second against another machine.
+    journal
+        A file to which each row is written as it is completed, as JSON lines; `donutwork_magics.load` reads it. An
+        existing journal is continued.
 
     Returns
     -------
@@ -64,7 +70,7 @@ def collect(
     Raises
     ------
     SettingsError
-        A variable is missing or not usable; nothing was sent.
+        A variable is missing or not usable, or the file cannot be a journal; nothing was sent.
     ValueError
         The plan is not possible, or not polite without `allow_load`; nothing was sent.
     SeriesError
@@ -90,8 +96,11 @@ def collect(
     from donutwork_magics.frame.table import table
 
     warm_up()
-    run = Run()
-    run_series(run, Series(plan, where, http, family, timeout_s))
+    series = Series(plan, where, http, family, timeout_s, None if journal is None else Path(journal))
+    with open_journals([series.journal]) as journals:
+        run = Run(journals=journals)
+        run_series(run, series)
+        run.finish()
     df = table(run)
     error = early_end(run)
     if error is not None:
@@ -106,6 +115,11 @@ def early_end(run: Run) -> SeriesError | Interrupted | None:
         return None
     rows = len(run.rows)
     kept = f"{rows} row is kept." if rows == 1 else f"{rows} rows are kept."
+    if run.ending.journal_failure:
+        return SeriesError(
+            f"The journal cannot be written ({run.ending.journal_failure}). Make room, or choose another place. "
+            f"The series ended here: {kept}"
+        )
     sample = run.ending.sample
     if sample is None:
         return Interrupted(kept)

@@ -6,16 +6,17 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from donutwork_magics.client.key import KEY_VARIABLES, KeysIn
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar import Env, SandboxCommand
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 
 if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
+    from donutwork_magics.client.setup import Setup
     from donutwork_magics.sandbox.process import Sandbox
     from donutwork_magics.watch import Watch
 
-_KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 _PATIENCE_S: Final = 5.0
 
 
@@ -52,9 +53,9 @@ class Session:
             self._sandbox.stop()
             self._sandbox = None
 
-    def key_values(self) -> list[str]:
+    def key_values(self) -> KeysIn:
         """Return the keys that are set, for one purpose: to refuse a line that contains one."""
-        return [key for name in _KEY_VARIABLES if (key := self._environ.get(name, "").strip())]
+        return KeysIn(self._environ)
 
     def target(self, env: Env | None) -> Target:
         """Return where a call goes now.
@@ -64,10 +65,28 @@ class Session:
         SettingsError
             A variable is missing or not usable, or the sandbox is on and has died.
         """
-        from donutwork_magics.client.settings import read_target, sandbox_target
+        from donutwork_magics.client.settings import read_target
+
+        return self._sandbox_target(env) or read_target(self._environ, env)
+
+    def setup(self, env: Env | None) -> Setup:
+        """Return what of the settings is usable now, part by part: what a check begins with.
+
+        Raises
+        ------
+        SettingsError
+            The sandbox is on and has died.
+        """
+        from donutwork_magics.client.setup import read_setup, setup_of
+
+        target = self._sandbox_target(env)
+        return read_setup(self._environ, env) if target is None else setup_of(target)
+
+    def _sandbox_target(self, env: Env | None) -> Target | None:
+        from donutwork_magics.client.settings import sandbox_target
 
         if self._sandbox is None:
-            return read_target(self._environ, env)
+            return None
         if not self._sandbox.alive():
             raise SettingsError(
                 "The sandbox has ended unexpectedly, and nothing goes to the real API instead: "
@@ -104,7 +123,7 @@ class Session:
             destination, usable = str(read_base_url(self._environ, variable)).rstrip("/"), True
         except SettingsError as error:
             destination, usable = str(error), False
-        plain, *others = _KEY_VARIABLES
+        plain, *others = KEY_VARIABLES
         keys = (plain, *(name for name in others if name in self._environ))
         return Overview(destination, usable, False, variable, tuple(map(self._key_status, keys)), commands)
 

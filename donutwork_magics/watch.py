@@ -96,7 +96,8 @@ class Watch(Displayed):
         """The rows so far as a table of schema 1, made anew each time."""
         from donutwork_magics.frame.table import table
 
-        return table(replace(self._run, rows=self._run.rows.copy(), series=list(self._run.series) or [self._series]))
+        run, stopped = self._run, self._wish == "stopped"
+        return table(replace(run, rows=run.rows.copy(), series=list(run.series) or [self._series], finished=stopped))
 
     def start(self) -> None:
         """Ping, from now on or again; returns at once."""
@@ -217,7 +218,7 @@ class Watch(Displayed):
 
     def _ping(self) -> None:
         """Ping until something is changed, or it has to end."""
-        del self._run.series[:-_MOST_PARTS]
+        del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
         self._run.ending = None
         problem = ""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -15,9 +16,11 @@ from donutwork_magics.grammar import (
     CONFIGURABLE,
     CallOptions,
     Cell,
+    CheckCommand,
     ConnectionCommand,
     GrammarError,
     HelpCommand,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
@@ -29,7 +32,7 @@ from donutwork_magics.grammar import (
     parse_line,
 )
 from donutwork_magics.grammar import words as w
-from donutwork_magics.grammar.values import FAULT_KINDS
+from donutwork_magics.grammar.injection import ALIASES, FAULTS
 from donutwork_magics.sandbox.process import SandboxOptions
 
 Result = TypeVar("Result")
@@ -45,6 +48,7 @@ SERIES = SeriesOptions(
     warmup=0,
     cold=False,
     label="ping",
+    journal=None,
     quiet=False,
     allow_load=False,
 )
@@ -107,7 +111,7 @@ class TestCommands:
 
     def test_each_option_of_a_series_reaches_it(self) -> None:
         assert parse_line(
-            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' -q --allow-load "
+            "ping -n 9 -d 2min -r 2.5 -c 4 -w 3 --cold --label 'my run' --journal 'a b.jsonl' -q --allow-load "
             "--http 1.1 --ipv6 -t 1500ms --env staging -o df"
         ) == PingCommand(
             CallOptions(http="1.1", family="ipv6", timeout_s=1.5, env="staging", out="df", widget=False),
@@ -119,15 +123,29 @@ class TestCommands:
                 warmup=3,
                 cold=True,
                 label="my run",
+                journal="a b.jsonl",
                 quiet=True,
                 allow_load=True,
             ),
         )
 
+    def test_load_takes_a_file_and_a_variable(self) -> None:
+        assert parse_line("load 'a b.jsonl' -o df;") == LoadCommand("a b.jsonl", "df", silenced=True)
+
     def test_connection_has_the_options_of_a_call(self) -> None:
         assert parse_line("connection --ipv4 --http 2 --widget") == ConnectionCommand(
             CallOptions(http="2", family="ipv4", timeout_s=10.0, env=None, out=None, widget=True)
         )
+
+    def test_check_has_the_options_of_a_call_and_its_own(self) -> None:
+        assert parse_line("check") == CheckCommand(CALL, strict=False)
+        assert parse_line("check --ipv6 -t 3s --env staging --strict -o r") == CheckCommand(
+            CallOptions(http="auto", family="ipv6", timeout_s=3.0, env="staging", out="r", widget=False), strict=True
+        )
+
+    def test_check_takes_the_defaults_of_a_session_but_no_live_card(self) -> None:
+        command = parse_line("check", defaults={"http": "2", "timeout": "3s", "rate": 9, "widget": True})
+        assert command == CheckCommand(replace(CALL, http="2", timeout_s=3.0), strict=False)
 
     def test_watch_has_the_options_of_a_call_and_of_a_series_without_an_end(self) -> None:
         assert parse_line("watch") == WatchCommand(
@@ -247,7 +265,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, watch, sandbox, help."),
+            ("xyzzy", "The commands are ping, connection, check, watch, load, sandbox, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),
@@ -260,6 +278,9 @@ class TestMistakes:
             ("ping -n 5 # five", "A comment stands on a line of its own"),
             ("connection -n 5", "connection has no -n: it is an option of ping."),
             ("ping --seed 1", "ping has no --seed: it is an option of sandbox."),
+            ("check -n 5", "check has no -n: it is an option of ping."),
+            ("check --widget", "check has no --widget: it is an option of ping and connection."),
+            ("ping --strict", "ping has no --strict: it is an option of check."),
             ("sandbox strat", "did you mean start? It is one of start, stop, status."),
             ("sandbox start stop", "sandbox takes one action"),
             ("sandbox stop --seed 1", "--seed is for sandbox start"),
@@ -334,6 +355,9 @@ class TestMistakes:
             ("sandbox --fault timeout:1.1", "--fault needs KIND:SHARE"),
             ("sandbox --fault timeout:nan", "--fault needs KIND:SHARE"),
             ("sandbox --fault timeout:0.1 --fault timeout:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault timeout:0.1 --fault hang:0.2", "--fault needs each KIND once"),
+            ("sandbox --fault hnag:0.1", "did you mean hang?"),
+            ("sandbox --fault slwo:0.1", "did you mean slow?"),
             ("sandbox --fault timeout:0.6 --fault schema:0.5", "--fault needs shares that add up to 1 at most"),
         ],
     )
@@ -358,7 +382,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "option",
-        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "-q", "--allow-load"],
+        ["-r 5", "-i 200ms", "-c 2", "-w 5", "--cold", "--label x", "--journal x", "-q", "--allow-load"],
     )
     def test_an_option_of_a_series_needs_a_series(self, option: str) -> None:
         spelling = option.split(maxsplit=1)[0]
@@ -366,7 +390,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["check", "load x", "ping -n 5 --journal x", "ping -n 5 --blocks 2", "ping --http 3"],
+        ["ping -n 5 --blocks 2", "ping --http 3"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)
@@ -417,6 +441,62 @@ class TestKeys:
         message = cell_refusal(header, body, secrets=(KEY,))
         assert message.startswith("The cell contains the current API key")
         assert KEY not in message
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "{}",
+            "ping {}",
+            "connection {}",
+            "pnig {}",
+            "sandbox {}",
+            "help {}",
+            "ping -n {}",
+            "ping -n5{}",
+            "ping -t {}",
+            "ping --env {}",
+            "ping --env={}",
+            "ping --http {}",
+            "ping -{}",
+            "ping --{}",
+            "ping --{}=1",
+            'ping "{}',
+            "connection --label {}",
+            "ping -n 5 -o 1{}",
+            "sandbox --fault {}:1",
+            "sandbox --latency {}",
+        ],
+    )
+    @pytest.mark.parametrize("key", [KEY, "Kx81mZq0vTnR57yE", "2f6a41c0-9d3b-4c1e-8f57-0a9be1d27c35"])
+    def test_a_refused_line_with_what_may_be_another_key_says_to_rotate_it(self, line: str, key: str) -> None:
+        for message in (refusal(line.format(key)), cell_refusal("", "ping -n 5", line.format(key))):
+            assert message.endswith(
+                "If you typed a real key, rotate it in the Donutwork dashboard, and clear this cell."
+            )
+            assert key not in message
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "pnig",
+            "ping --coutn 5",
+            "ping -n 5 --label cold-2026-11-24 -x",
+            "ping -n 5 --label 20261124T083000 -x",
+            "sandbox --fault conection_lost:0.05",
+            "sandbox --latency 20ms/60ms --server_time=1ms",
+            "ping -n 100000000000",
+        ],
+    )
+    def test_a_refused_line_without_one_does_not(self, line: str) -> None:
+        assert "otate" not in refusal(line)
+
+    def test_a_default_with_the_current_key_is_refused(self) -> None:
+        message = refusal("ping", {"env": KEY}, secrets=(KEY,))
+        assert message.startswith(
+            "The default that %config sets contains the current API key; nothing was sent. Rotate it"
+        )
+        with pytest.raises(GrammarError, match="%config sets contains the current API key"):
+            parse_cell("", "ping", defaults={"timeout": f"x{KEY}"}, secrets=iter([KEY]))
 
     def test_a_secret_too_short_to_be_a_key_is_not_looked_for(self) -> None:
         assert parse_line("ping", secrets=("", "ping")) == parse_line("ping")
@@ -562,6 +642,7 @@ class TestCells:
             ("", ["connection", "ping -r 5"], "line 3: -r is for a series"),
             ("", ["ping 5"], "line 2: ping takes options only"),
             ("", ["sandbox start", "ping"], "line 2: sandbox cannot stand in a cell"),
+            ("", ["check"], "line 2: check cannot stand in a cell: run it as a line, %donutwork check."),
             ("", ["a: help"], "line 2: help cannot stand in a cell"),
             ("", ["ping --widget"], "line 2: --widget is not for a cell"),
             ("", ["a:"], "line 2: A command is missing"),
@@ -591,7 +672,7 @@ class TestCells:
 
 
 class TestSandboxValues:
-    """The grammar checks the form, the sandbox reads the value: what the one lets through, the other takes."""
+    """What the grammar lets through, the sandbox takes."""
 
     @staticmethod
     def options(line: str) -> SandboxOptions:
@@ -613,14 +694,14 @@ class TestSandboxValues:
     def test_delays_are_the_same(self, delay: str) -> None:
         assert self.options(f"sandbox --latency {delay} --server-time {delay}").latency == delay
 
-    @pytest.mark.parametrize("kind", FAULT_KINDS)
+    @pytest.mark.parametrize("kind", [*FAULTS, *ALIASES])
     @pytest.mark.parametrize("share", ["1", "1.0", "0.05", ".5"])
     def test_faults_are_the_same(self, kind: str, share: str) -> None:
         assert self.options(f"sandbox --fault {kind}:{share}").faults == (f"{kind}:{share}",)
 
     def test_all_faults_together_may_share_all_replies(self) -> None:
-        line = " ".join(f"--fault {kind}:0.1" for kind in FAULT_KINDS)
-        assert len(self.options(f"sandbox {line}").faults) == 10
+        line = " ".join(f"--fault {kind}:{1 / len(FAULTS):.9f}" for kind in FAULTS)
+        assert len(self.options(f"sandbox {line}").faults) == 11
 
     @pytest.mark.parametrize("option", ["--retry-after 24h", "--seed 0", "--seed 4294967295", "--port 65535"])
     def test_the_ends_of_ranges_are_within_both(self, option: str) -> None:

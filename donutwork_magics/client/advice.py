@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from donutwork_magics.client.endpoints import Endpoint
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, Target
+from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, Env, Variables
 from donutwork_magics.errors import Kind
 
 _PHASES = (
@@ -20,7 +20,22 @@ _PHASES = (
 )
 
 
-def advice(sample: Sample, target: Target, endpoint: Endpoint) -> str:
+class Place(Protocol):
+    """Where a call goes, as far as it is spoken of: a `Target`, or a `Setup` that could not become one."""
+
+    @property
+    def sandbox(self) -> bool: ...  # noqa: D102
+    @property
+    def host(self) -> str: ...  # noqa: D102
+    @property
+    def env(self) -> Env | None: ...  # noqa: D102
+    @property
+    def variables(self) -> Variables | None: ...  # noqa: D102
+    @property
+    def proxy_variables(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+def advice(sample: Sample, target: Place, endpoint: Endpoint) -> str:
     """Say in one line what became of a failed call, and what to do next.
 
     Nothing that the server sent is in it, and never the key.
@@ -35,7 +50,7 @@ def advice(sample: Sample, target: Target, endpoint: Endpoint) -> str:
 class _Facts:
     """The words that the lines share."""
 
-    def __init__(self, sample: Sample, target: Target, endpoint: Endpoint) -> None:
+    def __init__(self, sample: Sample, target: Place, endpoint: Endpoint) -> None:
         self.host = "the sandbox" if target.sandbox else target.host
         self.endpoint = endpoint
         self.reason = f" ({sample.reason})" if sample.reason else ""

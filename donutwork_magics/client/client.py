@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import httpx
 
@@ -28,12 +28,14 @@ from donutwork_magics.client.retry_after import retry_after_s
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Env, Target, read_target
 from donutwork_magics.errors import DonutworkError, Kind
+from donutwork_magics.network.message import Prepared, prepare
+from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import Http, tls_context
-from donutwork_magics.network.transport import EXCHANGE, Exchange, TimedTransport, TransportFaultError
+from donutwork_magics.network.transport import Exchange, Opened, TimedTransport, TransportFaultError
 
 Family = Literal["ipv4", "ipv6"]
 
-_FAMILIES: dict[Family | None, socket.AddressFamily] = {
+FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
@@ -44,6 +46,16 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"donutwork_magics/{__version__} Python/{platform.python_version()}",
 }
+
+
+class Answer(NamedTuple):
+    """What came of one call, for a preflight: the reply where there is a good one, and what its head says."""
+
+    sample: Sample
+    reply: PingReply | ConnectionReply | None = None
+    """Without the key, also where the server repeated it."""
+    date: str | None = None
+    """The Date header, as the server sent it."""
 
 
 class Client:
@@ -89,7 +101,7 @@ class Client:
             self.target.key.authorization,
             context=tls_context(http, self.target.ca_pem) if base_url.scheme == "https" else None,
             http=http,
-            family=_FAMILIES[family],
+            family=FAMILIES[family],
             timeout_s=timeout_s,
             cold=cold,
         )
@@ -152,6 +164,21 @@ class Client:
         sample, _reply, _raw = self._call(self._ping_request, PingReply)
         return sample
 
+    def connect(self) -> Opened:
+        """Open the connection that the next call goes out on, and send nothing."""
+        return self._transport.connect()
+
+    def answer(self, endpoint: Endpoint) -> Answer:
+        """Call an endpoint, and return what came of it, good or bad."""
+        try:
+            answer, exchange = self._transport.call(self._request(endpoint))
+        except TransportFaultError as fault:
+            return Answer(Sample(fault.exchange, fault.kind, fault.reason))
+        date = answer.header(b"date")
+        if endpoint is PING:
+            return Answer(*self._read(answer, exchange, PingReply)[:2], date)
+        return Answer(*self._read(answer, exchange, ConnectionReply)[:2], date)
+
     def cancel(self) -> None:
         """Give up the call that another thread is waiting in, and refuse further ones."""
         self._transport.cancel()
@@ -168,30 +195,33 @@ class Client:
     ) -> None:
         self.close()
 
-    def _request(self, endpoint: Endpoint) -> httpx.Request:
+    def _request(self, endpoint: Endpoint) -> Prepared:
         base_url = self.target.base_url
-        return httpx.Request(
-            "GET", base_url.copy_with(path=base_url.path.rstrip("/") + endpoint.path), headers=_HEADERS
-        )
+        raw_path = base_url.raw_path.rstrip(b"/") + endpoint.path.encode("ascii")
+        return prepare(httpx.Request("GET", base_url.copy_with(raw_path=raw_path), headers=_HEADERS))
 
-    def _call(self, request: httpx.Request, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
+    def _call(self, request: Prepared, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
         """Make a call; there is a reply where, and only where, the sample has no error."""
         try:
-            response = self._transport.handle_request(request)
+            answer, exchange = self._transport.call(request)
         except TransportFaultError as fault:
             return Sample(fault.exchange, fault.kind, fault.reason), None, {}
-        exchange: Exchange = response.extensions[EXCHANGE]
+        return self._read(answer, exchange, documented)
+
+    def _read(
+        self, answer: Answered, exchange: Exchange, documented: type[Reply]
+    ) -> tuple[Sample, Reply | None, dict[str, Any]]:
         sample = Sample(
             exchange,
-            status_code=response.status_code,
-            retry_after_s=retry_after_s(response.headers.get("retry-after")),
-            body_bytes=len(response.content),
+            status_code=answer.status,
+            retry_after_s=retry_after_s(self.target.key.redact(answer.header(b"retry-after"))),
+            body_bytes=len(answer.body),
         )
-        error = _status_error(response)
+        error = _status_error(answer.status, answer.body)
         if error is not None:
             return sample._replace(error=error), None, {}
         try:
-            raw = self.target.key.redact(load_json(response.content))
+            raw = self.target.key.redact(load_json(answer.body))
             reply = decode(raw, documented)
         except ReplyError as failure:
             return sample._replace(error=failure.kind, reason=failure.reason), None, {}
@@ -205,13 +235,12 @@ class Client:
         return sample, reply, raw
 
 
-def _status_error(response: httpx.Response) -> Kind | None:
-    status = response.status_code
+def _status_error(status: int, body: bytes) -> Kind | None:
     known: dict[int, Kind] = {401: "unauthorized", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
     if status == httpx.codes.OK:
         return None
     # The documentation gives no status for an invalid key: its body tells it under every 4xx.
-    if 400 <= status < 500 and is_invalid_token(response.content):
+    if 400 <= status < 500 and is_invalid_token(body):
         return "unauthorized"
     if status in known:
         return known[status]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NoReturn
 
+from donutwork_magics.client.traces import REDACTED, Traces
 from donutwork_magics.errors import SettingsError
 
+KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
+SHORTEST: Final = 8
+"""A key has so many characters at least."""
+
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{8,512}")
-_REDACTED = "[redacted]"
 
 
 class ApiKey:
@@ -23,25 +27,29 @@ class ApiKey:
         The environment variable that it came from, for messages.
     """
 
-    __slots__ = ("_reveal", "variable")
+    __slots__ = ("_reveal", "_traces", "variable")
 
     def __init__(self, value: str, variable: str) -> None:
         self.variable = variable
         # A closure, since whatever prints attributes (`vars`, debuggers, `%xmode Verbose`) prints a str's value.
         self._reveal: Callable[[], str] = lambda: value
+        self._traces = Traces(value)
 
     def authorization(self) -> bytes:
         """Return the value of the Authorization header (RFC 6750, section 2.1)."""
         return b"Bearer " + self._reveal().encode("ascii")
 
     def redact(self, value: Any) -> Any:
-        """Replace the key in a decoded JSON value, in case the server repeated it."""
+        """Replace the traces of the key in a decoded JSON value, names included, in case the server repeated it."""
         if isinstance(value, str):
-            return value.replace(self._reveal(), _REDACTED)
+            return self._traces.mask(value)
         if isinstance(value, dict):
-            return {self.redact(name): self.redact(inner) for name, inner in value.items()}
+            return {self._traces.mask(name): self.redact(inner) for name, inner in value.items()}
         if isinstance(value, list):
             return [self.redact(inner) for inner in value]
+        if isinstance(value, int | float):
+            shown = repr(value)
+            return value if self._traces.mask(shown) == shown else REDACTED
         return value
 
     def __repr__(self) -> str:
@@ -49,6 +57,23 @@ class ApiKey:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("an API key is not pickled")
+
+
+class KeysIn:
+    """The keys that an environment holds, for one purpose: to find them where they must not be.
+
+    It is handed on in place of the keys themselves, as arguments are shown by ``%xmode Verbose``.
+    """
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the keys that are set and could be one, white space dropped."""
+        values = (self._environ.get(name, "").strip() for name in KEY_VARIABLES)
+        return (value for value in values if len(value) >= SHORTEST)
 
 
 def read_key(environ: Mapping[str, str], variable: str) -> ApiKey:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from email.utils import parsedate_to_datetime
+
+from donutwork_magics.client.http_date import http_date_s
 
 _SECONDS = re.compile(r"[0-9]{1,10}")
-_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 
 
 def retry_after_s(value: str | None) -> float | None:
@@ -20,9 +20,5 @@ def retry_after_s(value: str | None) -> float | None:
     text = value.strip()
     if _SECONDS.fullmatch(text):
         return float(text)
-    if _HTTP_DATE.fullmatch(text):
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
-            return None
-    return None
+    date_s = http_date_s(text)
+    return None if date_s is None else max(0.0, date_s - time.time())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import unquote
 
 import httpx
 
-from donutwork_magics.client.key import ApiKey, read_key
+from donutwork_magics.client.base_url import is_loopback, parse_base_url
+from donutwork_magics.client.key import ApiKey, KeysIn, read_key
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import tls_context
 
@@ -21,7 +21,6 @@ Env = Literal["staging", "production"]
 DEFAULT_BASE_URL: Final = "https://api.hub.donutwork.com"
 CA_BUNDLE_VARIABLE: Final = "DONUTWORK_CA_BUNDLE"
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ class Target:
     @property
     def host(self) -> str:
         """Host, and port unless it is the scheme's own."""
-        host = f"[{self.base_url.host}]" if ":" in self.base_url.host else self.base_url.host
-        return host if self.base_url.port is None else f"{host}:{self.base_url.port}"
+        return host_and_port(self.base_url)
 
     @property
     def is_loopback(self) -> bool:
@@ -80,14 +78,24 @@ def read_target(environ: Mapping[str, str], env: Env | None = None) -> Target:
     SettingsError
         A variable is missing or not usable.
     """
+    try:
+        return _read_target(environ, env)
+    except SettingsError as error:
+        problem = error
+    # Without the frames that hold the environment, and the key in it: post-mortem tools show their variables.
+    del environ
+    raise problem.with_traceback(None)
+
+
+def _read_target(environ: Mapping[str, str], env: Env | None) -> Target:
     variables = variables_for(environ, env)
     return Target(
         base_url=read_base_url(environ, variables.base_url),
         key=read_key(environ, variables.key),
         variables=variables,
         env=env,
-        ca_pem=_read_ca_bundle(environ),
-        proxy_variables=_proxies(environ),
+        ca_pem=read_ca_bundle(environ),
+        proxy_variables=proxies(environ),
     )
 
 
@@ -102,49 +110,42 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
     Raises
     ------
     SettingsError
-        It is no URL, or one that must not get a key: not https (except on this machine), or with user information,
-        query or fragment. The message never repeats it, as it may hold a secret.
+        It must not get a key (see `parse_base_url`), or a key is in it, which would make it visible. The message
+        never repeats it.
     """
     text = environ.get(variable, "").strip() or DEFAULT_BASE_URL
-    problem = ""
+    problem = _with_key(environ, text)
     try:
-        url = httpx.URL(text)
-        host = url.raw_host.decode("ascii")
-    except (httpx.InvalidURL, ValueError):
-        problem = "is not a valid URL"
-    else:
-        if not host or not _is_host(host):
-            problem = "has no valid host name"
-        elif url.userinfo:
-            problem = "has a user name or password in it"
-        elif url.query or url.fragment or "?" in text or "#" in text:
-            problem = "has a query or a fragment"
-        elif url.scheme == "http" and not is_loopback(url.host):
-            problem = "is http, which would send the key unencrypted"
-        elif url.scheme not in {"http", "https"}:
-            problem = "is not https"
+        url = parse_base_url(text)
+    except ValueError as error:
+        problem = problem or str(error)
     if problem:
         raise SettingsError(f"{variable} {problem}. Set it to an https URL such as {DEFAULT_BASE_URL}")
-    return url.copy_with(path=url.path.rstrip("/"))
+    # The raw path: in the decoded one "?" and "#" would have lost their percent signs, and could not be set again.
+    return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, without asking a resolver."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def host_and_port(url: httpx.URL) -> str:
+    """Give a URL's host, and its port unless it is the scheme's own."""
+    # As the resolver gets it: a name in another script may look like one that it is not.
+    name = url.raw_host.decode("ascii")
+    host = f"[{name}]" if ":" in name else name
+    return host if url.port is None else f"{host}:{url.port}"
 
 
-def _is_host(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in host.rstrip(".").split("."))
-    return True
+def _with_key(environ: Mapping[str, str], text: str) -> str:
+    readable = unquote(text).lower()
+    return "contains an API key" if any(key.lower() in readable for key in KeysIn(environ)) else ""
 
 
-def _read_ca_bundle(environ: Mapping[str, str]) -> str | None:
+def read_ca_bundle(environ: Mapping[str, str]) -> str | None:
+    """Read the further roots, a PEM text, or None where there are none.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or holds no certificate.
+    """
     path = environ.get(CA_BUNDLE_VARIABLE, "").strip()
     if not path:
         return None
@@ -161,6 +162,7 @@ def _read_ca_bundle(environ: Mapping[str, str]) -> str | None:
     return pem
 
 
-def _proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+def proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the proxy variables that are set; none of them is used."""
     names = (name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name])
     return tuple(sorted(names))

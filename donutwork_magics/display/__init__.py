@@ -2,17 +2,20 @@
 
 card    what a card is made of          html, text   its two renderings        units   numbers as people read them
 calls   Ping, Connection                setup        overview and sandbox      run     a DataFrame of pings
-live    while a series runs             widget       a card with buttons   chart   small charts as SVG
-run_charts   those of a run             readings     rows as they come in  watch_card, watch_panel   a watch
+live    while a series runs             widget       a card with buttons   check   the steps of a check
+chart   small charts as SVG             run_charts   those of a run        readings   rows as they come in
+watch_card, watch_panel   a watch
 """
 
 from __future__ import annotations
 
 from functools import singledispatch
 
+from donutwork_magics.check_report import CheckReport
 from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.display.calls import connection_card, ping_card
 from donutwork_magics.display.card import Card
+from donutwork_magics.display.check import check_card
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.setup import overview_card, sandbox_card
 from donutwork_magics.display.text import to_text
@@ -35,6 +38,7 @@ card_of.register(Ping, ping_card)
 card_of.register(Connection, connection_card)
 card_of.register(Overview, overview_card)
 card_of.register(SandboxStatus, sandbox_card)
+card_of.register(CheckReport, check_card)
 
 
 def mimebundle(value: object) -> dict[str, str]:

@@ -51,6 +51,26 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One step of several: its state, what was found, what to do, and how long it took; empty where there is none."""
+
+    tone: Tone
+    state: str
+    name: str
+    time: str
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps with a state each, in their order."""
+
+    caption: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A chart: an image with a text in its place, and lines of blocks in a terminal."""
 
@@ -85,7 +105,7 @@ class Card:
     """0 to 1 while something runs."""
     notes: tuple[str, ...] = ()
     """What to know before believing the numbers, or to do next; one line each."""
-    sections: tuple[Breakdown | Table | Pictures, ...] = ()
+    sections: tuple[Breakdown | Table | Steps | Pictures, ...] = ()
     details: tuple[Details, ...] = ()
 
 

@@ -12,7 +12,18 @@ import html
 from collections.abc import Iterable
 from typing import Final
 
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Picture, Pictures, Table, Tone
+from donutwork_magics.display.card import (
+    ICONS,
+    Breakdown,
+    Card,
+    Details,
+    Picture,
+    Pictures,
+    Row,
+    Steps,
+    Table,
+    Tone,
+)
 from donutwork_magics.display.units import clean, format_share
 
 _LINE: Final = "rgba(118,125,134,0.35)"
@@ -106,7 +117,7 @@ def _note(note: str) -> str:
     return f'<div style="margin:6px 0 0 0;overflow-wrap:break-word">{_text(note)}</div>'
 
 
-def _section(section: Breakdown | Table | Pictures | Card) -> str:
+def _section(section: Breakdown | Table | Steps | Pictures | Card) -> str:
     match section:
         case Pictures():
             return _pictures(section)
@@ -116,6 +127,8 @@ def _section(section: Breakdown | Table | Pictures | Card) -> str:
             return _pairs(section)
         case Table():
             return _columns(section)
+        case Steps():
+            return _steps(section)
         case Card():
             return f'<div style="border-top:1px solid {_LINE};margin-top:8px;padding-top:8px">{_inside(section)}</div>'
 
@@ -180,7 +193,35 @@ def _columns(table: Table) -> str:
     )
 
 
-def _caption(table: Table) -> str:
+def _steps(steps: Steps) -> str:
+    head = "".join(
+        f'<th scope="col" style="padding:2px 0;text-align:{side};font-weight:normal{width}">{name}</th>'
+        for name, side, width in (
+            ("State", "left", ";width:92px"),
+            ("Step", "left", ""),
+            ("Time", "right", ";width:72px"),
+        )
+    )
+    # Of fixed layout, so that a long word is broken instead of widening the table.
+    return (
+        f'<table style="{_TABLE}table-layout:fixed;width:100%;overflow-wrap:break-word;margin:10px 0 0 0">'
+        f'{_caption(steps)}<thead style="border:none"><tr style="background-color:transparent;{_MUTED}">{head}</tr>'
+        f"</thead><tbody>{''.join(map(_step, steps.rows))}</tbody></table>"
+    )
+
+
+def _step(row: Row) -> str:
+    cell = f"border-top:1px solid {_LINE};padding:4px 0;vertical-align:top;"
+    advice = f"<div>→ {_text(row.advice)}</div>" if row.advice else ""
+    return (
+        f'{_ROW}<td style="{cell}text-align:left;white-space:nowrap">{ICONS[row.tone]} {_text(row.state)}</td>'
+        f'<th scope="row" style="{cell}text-align:left;font-weight:normal"><strong>{_text(row.name)}</strong>'
+        f'<div style="opacity:0.72">{_text(row.found)}</div>{advice}</th>'
+        f'<td style="{cell}text-align:right;white-space:nowrap">{_text(row.time)}</td></tr>'
+    )
+
+
+def _caption(table: Table | Steps) -> str:
     return (
         f'<caption style="{_MUTED};caption-side:top;text-align:left;padding:0 0 2px 0">{_text(table.caption)}</caption>'
     )

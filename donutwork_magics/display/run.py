@@ -27,6 +27,7 @@ from donutwork_magics.display.units import (
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.frame.schema import missing_columns
 from donutwork_magics.frame.table import ATTRS
+from donutwork_magics.sampling.describe import UNFINISHED
 
 _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""
@@ -63,6 +64,8 @@ class _Series:
     """One row of the summary."""
     plan: Mapping[str, Any]
     """Empty where the frame does not tell."""
+    client: Mapping[str, Any]
+    """What the series cost the client; empty where the frame does not tell."""
     attrs: Mapping[str, Any]
     """Of the whole run; empty where the frame does not tell."""
 
@@ -165,8 +168,9 @@ def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, dr
 def _series(df: pd.DataFrame, attrs: Mapping[str, Any]) -> _Series:
     label = df["label"].iloc[0] if len(df) else None
     plans = attrs.get("plan") or [{}]
-    own = [plan for plan in plans if plan.get("label") == label] or (plans if len(plans) == 1 else [])
-    return _Series(df, _figures(df), _common(own), attrs)
+    own = [place for place, plan in enumerate(plans) if plan.get("label") == label] or [0] * (len(plans) == 1)
+    clients = [client for place, client in enumerate(attrs.get("client") or []) if place in own]
+    return _Series(df, _figures(df), _common([plans[place] for place in own]), clients[-1] if clients else {}, attrs)
 
 
 def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -185,8 +189,10 @@ def _figures(df: pd.DataFrame) -> dict[str, Any]:
 def _state(figures: Mapping[str, Any], ended: str | None) -> tuple[Tone, str]:
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
-    if ended == "interrupted":
-        return "warn", f"interrupted: {counted}"
+    if ended in {"interrupted", UNFINISHED}:
+        return "warn", f"{ended}: {counted}"
+    if ended == "journal_failed":
+        return "bad", f"ended early, as the journal could not be written: {counted}"
     if ended:
         return "bad", f"ended early by {ended}: {counted}"
     return ("warn" if errors else "ok" if n else "off"), counted
@@ -226,6 +232,24 @@ def _notes(series: _Series) -> Iterator[str]:
             f"The planned rate was not reached: {format_rate(achieved_hz)} of {format_rate(planned_hz)}. "
             "corrected_ms has what someone who arrived on time waited."
         )
+    notices = series.client.get("notices") or ()
+    if "client_saturated" in notices:
+        yield (
+            f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. "
+            f"{_saturated(series)}"
+        )
+    if "kernel_busy" in notices:
+        yield (
+            f"The kernel or the machine was busy with something else: other threads took "
+            f"{series.client['other_cpu_share']:.0%} of a core, and workers woke up "
+            f"{format_ms(series.client['wake_p95_ms'])} late (p95). The times contain some of that."
+        )
+
+
+def _saturated(series: _Series) -> str:
+    if series.plan.get("concurrency", 1) > 1:
+        return "Pings in flight waited for each other: the times contain that. Fewer at a time (-c) measure more truly."
+    return "The rate tells more of this machine than of the API; the times are not touched by it."
 
 
 def _measured(series: _Series) -> Iterator[tuple[str, str]]:
@@ -236,6 +260,9 @@ def _measured(series: _Series) -> Iterator[tuple[str, str]]:
         yield "Rate", _rate(series)
     if math.isfinite(figures["lag_p50_ms"]):
         yield "Late starts", f"{format_ms(figures['lag_p50_ms'])} behind the plan, median"
+    if series.client:
+        own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
+        yield "Client's own time", own
     yield "Connections", _connections(series)
     if math.isfinite(figures["jitter_ms"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"

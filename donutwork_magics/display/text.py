@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Table
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Steps, Table
 from donutwork_magics.display.units import clean, fitting, format_share, shorten, width
 
 COLUMNS: Final = 80
@@ -47,7 +47,7 @@ def _figures(card: Card, columns: int) -> Iterator[str]:
         yield shorten(f"{_right(value, widest)}  {clean(figure.caption)}", columns)
 
 
-def _section(section: Breakdown | Table | Pictures | Card, columns: int) -> Iterator[str]:
+def _section(section: Breakdown | Table | Steps | Pictures | Card, columns: int) -> Iterator[str]:
     match section:
         case Pictures():
             for picture in section.pictures:
@@ -57,6 +57,8 @@ def _section(section: Breakdown | Table | Pictures | Card, columns: int) -> Iter
             yield from _card(section, columns)
         case Breakdown():
             yield from _captioned(section.caption, _breakdown(section, columns - len(_INDENT)), columns)
+        case Steps():
+            yield from _captioned(section.caption, _steps(section, columns - len(_INDENT)), columns)
         case Table(head=()):
             yield from _captioned(section.caption, _pairs(section, columns - len(_INDENT)), columns)
         case Table():
@@ -94,6 +96,21 @@ def _pairs(table: Table, columns: int) -> Iterator[str]:
         yield f"{_left(shorten(name, widest), widest)}  {first}"
         for line in others:
             yield " " * (widest + 2) + line
+
+
+def _steps(steps: Steps, columns: int) -> Iterator[str]:
+    rows = [(f"{ICONS[row.tone]} {clean(row.state)}", clean(row.name), clean(row.time)) for row in steps.rows]
+    head = ("State", "Step", "Time")
+    states, names, times = (max(map(width, column)) for column in zip(head, *rows, strict=True))
+    before = states + names + times + 6
+    for (state, name, time), row in zip(rows, steps.rows, strict=True):
+        advice = f"→ {clean(row.advice)}" if row.advice else ""
+        found = [*_wrapped(clean(row.found), columns - before), *_wrapped(advice, columns - before)]
+        if row is steps.rows[0]:
+            yield f"{_left(head[0], states)}  {_left(head[1], names)}  {_right(head[2], times)}"
+        for at, line in enumerate(found):
+            cells = (state, name, time) if at == 0 else ("", "", "")
+            yield f"{_left(cells[0], states)}  {_left(cells[1], names)}  {_right(cells[2], times)}  {line}"
 
 
 def _grid(rows: list[tuple[str, ...]], columns: int, left: set[int] | frozenset[int] = frozenset()) -> Iterator[str]:

@@ -11,8 +11,6 @@ import pandas as pd
 
 from donutwork_magics.errors import KINDS
 
-SCHEMA: Final = 1
-
 COLUMNS: Final[dict[str, str]] = {
     "seq": "int64",
     "label": "category",

@@ -3,8 +3,9 @@
 commands   what a line means: the values that the parser makes
 words      the table of commands and options
 values     from an option's text to its value
+injection  the same for what the sandbox can be asked for; the sandbox reads with it too
 refusals   how it says no, without the user's own words
-parser     a line        cell   a cell        help   the texts
+parser     a line        cell   a cell        help   the texts        completion   what may come next
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from .commands import (
     CallOptions,
     Cell,
     CellLine,
+    CheckCommand,
     Command,
     ConnectionCommand,
     Env,
     Family,
     HelpCommand,
     Http,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
@@ -36,6 +39,7 @@ __all__ = [
     "CallOptions",
     "Cell",
     "CellLine",
+    "CheckCommand",
     "Command",
     "Configurable",
     "ConnectionCommand",
@@ -44,6 +48,7 @@ __all__ = [
     "GrammarError",
     "HelpCommand",
     "Http",
+    "LoadCommand",
     "Overview",
     "PingCommand",
     "SandboxCommand",

@@ -22,10 +22,10 @@ from .parser import (
     split,
     strip_semicolon,
 )
-from .refusals import GrammarError, refuse_secrets
+from .refusals import GrammarError, defaults_text, minding_keys, refuse_secrets
 from .values import label as read_label
 
-_HEADER: Final = w.Spec(
+HEADER: Final = w.Spec(
     "%%donutwork",
     summary="",
     about="",
@@ -68,8 +68,13 @@ def parse_cell(
         Something in the cell is not valid. In the body, the message begins with the line's number as an editor
         shows it: the header is line 1.
     """
-    secrets = tuple(secrets)
-    refuse_secrets(f"{header}\n{body}", secrets, "cell")
+    text, configured = f"{header}\n{body}", defaults_text(defaults)
+    refuse_secrets({"cell": text, "default that %config sets": configured}, secrets)
+    with minding_keys(f"{text}\n{configured}"):
+        return _parse(header, body, defaults)
+
+
+def _parse(header: str, body: str, defaults: Mapping[str, object]) -> Cell:
     header_text, silenced = strip_semicolon(header)
     shared = _read_header(header_text)
     lines = list(_read_lines(body))
@@ -95,7 +100,7 @@ def _at(line_number: int) -> Iterator[None]:
 
 
 def _read_header(text: str) -> Layer:
-    arguments, shared = read_options(_HEADER, split(text))
+    arguments, shared = read_options(HEADER, split(text))
     if arguments:
         raise GrammarError("Behind %%donutwork stand options only: write each command on a line below it.")
     return shared

@@ -9,7 +9,7 @@ Http: TypeAlias = Literal["auto", "1.1", "2"]
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Env: TypeAlias = Literal["staging", "production"]
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
-Topic: TypeAlias = Literal["ping", "connection", "watch", "sandbox", "help"]
+Topic: TypeAlias = Literal["ping", "connection", "check", "watch", "load", "sandbox", "help"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class SeriesOptions:
         How many, and for how long pings are started; at least one is set, and what ends first ends it.
     rate_hz
         Planned starts per second; None is as fast as possible (``-r max``).
+    journal
+        The file that takes each row as it is completed, or None.
     """
 
     count: int | None
@@ -55,6 +57,7 @@ class SeriesOptions:
     warmup: int
     cold: bool
     label: str
+    journal: str | None
     quiet: bool
     allow_load: bool
 
@@ -80,6 +83,24 @@ class ConnectionCommand:
     """``connection``: one call."""
 
     call: CallOptions
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCommand:
+    """``check``: step by step, over one connection; ``strict`` makes a failed step an error."""
+
+    call: CallOptions
+    strict: bool
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCommand:
+    """``load``: a journal as a DataFrame; ``out`` is the variable that takes it, or None."""
+
+    file: str
+    out: str | None
     silenced: bool = False
 
 
@@ -136,7 +157,16 @@ class HelpCommand:
     silenced: bool = False
 
 
-Command: TypeAlias = Overview | PingCommand | ConnectionCommand | WatchCommand | SandboxCommand | HelpCommand
+Command: TypeAlias = (
+    Overview
+    | PingCommand
+    | ConnectionCommand
+    | CheckCommand
+    | WatchCommand
+    | LoadCommand
+    | SandboxCommand
+    | HelpCommand
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _overview() -> Iterator[str]:
 
 
 def _command(spec: w.Spec) -> Iterator[str]:
-    argument = [f"[{'|'.join(spec.argument.words)}]"] if spec.argument else []
+    argument = [spec.argument.metavar or f"[{'|'.join(spec.argument.words)}]"] if spec.argument else []
     options = ["[options]"] if spec.options else []
     yield " ".join([f"%donutwork {spec.name}", *argument, *options])
     yield from _paragraph(spec.about)
@@ -89,7 +89,7 @@ def _command(spec: w.Spec) -> Iterator[str]:
 
 
 def _section(spec: w.Spec, option: w.Option) -> str:
-    if spec is w.SANDBOX:
+    if spec not in w.CELL_SPECS:
         return "Options"
     if spec is w.WATCH:
         return "Each call" if option.setting.scope == "call" else "The watch"

@@ -17,9 +17,11 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from . import words as w
 from .commands import (
     CallOptions,
+    CheckCommand,
     Command,
     ConnectionCommand,
     HelpCommand,
+    LoadCommand,
     Overview,
     PingCommand,
     SandboxAction,
@@ -28,8 +30,16 @@ from .commands import (
     Topic,
     WatchCommand,
 )
-from .refusals import NO_KEY_OPTION, GrammarError, did_you_mean, refuse_secrets, resembles_key_option
-from .values import check_faults
+from .injection import fault_shares
+from .refusals import (
+    NO_KEY_OPTION,
+    GrammarError,
+    defaults_text,
+    did_you_mean,
+    minding_keys,
+    refuse_secrets,
+    resembles_key_option,
+)
 
 T = TypeVar("T")
 
@@ -62,14 +72,16 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     GrammarError
         The line, or one of the defaults that it would use, is not valid.
     """
-    refuse_secrets(line, secrets, "line")
+    configured = defaults_text(defaults)
+    refuse_secrets({"line": line, "default that %config sets": configured}, secrets)
     text, silenced = strip_semicolon(line)
-    words = split(text)
-    if not words:
-        return Overview(silenced)
-    spec, arguments, own = read_command(words)
-    config = read_config(defaults) if spec in w.CELL_SPECS or spec is w.WATCH else {}
-    return replace(build(spec, arguments, own, config), silenced=silenced)
+    with minding_keys(f"{text}\n{configured}"):
+        words = split(text)
+        if not words:
+            return Overview(silenced)
+        spec, arguments, own = read_command(words)
+        config = read_config(defaults) if spec in w.CALL_SPECS else {}
+        return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
 def strip_semicolon(line: str) -> tuple[str, bool]:
@@ -122,7 +134,7 @@ def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
         if not word.startswith("-"):
             arguments.append(word)
             continue
-        spelling, attached = _cut(word)
+        spelling, attached = cut(word)
         option = spec.spellings.get(spelling)
         if option is None:
             raise _unknown_option(spec, spelling)
@@ -130,7 +142,7 @@ def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
             raise GrammarError(f"{spelling} takes no value.")
         if option.metavar and attached is None:
             # The empty text is what each reader refuses with its own words.
-            attached = queue.popleft() if queue and _is_value(queue[0]) else ""
+            attached = queue.popleft() if queue and is_value(queue[0]) else ""
         try:
             value = option.read(attached or "")
         except ValueError as error:
@@ -176,6 +188,11 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     if spec in w.CELL_SPECS:
         return build_call(spec, arguments, own, inherited)
     argument = _read_argument(spec, arguments)
+    if spec is w.CHECK:
+        merged = inherited | own
+        return CheckCommand(_call(merged, single=False), chosen(merged, w.STRICT))
+    if spec is w.LOAD:
+        return LoadCommand(str(argument), chosen(own, w.OUT))
     if spec is w.WATCH:
         return _watch(inherited | own)
     if spec is w.SANDBOX:
@@ -201,7 +218,7 @@ def chosen(layer: Layer, setting: w.Setting[T]) -> T:
     return value
 
 
-def _cut(word: str) -> tuple[str, str | None]:
+def cut(word: str) -> tuple[str, str | None]:
     """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
     name, equals, value = word.partition("=")
     # -count 5 is a slip for --count 5, not the option -c with the value "ount".
@@ -211,7 +228,7 @@ def _cut(word: str) -> tuple[str, str | None]:
     return word[:2], word[2:].removeprefix("=") or None
 
 
-def _is_value(word: str) -> bool:
+def is_value(word: str) -> bool:
     """Tell a value from the next option; ``-1`` is a value, which the option refuses in its own words."""
     return re.match("-(?![.0-9])", word) is None
 
@@ -239,7 +256,9 @@ def _see(spec: w.Spec) -> str:
     return f"See %donutwork help {spec.name}." if spec.name in w.SPECS else "See %donutwork help."
 
 
-def _read_argument(spec: w.Spec, arguments: list[str]) -> str | None:
+def _read_argument(spec: w.Spec, arguments: list[str]) -> object:
+    if spec.argument is not None and spec.argument.metavar:
+        return _read_free_argument(spec, spec.argument, arguments)
     if not arguments:
         return None
     known = spec.argument.words if spec.argument else ()
@@ -258,6 +277,15 @@ def _read_argument(spec: w.Spec, arguments: list[str]) -> str | None:
     raise GrammarError(
         f"{spec.name} has no such {spec.argument.name}{did_you_mean(unknown, known)} It is one of {', '.join(known)}."
     )
+
+
+def _read_free_argument(spec: w.Spec, argument: w.Argument, arguments: list[str]) -> object:
+    if len(arguments) > 1:
+        raise GrammarError(f"{spec.name} takes one {argument.metavar}: put it in quotes if it has blanks.")
+    try:
+        return argument.read(*arguments or [""])
+    except ValueError as error:
+        raise GrammarError(f"{spec.name} {error}") from None
 
 
 def _refuse_out_of_scope(own: Layer, *, single: bool) -> None:
@@ -288,6 +316,7 @@ def _series(layer: Layer) -> SeriesOptions:
         warmup=chosen(layer, w.WARMUP),
         cold=chosen(layer, w.COLD),
         label=chosen(layer, w.LABEL),
+        journal=chosen(layer, w.JOURNAL),
         quiet=chosen(layer, w.QUIET),
         allow_load=chosen(layer, w.ALLOW_LOAD),
     )
@@ -311,7 +340,7 @@ def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
     faults = chosen(layer, w.FAULTS)
     if faults:
         try:
-            check_faults(faults)
+            fault_shares(faults)
         except ValueError as error:
             raise GrammarError(f"--fault {error}") from None
     return SandboxCommand(

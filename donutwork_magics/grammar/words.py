@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
-from . import values
+from . import injection, values
 from .commands import Env, Family, Http, SandboxAction, Topic
 
 T = TypeVar("T")
@@ -65,6 +65,12 @@ class Option:
         return self.flags[-1]
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that its value may be, where the metavar lists some; capitals there stand for any other value."""
+        parts = self.metavar.split("|")
+        return tuple(part for part in parts if not (part.isalpha() and part.isupper())) if len(parts) > 1 else ()
+
+    @property
     def names_setting(self) -> bool:
         """Whether it is the spelling that has the setting's name, and so the one of its default's text."""
         return self.long.removeprefix("--").replace("-", "_") == self.setting.name
@@ -72,10 +78,18 @@ class Option:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Argument:
-    """The one word that may follow a command."""
+    """The one word that may follow a command: one of `words`, or where a `metavar` is, any that `read` takes.
+
+    Attributes
+    ----------
+    metavar
+        As help shows it; such a word is required.
+    """
 
     name: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    metavar: str = ""
+    read: Callable[[str], object] = str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,9 +138,12 @@ CONCURRENCY: Final[Setting[int]] = Setting("concurrency", 1, "1", scope="series"
 WARMUP: Final[Setting[int]] = Setting("warmup", 0, "0", scope="series", configurable=True)
 COLD: Final[Setting[bool]] = Setting("cold", False, scope="series", configurable=True)
 LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
+JOURNAL: Final[Setting[str | None]] = Setting("journal", None, scope="series")
 QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
 ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
 KEEP: Final[Setting[int]] = Setting("keep", 100_000, "100000", scope="series")
+
+STRICT: Final[Setting[bool]] = Setting("strict", False)
 
 LATENCY: Final[Setting[str | None]] = Setting("latency", None)
 SERVER_TIME: Final[Setting[str | None]] = Setting("server_time", None)
@@ -174,6 +191,12 @@ _SERIES_OPTIONS: Final = (
     ),
     COLD.by("--cold", read=values.constant(True), help="a new connection for each ping"),
     LABEL.by("--label", metavar="L", read=values.label, help="the label column"),
+    JOURNAL.by(
+        "--journal",
+        metavar="FILE",
+        read=values.file_name,
+        help="each row to this file as it is completed; load reads it, an existing journal is continued",
+    ),
     QUIET.by(
         "-q",
         "--quiet",
@@ -185,6 +208,14 @@ _SERIES_OPTIONS: Final = (
         read=values.constant(True),
         help="permits more than 20/s, or -r max, against a host that is not this machine",
     ),
+)
+
+_OUT_OPTION: Final = OUT.by(
+    "-o",
+    "--out",
+    metavar="NAME",
+    read=values.variable,
+    help="store the result in the variable NAME; no Out",
 )
 
 _CALL_OPTIONS: Final = (
@@ -204,13 +235,7 @@ _CALL_OPTIONS: Final = (
         read=values.choice(_ENV),
         help="which key and base URL to use, and the env that the reply must say",
     ),
-    OUT.by(
-        "-o",
-        "--out",
-        metavar="NAME",
-        read=values.variable,
-        help="store the result in the variable NAME; no Out",
-    ),
+    _OUT_OPTION,
     WIDGET.by(
         "--widget",
         read=values.constant(True),
@@ -218,30 +243,41 @@ _CALL_OPTIONS: Final = (
     ),
 )
 
+_CHECK_OPTIONS: Final = (
+    # A live card belongs to one call.
+    *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
+    STRICT.by(
+        "--strict",
+        read=values.constant(True),
+        help="a failed step fails the cell, after the report is shown and stored",
+    ),
+)
+
 _SANDBOX_OPTIONS: Final = (
     LATENCY.by(
         "--latency",
         metavar="D",
-        read=values.delay,
+        read=injection.delay,
         help="delay outside the server's own RRT: 20ms, or median and 95th percentile, 20ms/60ms",
     ),
-    SERVER_TIME.by("--server-time", metavar="D", read=values.delay, help="delay inside the RRT, written likewise"),
+    SERVER_TIME.by("--server-time", metavar="D", read=injection.delay, help="delay inside the RRT, written likewise"),
     FAULTS.by(
         "--fault",
         metavar="KIND:SHARE",
-        read=values.fault,
+        read=injection.fault,
         adds=True,
         help="a share of the replies goes wrong, as in rate_limited:0.05; repeatable; KIND is one of "
-        + ", ".join(values.FAULT_KINDS),
+        + ", ".join(injection.FAULTS[:-1])
+        + f"; reset and hang, which are connection_lost and timeout; slow: {injection.SLOW_S:g}s more, inside the RRT",
     ),
     RETRY_AFTER.by(
         "--retry-after",
         metavar="1s",
-        read=values.whole_seconds,
+        read=injection.retry_after_s,
         help="what a rate_limited reply asks for, in whole seconds",
     ),
-    SEED.by("--seed", metavar="N", read=values.whole(0, 2**32 - 1), help="the same delays and faults in each run"),
-    PORT.by("--port", metavar="P", read=values.whole(0, 65535), help="the local port; 0 is any free one"),
+    SEED.by("--seed", metavar="N", read=injection.seed, help="the same delays and faults in each run"),
+    PORT.by("--port", metavar="P", read=injection.port, help="the local port; 0 is any free one"),
 )
 
 PING: Final = Spec(
@@ -265,6 +301,34 @@ CONNECTION: Final = Spec(
     examples=(
         ("%donutwork connection", "one call, as a card"),
         ("%donutwork connection --env staging -o c", "with the staging key, into c"),
+    ),
+)
+
+CHECK: Final = Spec(
+    "check",
+    "step by step: key, network, permissions, clock",
+    "A preflight, one row a step with its time and what to do: the key, the environment, DNS, TCP, TLS and its "
+    "certificate, each documented permission, the protocol, the API's version, the clock, proxies. It opens one "
+    "connection, and sends one call of ping.json and one of connection.json on it; without a usable key it sends "
+    "none, and still looks at the network. Steps that cannot run say why. A failed step does not fail the cell. "
+    "The result is a CheckReport, whose ok is True where no step failed.",
+    options=_CHECK_OPTIONS,
+    examples=(
+        ("%donutwork check", "every step, as a card"),
+        ("%donutwork check --env production --strict", "stop Run All unless production is ready"),
+    ),
+)
+
+LOAD: Final = Spec(
+    "load",
+    "a journal, as the DataFrame that it was written from",
+    "Read a file that --journal wrote, also one whose kernel was killed. The result is the DataFrame of its rows, "
+    "displayed as the run's card. No request is sent.",
+    options=(_OUT_OPTION,),
+    argument=Argument("file", metavar="FILE", read=values.file_name),
+    examples=(
+        ("df = %donutwork load night.jsonl", "what ping --journal night.jsonl has written"),
+        ('%donutwork load "my runs/night.jsonl" -o df', "quotes, where a name has blanks"),
     ),
 )
 
@@ -315,10 +379,13 @@ HELP: Final = Spec(
     examples=(("%donutwork help ping", "ping and all its options"),),
 )
 
-SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, WATCH, SANDBOX, HELP)}
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, CHECK, WATCH, LOAD, SANDBOX, HELP)}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""
+
+CALL_SPECS: Final = (*CELL_SPECS, CHECK, WATCH)
+"""The commands that call the API; ``%config`` sets defaults of theirs."""
 
 
 @dataclass(frozen=True, slots=True)

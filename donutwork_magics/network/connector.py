@@ -17,6 +17,8 @@ from donutwork_magics.network.resolver import Address
 ATTEMPT_DELAY_S = 0.25
 """How long one attempt has the field to itself: RFC 8305, section 8."""
 
+# epoll and kqueue would cost four system calls more, which would count as connecting.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _PENDING = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
 
@@ -38,7 +40,7 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> socket.so
     waiting = _families_in_turn(addresses)
     last_error: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     next_attempt_s = 0.0
-    with selectors.DefaultSelector() as selector:
+    with _Selector() as selector:
         try:
             while waiting or selector.get_map():
                 if waiting and (not selector.get_map() or time.monotonic() >= next_attempt_s):
@@ -53,7 +55,8 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> socket.so
                     assert isinstance(attempt, socket.socket)
                     selector.unregister(attempt)
                     code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    if code == 0:
+                    # One that was reset had been made: the call that is about to be written is what was lost.
+                    if code in {0, errno.ECONNRESET}:
                         return attempt
                     attempt.close()
                     last_error = OSError(code, os.strerror(code))

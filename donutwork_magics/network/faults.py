@@ -32,10 +32,17 @@ class CallCancelledError(Exception):
 
 
 def os_reason(error: OSError) -> str:
-    """Say an operating system error in its own words, without the address that Python adds to some."""
+    """Say an operating system or OpenSSL error in its own words, without what Python adds to some."""
     if isinstance(error, TimeoutError):
         return "timed out"
+    if isinstance(error, ssl.SSLError):
+        return ssl_reason(error)
     return (error.strerror or type(error).__name__).strip()
+
+
+def ssl_reason(error: ssl.SSLError) -> str:
+    """Say an OpenSSL error in words, without Python's source line."""
+    return (error.reason or "bad record").replace("_", " ").lower()
 
 
 def dns_fault(error: Exception) -> NetworkFaultError:
@@ -51,5 +58,5 @@ def tls_fault(error: OSError) -> NetworkFaultError:
     if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
         return NetworkFaultError("tls", "the server closed the connection during the handshake")
     if isinstance(error, ssl.SSLError):
-        return NetworkFaultError("tls", (error.reason or "handshake failed").replace("_", " ").lower())
+        return NetworkFaultError("tls", ssl_reason(error))
     return NetworkFaultError("tls", os_reason(error))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_NOT_REACHED: Final = math.nan
 
 
 class Phases(NamedTuple):
@@ -69,24 +71,17 @@ class Marks:
 
     def phases(self) -> Phases:
         """Compute the phases from the moments."""
+        sent_ns, first_ns = self.send_end_ns, self.first_byte_ns
         return Phases(
-            _ms(self.dns_ns),
-            _ms(self.connect_ns),
-            _ms(self.tls_ns),
-            _between_ms(self.send_start_ns, self.send_end_ns),
-            _between_ms(self.send_end_ns, self.first_byte_ns),
-            _between_ms(self.first_byte_ns, self.last_byte_ns) if self.complete else math.nan,
+            _NOT_REACHED if self.dns_ns is None else self.dns_ns / 1e6,
+            _NOT_REACHED if self.connect_ns is None else self.connect_ns / 1e6,
+            _NOT_REACHED if self.tls_ns is None else self.tls_ns / 1e6,
+            (sent_ns - self.send_start_ns) / 1e6 if sent_ns else _NOT_REACHED,
+            (first_ns - sent_ns) / 1e6 if first_ns and sent_ns else _NOT_REACHED,
+            (self.last_byte_ns - first_ns) / 1e6 if self.complete else _NOT_REACHED,
         )
 
     def duration_ms(self) -> float:
         """Compute the time from the start to the last byte, or to now where the reply is not complete."""
         end_ns = self.last_byte_ns if self.complete else time.perf_counter_ns()
         return (end_ns - self.started_ns) / 1e6
-
-
-def _ms(duration_ns: int | None) -> float:
-    return math.nan if duration_ns is None else duration_ns / 1e6
-
-
-def _between_ms(start_ns: int, end_ns: int) -> float:
-    return (end_ns - start_ns) / 1e6 if start_ns and end_ns else math.nan

@@ -11,7 +11,7 @@ from donutwork_magics.network.connector import connect_first
 from donutwork_magics.network.deadline import POLL_S, Deadline
 from donutwork_magics.network.faults import tls_fault
 from donutwork_magics.network.marks import Marks
-from donutwork_magics.network.resolver import numeric_address, resolve
+from donutwork_magics.network.resolver import known_addresses, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Opener:
             The call was given up.
         """
         began_ns = resolved_ns = marks.start()
-        addresses = numeric_address(self.host, self.port, self.family)
+        addresses = known_addresses(self.host, self.port, self.family)
         if not addresses:
             addresses = resolve(self.host, self.port, self.family, deadline)
             resolved_ns = time.perf_counter_ns()
@@ -52,11 +52,15 @@ class Opener:
 
 
 def _start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
-    # A connection that is cut without close_notify must not pass for one that ended: hence no suppress_ragged_eofs.
-    encrypted = context.wrap_socket(
-        sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
-    )
     failure: OSError | None = None
+    try:
+        encrypted = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except OSError as error:
+        # It was reset before it could be asked whether it is connected.
+        failure = error
+    if failure is not None:
+        sock.close()
+        raise tls_fault(failure)
     try:
         while True:
             encrypted.settimeout(min(POLL_S, deadline.remaining_s()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from donutwork_magics.network.deadline import POLL_S, Deadline
 from donutwork_magics.network.faults import dns_fault
@@ -18,8 +18,18 @@ class Address(NamedTuple):
     sockaddr: tuple[str | int | bytes, ...]
 
 
+_MOST_PARKED: Final = 4
+_LOCALHOST: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+_Answer = list[Address] | Exception
+_Question = tuple[str, int, socket.AddressFamily, "queue.SimpleQueue[_Answer]"]
+
+_parked: Final[list[queue.SimpleQueue[_Question]]] = []
+"""The inboxes of threads that wait for a question; only whole operations of the list are used."""
+
+
 def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadline) -> list[Address]:
-    """Resolve a host name in a thread of its own, which is left behind if it hangs.
+    """Resolve a host name in another thread, which is left behind if it hangs.
 
     A resolver that hangs (4 s and more is usual when a name server is gone) would otherwise outlive the deadline.
 
@@ -33,15 +43,12 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
     NetworkFaultError
         ``dns`` or ``timeout``.
     """
-    answer: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answer.put(_getaddrinfo(host, port, family))
-        except (OSError, UnicodeError) as error:
-            answer.put(error)
-
-    threading.Thread(target=ask, name="donutwork-resolver", daemon=True).start()
+    answer: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+    try:
+        inbox = _parked.pop()
+    except IndexError:
+        inbox = _start()
+    inbox.put((host, port, family, answer))
     while True:
         try:
             found = answer.get(timeout=min(POLL_S, deadline.remaining_s()))
@@ -50,6 +57,44 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
         if isinstance(found, Exception):
             raise dns_fault(found)
         return found
+
+
+def park() -> None:
+    """Have a thread wait for the first question: to start one takes as long as a lookup, and would count as one."""
+    if not _parked:
+        _parked.append(_start())
+
+
+def _start() -> queue.SimpleQueue[_Question]:
+    inbox: queue.SimpleQueue[_Question] = queue.SimpleQueue()
+    threading.Thread(target=_answer, args=(inbox,), name="donutwork-resolver", daemon=True).start()
+    return inbox
+
+
+def _answer(inbox: queue.SimpleQueue[_Question]) -> None:
+    is_parked = True
+    while is_parked:
+        host, port, family, answer = inbox.get()
+        found: _Answer
+        try:
+            found = _getaddrinfo(host, port, family)
+        except (OSError, UnicodeError) as error:
+            found = error
+        is_parked = len(_parked) < _MOST_PARKED
+        if is_parked:
+            _parked.append(inbox)
+        answer.put(found)
+
+
+def known_addresses(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
+    """Return the addresses that need no resolver: one that `host` spells out, or those of localhost (RFC 6761, 6.3).
+
+    IPv4 comes first there, as more of what runs on one's own machine listens on it. Empty for every other name.
+    """
+    if host == "localhost":
+        wanted = [known for known in _LOCALHOST if family in {known, socket.AF_UNSPEC}]
+        return [address for known in wanted for address in numeric_address(_LOCALHOST[known], port, known)]
+    return numeric_address(host, port, family)
 
 
 def numeric_address(host: str, port: int, family: socket.AddressFamily) -> list[Address]:

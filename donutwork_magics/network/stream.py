@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpcore
 
 from donutwork_magics.network.deadline import POLL_S, Deadline
-from donutwork_magics.network.faults import NetworkFaultError, os_reason
+from donutwork_magics.network.faults import NetworkFaultError, os_reason, ssl_reason
 from donutwork_magics.network.marks import Marks
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 
+_HTTP1 = b"HTTP/1."
+_MOST_BYTES = 16 * 1024
+"""What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read."""
+
 
 class Http2ChosenError(Exception):
     """The server chose HTTP/2 (ALPN) where HTTP/1.1 was about to be written; the connection stays open."""
+
+
+class Agreed(NamedTuple):
+    """What a TLS handshake settled; None where there was no TLS, or where it does not say."""
+
+    alpn: str | None
+    """The protocol that the server chose of those offered (RFC 7301)."""
+    certificate_ends_s: float | None
+    """When the server's certificate ends, since the epoch."""
 
 
 class TimedStream(httpcore.NetworkStream):
@@ -35,14 +49,14 @@ class TimedStream(httpcore.NetworkStream):
         self._deadline: Deadline
         self._marks: Marks
         self._socket: socket.socket | None = None
+        self._wait_s = 0.0
+        """What the socket was told last."""
         self._tcp_info: TcpInfo | None = None
-        self._handed_over = False
+        self._greeted = False
         self.peer: str | None = None
         self.tls_version: str | None = None
         self.ended = False
         """The peer closed its side."""
-        self.cut = False
-        """It did so without TLS's close_notify: what came before may be incomplete."""
 
     def begin(self, deadline: Deadline, marks: Marks) -> None:
         """Attach the stream to the next call."""
@@ -53,16 +67,35 @@ class TimedStream(httpcore.NetworkStream):
         """Open the connection unless it is open."""
         if self._socket is None:
             self._socket = sock = self._opener.open(self._deadline, self._marks)
-            self.peer = sock.getpeername()[0]
+            self._wait_s = 0.0
+            self.peer = _peer(sock)
             if isinstance(sock, ssl.SSLSocket):
                 self.tls_version = sock.version()
                 chosen = sock.selected_alpn_protocol()
                 if chosen == "h2" and not self.http2:
-                    self.http2 = self._handed_over = True
+                    self.http2 = True
                     raise Http2ChosenError
                 if chosen != "h2" and self.http2:
                     raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
         return self._socket
+
+    def open_ahead(self) -> None:
+        """Open the connection before there is a request, and settle for the protocol that the server chose."""
+        with contextlib.suppress(Http2ChosenError):
+            self.open()
+
+    def agreed(self) -> Agreed:
+        """Return what the TLS handshake of the open connection agreed on."""
+        sock = self._socket
+        if not isinstance(sock, ssl.SSLSocket):
+            return Agreed(None, None)
+        ends = (sock.getpeercert() or {}).get("notAfter")
+        try:
+            ends_s = ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+        except ValueError:
+            # OpenSSL takes times that it cannot write down.
+            ends_s = None
+        return Agreed(sock.selected_alpn_protocol(), ends_s)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """Send all of `buffer`."""
@@ -70,34 +103,57 @@ class TimedStream(httpcore.NetworkStream):
         if not buffer:
             return
         sock = self.open()
-        sock.settimeout(self._deadline.remaining_s())
         marks = self._marks
         now_ns = marks.start()
         # What HTTP/2 writes after the first read (acknowledgements) is no part of the request.
         is_request = not marks.first_byte_ns
         if is_request and not marks.send_start_ns:
             marks.send_start_ns = now_ns
-        failure: OSError | None = None
-        try:
-            sock.sendall(buffer)
-        except OSError as error:
-            failure = error
-        if isinstance(failure, TimeoutError):
-            raise NetworkFaultError("timeout")
-        if failure is not None:
-            # httpcore goes on to read after this one: the server may have answered before it closed.
-            raise httpcore.WriteError(os_reason(failure))
+        self._send(sock, buffer)
         if is_request:
             marks.send_end_ns = time.perf_counter_ns()
 
+    def _send(self, sock: socket.socket, buffer: bytes) -> None:
+        sent = 0
+        failure: OSError
+        while sent < len(buffer):
+            self._limit_wait(sock)
+            try:
+                sent += sock.send(buffer[sent:] if sent else buffer)
+                continue
+            except TimeoutError:
+                continue
+            except OSError as error:
+                failure = error
+            # httpcore and we go on to read after this one: the server may have answered before it closed.
+            raise httpcore.WriteError(os_reason(failure))
+
+    def _limit_wait(self, sock: socket.socket) -> None:
+        """Let the next operation wait until the deadline at most, and not so long that nobody could wake it.
+
+        Raises
+        ------
+        CallCancelledError, NetworkFaultError
+            It is not to begin at all.
+        """
+        wait_s = min(POLL_S, self._deadline.remaining_s())
+        # Setting it costs a system call, between a byte and its time.
+        if wait_s != self._wait_s:
+            sock.settimeout(wait_s)
+            self._wait_s = wait_s
+
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        """Receive at most `max_bytes`, or nothing where the peer has closed its side."""
+        """Receive some bytes, `max_bytes` at most, or nothing where the peer has closed its side."""
         sock = self._socket
         if sock is None:
             raise NetworkFaultError("connection_lost", "closed")
-        data = self._receive(sock, max_bytes)
+        data = self._receive(sock, min(max_bytes, _MOST_BYTES))
         now_ns = time.perf_counter_ns()
         if data:
+            if self.http2 and not self._greeted and data.startswith(_HTTP1):
+                # h2 would take it for the length of a frame, and wait for megabytes.
+                raise NetworkFaultError("protocol", "the server does not speak HTTP/2")
+            self._greeted = True
             marks = self._marks
             if not marks.first_byte_ns:
                 marks.first_byte_ns = now_ns
@@ -109,26 +165,20 @@ class TimedStream(httpcore.NetworkStream):
     def _receive(self, sock: socket.socket, max_bytes: int) -> bytes:
         fault: NetworkFaultError
         while True:
-            sock.settimeout(min(POLL_S, self._deadline.remaining_s()))
+            self._limit_wait(sock)
             try:
                 return sock.recv(max_bytes)
             except TimeoutError:
                 continue
-            except ssl.SSLEOFError:
-                self.cut = True
-                return b""
             except ssl.SSLError as error:
-                fault = NetworkFaultError("tls", (error.reason or "bad record").replace("_", " ").lower())
+                fault = NetworkFaultError("tls", ssl_reason(error))
             except OSError as error:
                 fault = NetworkFaultError("connection_lost", os_reason(error))
             raise fault
 
     def close(self) -> None:
         """Close the connection, if it is open."""
-        if self._handed_over:
-            # By the HTTP/1.1 connection that was not to be: the one for HTTP/2 goes on with it.
-            self._handed_over = False
-        elif self._socket is not None:
+        if self._socket is not None:
             self._tcp_info = tcp_info(self._socket)
             self._socket.close()
             self._socket = None
@@ -139,9 +189,10 @@ class TimedStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Answer what httpcore asks of an idle connection."""
-        return self._is_stale() if info == "is_readable" else None
+        return self.is_stale() if info == "is_readable" else None
 
-    def _is_stale(self) -> bool:
+    def is_stale(self) -> bool:
+        """Tell whether an idle connection was closed, or says what nobody asked for."""
         sock = self._socket
         if sock is None:
             return True
@@ -149,6 +200,7 @@ class TimedStream(httpcore.NetworkStream):
             return False
         # Readable is not yet closed: TLS 1.3 may deliver session tickets and key updates at any time.
         sock.settimeout(0)
+        self._wait_s = 0.0
         try:
             sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -156,6 +208,15 @@ class TimedStream(httpcore.NetworkStream):
         except OSError:
             return True
         return True
+
+
+def _peer(sock: socket.socket) -> str | None:
+    try:
+        host: str = sock.getpeername()[0]
+    except OSError:
+        # It has been reset already, as the first write is about to find out.
+        return None
+    return host
 
 
 def _readable(sock: socket.socket) -> bool:

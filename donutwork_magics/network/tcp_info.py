@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 # struct tcp_info of <linux/tcp.h>: eight bytes, then 32-bit fields, of which tcpi_rtt is the 16th and
 # tcpi_total_retrans the 24th. It only ever grows at its end.
-_RTT_OFFSET = 8 + 15 * 4
-_TOTAL_RETRANS_OFFSET = 8 + 23 * 4
-_LENGTH = _TOTAL_RETRANS_OFFSET + 4
+_RTT_AND_TOTAL_RETRANS = struct.Struct("=8x 60x I 28x I")
 
 
 class TcpInfo(NamedTuple):
@@ -28,11 +26,10 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
     if sys.platform != "linux":
         return None
     try:
-        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AND_TOTAL_RETRANS.size)
     except OSError:
         return None
-    if len(raw) < _LENGTH:
+    if len(raw) < _RTT_AND_TOTAL_RETRANS.size:
         return None
-    (rtt_us,) = struct.unpack_from("=I", raw, _RTT_OFFSET)
-    (total_retransmits,) = struct.unpack_from("=I", raw, _TOTAL_RETRANS_OFFSET)
+    rtt_us, total_retransmits = _RTT_AND_TOTAL_RETRANS.unpack(raw)
     return TcpInfo(rtt_us / 1e3, total_retransmits)

@@ -11,7 +11,8 @@ import certifi
 Http = Literal["auto", "1.1", "2"]
 """Which HTTP version may be spoken; ``auto`` leaves the choice to the server (ALPN, RFC 7301)."""
 
-_ALPN: dict[Http, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
+ALPN: dict[Http, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
+"""What is offered to the server, by its registered names."""
 
 
 @lru_cache(maxsize=16)
@@ -36,5 +37,5 @@ def tls_context(http: Http, ca_pem: str | None) -> ssl.SSLContext:
     context.load_verify_locations(certifi.where())
     if ca_pem is not None:
         context.load_verify_locations(cadata=ca_pem)
-    context.set_alpn_protocols(_ALPN[http])
+    context.set_alpn_protocols(ALPN[http])
     return context

@@ -9,23 +9,27 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-import h2.events
 import httpcore
 import httpx
 
 from donutwork_magics.network.deadline import Deadline
-from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError, os_reason
+from donutwork_magics.network.foreign import http_fault
+from donutwork_magics.network.http1 import Http1Connection
+from donutwork_magics.network.http2 import Http2Connection
 from donutwork_magics.network.marks import Marks, Phases
+from donutwork_magics.network.message import MAX_BODY_BYTES, Prepared, Reply, prepare
 from donutwork_magics.network.opener import Opener
-from donutwork_magics.network.quiet import quiet
-from donutwork_magics.network.stream import Http2ChosenError, TimedStream
+from donutwork_magics.network.stream import Agreed, Http2ChosenError, TimedStream
 from donutwork_magics.network.tls import Http
 
-MAX_BODY_BYTES = 64 * 1024
-"""The documented replies have about a hundred bytes: what is much larger is not the API, and is not read to its end."""
+__all__ = ["EXCHANGE", "MAX_BODY_BYTES", "Exchange", "TimedTransport", "TransportFaultError"]
 
 EXCHANGE = "donutwork.exchange"
 """Where `httpx.Response.extensions` holds the `Exchange`."""
+
+
+_VIEW_EVERY_NS = 5_000_000
 
 
 class Exchange(NamedTuple):
@@ -48,6 +52,16 @@ class Exchange(NamedTuple):
     tcp_rtt_ms: float
     tcp_retransmits: int | None
     """Segments sent again during this call."""
+
+
+class Opened(NamedTuple):
+    """What came of opening a connection ahead of its first request."""
+
+    exchange: Exchange
+    """Of its phases only `dns_ms`, `connect_ms` and `tls_ms` are reached."""
+    agreed: Agreed
+    fault: NetworkFaultError | None = None
+    """Why there is no connection; never raised, so it holds no frames."""
 
 
 class TransportFaultError(NetworkFaultError):
@@ -117,11 +131,30 @@ class TimedTransport(httpx.BaseTransport):
         CallCancelledError
             `cancel` was called.
         """
+        url = httpcore.URL(request.url.raw_scheme + b"://" + request.url.netloc)
+        if url.origin != self._origin:
+            raise ValueError("a request for another origin")
+        reply, exchange = self.call(prepare(request))
+        headers = [(name, value) for name, value in reply.headers if name.lower() != b"content-encoding"]
+        return httpx.Response(reply.status, headers=headers, content=reply.body, extensions={EXCHANGE: exchange})
+
+    def call(self, request: Prepared) -> tuple[Reply, Exchange]:
+        """Do the same without httpx: what it makes of requests and replies takes longer than the rest of a call.
+
+        The request goes to this transport's origin, wherever it was made for.
+
+        Raises
+        ------
+        TransportFaultError, CallCancelledError
+            As in `handle_request`.
+        """
         deadline = Deadline(self._timeout_s, self._cancelled)
         marks = Marks()
         outcome = self._attempt(request, deadline, marks)
-        retried = _was_stale(outcome, marks)
-        if retried:
+        retried = False
+        if _was_stale(outcome, marks):
+            retried = marks.send_start_ns > 0
+            self.close()
             outcome = self._attempt(request, deadline, marks)
         exchange = self._measured(outcome, marks, retried)
         if self._cold or isinstance(outcome, BaseException):
@@ -131,8 +164,37 @@ class TimedTransport(httpx.BaseTransport):
             raise TransportFaultError(outcome, exchange)
         if isinstance(outcome, BaseException):
             raise outcome
-        outcome.extensions[EXCHANGE] = exchange
-        return outcome
+        return outcome, exchange
+
+    def connect(self) -> Opened:
+        """Open the connection ahead of the first request, which goes out on it, and send nothing.
+
+        Raises
+        ------
+        CallCancelledError
+            `cancel` was called.
+        """
+        self.close()
+        marks = Marks()
+        fault: NetworkFaultError | None = None
+        agreed = Agreed(None, None)
+        try:
+            connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), marks)
+            try:
+                connection.open_ahead()
+            finally:
+                agreed = connection.stream.agreed()
+        except NetworkFaultError as error:
+            fault = NetworkFaultError(error.kind, error.reason)
+        except OSError as error:
+            fault = NetworkFaultError("connection_lost", os_reason(error))
+        except BaseException:
+            self.close()
+            raise
+        opened = Opened(self._measured(None, marks, retried=False), agreed, fault)
+        if fault is not None:
+            self.close()
+        return opened
 
     def cancel(self) -> None:
         """Give up the call that another thread is waiting in, within `POLL_S`, and refuse further ones."""
@@ -144,40 +206,29 @@ class TimedTransport(httpx.BaseTransport):
         if connection is not None:
             connection.stream.close()
 
-    def _attempt(self, request: httpx.Request, deadline: Deadline, marks: Marks) -> httpx.Response | BaseException:
+    def _attempt(self, request: Prepared, deadline: Deadline, marks: Marks) -> Reply | BaseException:
         """Return what came of it.
 
         Exceptions become values here: one that travelled on would keep frames alive in which the key can be read.
         """
         try:
-            with quiet():
-                # Before the connection is opened, so that it does not stand between the handshake and the request.
-                prepared = self._with_key(request)
-                return self._ready_connection(deadline, marks).exchange(prepared, marks)
+            # Before the connection is opened, so that it does not stand between the handshake and the request.
+            authorization = self._authorization() if self._authorization is not None else None
+            return self._ready_connection(deadline, marks).exchange(request, authorization, marks)
         except (NetworkFaultError, CallCancelledError) as outcome:
             return _bare(outcome)
-        except httpcore.NetworkError as error:
-            return NetworkFaultError("connection_lost", str(error))
-        except httpcore.ConnectionNotAvailable:
-            return NetworkFaultError("connection_lost", "closed by the server")
-        except httpcore.RemoteProtocolError as error:
-            return self._protocol_fault(error)
         except Exception as error:
-            # h2 and hpack raise exceptions of their own on hostile input; none of them may reach the user.
-            return NetworkFaultError("protocol", type(error).__name__)
+            ended = self._connection is not None and self._connection.stream.ended
+            return http_fault(error, ended=ended)
         except BaseException as interrupt:
             return _bare(interrupt)
 
-    def _protocol_fault(self, error: httpcore.RemoteProtocolError) -> NetworkFaultError:
-        goaway = bool(error.args) and isinstance(error.args[0], h2.events.ConnectionTerminated)
-        if goaway or (self._connection is not None and self._connection.stream.ended):
-            return NetworkFaultError("connection_lost", "closed before the reply was complete")
-        return NetworkFaultError("protocol", "not valid HTTP")
-
     def _ready_connection(self, deadline: Deadline, marks: Marks) -> _Connection:
         connection = self._connection
-        if connection is not None and connection.http.is_idle() and not connection.http.has_expired():
+        if connection is not None and (connection.opened_ahead or connection.http.is_reusable()):
             marks.begin_attempt(reused=True)
+            # Nothing was kept where nothing was served: a request that is lost here goes out once only.
+            marks.reused = not connection.opened_ahead
             connection.stream.begin(deadline, marks)
             return connection
         self.close()
@@ -187,25 +238,12 @@ class TimedTransport(httpx.BaseTransport):
         self._connection = _Connection(stream, self._origin)
         return self._connection
 
-    def _with_key(self, request: httpx.Request) -> httpcore.Request:
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
-        )
-        if url.origin != self._origin:
-            raise NetworkFaultError("protocol", "a request for another origin")
-        headers = request.headers.raw
-        if self._authorization is not None:
-            headers = [*headers, (b"Authorization", self._authorization())]
-        return httpcore.Request(request.method, url, headers=headers)
-
     def _measured(self, outcome: object, marks: Marks, retried: bool) -> Exchange:
-        marks.complete = isinstance(outcome, httpx.Response)
-        marks.start()
+        reply = outcome if isinstance(outcome, Reply) else None
+        marks.complete = reply is not None
+        now_ns = marks.start()
         connection = self._connection
-        rtt_ms, retransmits = connection.kernel_view() if connection else (math.nan, None)
+        rtt_ms, retransmits = connection.kernel_view(now_ns) if connection else (math.nan, None)
         return Exchange(
             started_ns=marks.started_ns,
             timestamp_ns=marks.timestamp_ns,
@@ -213,7 +251,7 @@ class TimedTransport(httpx.BaseTransport):
             phases=marks.phases(),
             reused=marks.reused,
             retried=retried,
-            http_version=_http_version(outcome),
+            http_version=reply.http_version if reply else None,
             peer=connection.stream.peer if connection else None,
             tls_version=connection.stream.tls_version if connection else None,
             tcp_rtt_ms=rtt_ms,
@@ -227,67 +265,50 @@ class _Connection:
     def __init__(self, stream: TimedStream, origin: httpcore.Origin) -> None:
         self.stream = stream
         self._origin = origin
+        self._viewed_ns = 0
+        self._rtt_ms = math.nan
         self._retransmits = 0
+        self._no_retransmits: int | None = 0
+        self.opened_ahead = False
+        """Whether it is open, and has served no request yet."""
         self._speak()
 
     def _speak(self) -> None:
-        kind = httpcore.HTTP2Connection if self.stream.http2 else httpcore.HTTP11Connection
-        self.http: httpcore.ConnectionInterface = kind(self._origin, self.stream)
+        over_http2 = self.stream.http2
+        self.http = Http2Connection(self.stream, self._origin) if over_http2 else Http1Connection(self.stream)
 
-    def exchange(self, request: httpcore.Request, marks: Marks) -> httpx.Response:
+    def open_ahead(self) -> None:
+        """Open the connection before its first request."""
+        self.stream.open_ahead()
+        self._speak()
+        self.opened_ahead = True
+
+    def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
         """Send the request and read the whole reply."""
+        self.opened_ahead = False
         try:
-            return self._exchange(request, marks)
+            return self.http.exchange(request, authorization, marks)
         except Http2ChosenError:
             # It is HTTP/1.1 first, so that the usual request is ready to go when the handshake ends.
             self._speak()
-        return self._exchange(request, marks)
+        return self.http.exchange(request, authorization, marks)
 
-    def _exchange(self, request: httpcore.Request, marks: Marks) -> httpx.Response:
-        over_http2 = self.stream.http2
-        try:
-            response = self.http.handle_request(request)
-        except BaseException:
-            # Frames of the connection itself (SETTINGS, GOAWAY) are no part of a reply.
-            marks.first_byte_ns = 0 if over_http2 else marks.first_byte_ns
-            raise
-        if over_http2:
-            # For the same reason the reply begins with the read that brought its headers.
-            marks.first_byte_ns = marks.last_byte_ns
-        try:
-            body = _read_body(response)
-        finally:
-            response.close()
-        if self.stream.cut:
-            raise NetworkFaultError("invalid_body", "cut off")
-        return _plain_response(response, body)
+    def kernel_view(self, now_ns: int) -> tuple[float, int | None]:
+        """Return the kernel's round-trip time, and the retransmits since it was asked before.
 
-    def kernel_view(self) -> tuple[float, int | None]:
-        """Return the kernel's round-trip time, and the retransmits since it was asked before."""
+        Asking costs a twentieth of a fast ping. So it is not asked again within a few milliseconds, in which its
+        smoothed time says nothing new; a call of which a segment was sent again takes longer than that.
+        """
+        if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
+            return self._rtt_ms, self._no_retransmits
+        self._viewed_ns = now_ns
         info = self.stream.tcp_info()
         if info is None:
+            self._no_retransmits = None
             return math.nan, None
+        self._rtt_ms = info.rtt_ms
         before, self._retransmits = self._retransmits, info.total_retransmits
         return info.rtt_ms, info.total_retransmits - before
-
-
-def _read_body(response: httpcore.Response) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise NetworkFaultError("too_large", f"more than {MAX_BODY_BYTES // 1024} KiB")
-    return bytes(body)
-
-
-def _plain_response(response: httpcore.Response, body: bytes) -> httpx.Response:
-    """Make the httpx response, which would decompress a body without a limit: we never asked for a compressed one."""
-    headers = [(name, value) for name, value in response.headers if name.lower() != b"content-encoding"]
-    if len(headers) < len(response.headers):
-        if response.status == httpx.codes.OK:
-            raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")
-        body = b""
-    return httpx.Response(response.status, headers=headers, content=body, extensions=dict(response.extensions))
 
 
 def _bare(exception: BaseException) -> BaseException:
@@ -298,7 +319,8 @@ def _bare(exception: BaseException) -> BaseException:
 def _was_stale(outcome: object, marks: Marks) -> bool:
     """Tell whether a kept connection was closed just as we sent.
 
-    Then, and only then, the request may go out once more: no reply was seen, and a GET is idempotent (RFC 9110, 9.2.2).
+    Then, and only then, the request may go out once more, on a new one: no reply was seen, and a GET is idempotent
+    (RFC 9110, 9.2.2).
     """
     return (
         isinstance(outcome, NetworkFaultError)
@@ -306,10 +328,3 @@ def _was_stale(outcome: object, marks: Marks) -> bool:
         and marks.reused
         and not marks.first_byte_ns
     )
-
-
-def _http_version(outcome: object) -> str | None:
-    if not isinstance(outcome, httpx.Response):
-        return None
-    version: bytes = outcome.extensions["http_version"]
-    return version.decode("ascii").removeprefix("HTTP/")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.sampling.schedule import Slot
@@ -33,9 +33,14 @@ FLOATS: Final = (
     "retry_after_s",
     "tcp_rtt_ms",
 )
-INTEGERS: Final = ("seq", "block", "timestamp_ns", "status_code", "tcp_retransmits", "body_bytes")
+OPTIONAL: Final = ("status_code", "tcp_retransmits", "body_bytes")
+INTEGERS: Final = ("seq", "block", "timestamp_ns", *OPTIONAL)
 FLAGS: Final = ("reused", "retried", "warmup")
-WORDS: Final = ("label", "rrt", "error", "env", "http_version", "peer", "tls_version")
+WORDS: Final = ("label", "error", "env", "http_version", "peer", "tls_version")
+TEXTS: Final = ("rrt",)
+
+_LONGEST: Final = 100
+"""No documented text comes near: a server that sends more cannot make a row grow without end."""
 
 
 class Words:
@@ -43,27 +48,70 @@ class Words:
 
     def __init__(self) -> None:
         self.codes = array("i")
+        self.distinct: list[str] = []
+        """The words, in the order of their numbers."""
         self._numbers: dict[str, int] = {}
 
     def append(self, word: str | None) -> None:
         """Add a row."""
-        self.codes.append(NOT_AVAILABLE if word is None else self._numbers.setdefault(word, len(self._numbers)))
+        if word is None:
+            self.codes.append(NOT_AVAILABLE)
+            return
+        word = word[:_LONGEST]
+        number = self._numbers.setdefault(word, len(self.distinct))
+        if number == len(self.distinct):
+            self.distinct.append(word)
+        self.codes.append(number)
 
-    @property
-    def distinct(self) -> list[str]:
-        """The words, in the order of their numbers."""
-        return list(self._numbers)
+    def __getitem__(self, row: int) -> str | None:
+        code = self.codes[row]
+        return None if code == NOT_AVAILABLE else self.distinct[code]
 
     def copy(self, first: int = 0) -> Words:
         """Copy the rows from one on; where there are many words, those that no longer occur are forgotten."""
         copy = Words()
         codes, words = self.codes[first:], self.distinct
         if len(words) <= _FEW_WORDS:
-            copy.codes, copy._numbers = codes, dict(self._numbers)
+            copy.codes, copy.distinct, copy._numbers = codes, list(words), dict(self._numbers)
             return copy
-        numbers = {code: copy._numbers.setdefault(words[code], len(copy._numbers)) for code in set(codes) if code >= 0}
-        numbers[NOT_AVAILABLE] = NOT_AVAILABLE
-        copy.codes = array("i", map(numbers.__getitem__, codes))
+        for code in codes:
+            copy.append(None if code == NOT_AVAILABLE else words[code])
+        return copy
+
+
+class Texts:
+    """A column of texts that seldom repeat: their bytes one after the other, and where each ends."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        # Below 0 where there is no text, as there an end needs a sign of its own: 0 is a place too.
+        self._ends = array("q")
+
+    def append(self, text: str | None) -> None:
+        """Add a row."""
+        if text is not None:
+            self._bytes += text[:_LONGEST].encode()
+        end = len(self._bytes)
+        self._ends.append(~end if text is None else end)
+
+    def __iter__(self) -> Iterator[str | None]:
+        start = 0
+        for end in self._ends:
+            yield None if end < 0 else self._bytes[start:end].decode()
+            start = ~end if end < 0 else end
+
+    def __getitem__(self, row: int) -> str | None:
+        end = self._ends[row]
+        before = self._ends[row - 1] if row not in {0, -len(self._ends)} else 0
+        return None if end < 0 else self._bytes[max(before, ~before) : end].decode()
+
+    def copy(self, first: int = 0) -> Texts:
+        """Copy the rows from one on, with their texts only."""
+        copy = Texts()
+        before = self._ends[first - 1] if first else 0
+        start = max(before, ~before)
+        copy._bytes = self._bytes[start:]
+        copy._ends = array("q", (end + start if end < 0 else end - start for end in self._ends[first:]))
         return copy
 
 
@@ -108,6 +156,7 @@ class Rows:
         self.integers: dict[str, array[int]] = {name: array("q") for name in INTEGERS}
         self.flags: dict[str, array[int]] = {name: array("b") for name in FLAGS}
         self.words: dict[str, Words] = {name: Words() for name in WORDS}
+        self.texts: dict[str, Texts] = {name: Texts() for name in TEXTS}
 
     def __len__(self) -> int:
         return len(self.integers["seq"])
@@ -139,6 +188,7 @@ class Rows:
             copy.integers = {name: column[first:] for name, column in self.integers.items()}
             copy.flags = {name: column[first:] for name, column in self.flags.items()}
             copy.words = {name: words.copy(first) for name, words in self.words.items()}
+            copy.texts = {name: texts.copy(first) for name, texts in self.texts.items()}
             return copy
 
     def append(
@@ -177,23 +227,44 @@ class Rows:
         numbers = (NOT_AVAILABLE if value is None else value for value in optional)
         _extend(self.integers, (slot.seq, block, exchange.timestamp_ns, *numbers))
         _extend(self.flags, (exchange.reused, exchange.retried, warmup))
-        words = (
-            label,
-            sample.rrt,
-            sample.error,
-            sample.env,
-            exchange.http_version,
-            exchange.peer,
-            exchange.tls_version,
-        )
+        words = (label, sample.error, sample.env, exchange.http_version, exchange.peer, exchange.tls_version)
         for column, word in zip(self.words.values(), words, strict=True):
             column.append(word)
+        self.texts["rrt"].append(sample.rrt)
+
+    def record(self, row: int) -> dict[str, Any]:
+        """Return a row as plain values by the names of its columns, without those that are not available."""
+        numbers = {name: column[row] for name, column in self.integers.items()}
+        floats = {name: column[row] for name, column in self.floats.items()}
+        words = {name: column[row] for name, column in self.words.items()}
+        texts = {name: column[row] for name, column in self.texts.items()}
+        return {
+            **{name: value for name, value in numbers.items() if value != NOT_AVAILABLE or name not in OPTIONAL},
+            **{name: value for name, value in floats.items() if not math.isnan(value)},
+            **{name: bool(column[row]) for name, column in self.flags.items()},
+            **{name: text for name, text in (words | texts).items() if text is not None},
+        }
+
+    def append_record(self, record: Mapping[str, Any]) -> None:
+        """Add the row that `record` returned."""
+        for name, number in self.integers.items():
+            number.append(record.get(name, NOT_AVAILABLE))
+        for name, value in self.floats.items():
+            value.append(record.get(name, math.nan))
+        for name, flag in self.flags.items():
+            flag.append(record[name])
+        for name, word in self.words.items():
+            word.append(record.get(name))
+        for name, text in self.texts.items():
+            text.append(record.get(name))
+        self.errors += "error" in record and not record["warmup"]
 
     def _drop(self, rows: int) -> None:
         for columns in (self.floats, self.integers, self.flags):
             for column in columns.values():
                 del column[:rows]
         self.words = {name: words.copy(rows) for name, words in self.words.items()}
+        self.texts = {name: texts.copy(rows) for name, texts in self.texts.items()}
         self.dropped += rows
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from donutwork_magics.client.client import Client, Family
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Target
 from donutwork_magics.network.faults import CallCancelledError
 from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.client_load import ClientLoad, ClientMeter
+from donutwork_magics.sampling.describe import UNFINISHED, describe
 from donutwork_magics.sampling.guard import Guard
+from donutwork_magics.sampling.journal import Journal, JournalFailedError
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Pause, Schedule, Slot
+from donutwork_magics.sampling.switching import prompt_switching
 
 LOOK_EVERY_S: Final = 0.1
 """The observer is called ten times a second at most."""
@@ -31,6 +36,15 @@ class Ending:
     target: Target
     sample: Sample | None = None
     """The ping that ended it; None for an interrupt."""
+    journal_failure: str = ""
+    """Why the journal could not be written, in a few words; empty unless that ended it."""
+
+    @property
+    def name(self) -> str:
+        """One word: an error's kind, ``interrupted`` or ``journal_failed``."""
+        if self.journal_failure:
+            return "journal_failed"
+        return "interrupted" if self.sample is None else str(self.sample.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,8 @@ class Series:
     http: Http = "auto"
     family: Family | None = None
     timeout_s: float = 10.0
+    journal: Path | None = None
+    """Where each row goes as it is completed; one of the run's journals."""
 
     def client(self) -> Client:
         """Make the client of one worker."""
@@ -62,6 +78,28 @@ class Run:
     """Pings that were given up at the end, and make no row."""
     ending: Ending | None = None
     """None where every plan was carried out."""
+    clients: list[ClientLoad] = field(default_factory=list)
+    """What each completed series cost the client."""
+    journals: Mapping[Path, Journal] = field(default_factory=dict)
+    """The open files."""
+    finished: bool = False
+    """No further series will come."""
+
+    @property
+    def ended(self) -> str | None:
+        """How it ended, in one word; None where every plan was carried out."""
+        if self.ending is not None:
+            return self.ending.name
+        return None if self.finished else UNFINISHED
+
+    def finish(self) -> None:
+        """Take note that no further series comes, also in the journals."""
+        self.finished = True
+        for journal in self.journals.values():
+            try:
+                journal.describe(describe(self))
+            except JournalFailedError as error:
+                self.ending = self.ending or Ending(self.series[-1].target, journal_failure=str(error))
 
 
 class Progress(Protocol):
@@ -102,7 +140,8 @@ def run_series(
     stop
         Set by another thread, it ends the series as an interrupt does, and is no early ending.
     """
-    _Carrier(run, series, stop or threading.Event()).carry_out(observer)
+    with prompt_switching():
+        _Carrier(run, series, stop or threading.Event()).carry_out(observer)
 
 
 class _Carrier:
@@ -117,6 +156,8 @@ class _Carrier:
         self._lock = threading.Lock()
         # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
         self._quiet = threading.Lock() if plan.concurrency == 1 else None
+        self._journal = run.journals[series.journal] if series.journal else None
+        self._meter = ClientMeter()
         self._first_row = run.rows.total
         self._in_flight = 0
         self._closed = False
@@ -143,6 +184,7 @@ class _Carrier:
         self._run.series.append(self._series)
         self._run.origin_ns = self._run.origin_ns or self._schedule.origin_ns
         try:
+            self._write_down(None, describing=True)
             for worker in workers:
                 worker.start()
             self._look_on(workers, observer)
@@ -185,7 +227,7 @@ class _Carrier:
             # Should a worker come back later than this, the table is already being made without it.
             self._closed = True
             self._run.in_flight += self._in_flight
-            self._run.pauses += self._schedule.pauses
+            self._run.clients.append(self._meter.result())
 
     def _work(self, client: Client) -> None:
         try:
@@ -197,8 +239,11 @@ class _Carrier:
         except BaseException as error:
             self._broken = error
             self._schedule.stop()
+        with self._lock:
+            self._meter.worker(time.thread_time())
 
     def _ping(self, client: Client, slot: Slot) -> None:
+        began_ns = time.perf_counter_ns()
         with self._lock:
             self._in_flight += 1
         if self._quiet is None:
@@ -210,14 +255,35 @@ class _Carrier:
             if not self._closed:
                 self._in_flight -= 1
                 self._record(slot, sample)
+                own_ns = time.perf_counter_ns() - began_ns - int(sample.exchange.duration_ms * 1e6)
+                self._meter.ping(own_ns, slot.woken_late_ns)
 
     def _record(self, slot: Slot, sample: Sample) -> None:
         run, plan = self._run, self.plan
         numbered = Slot(self._first_row + slot.seq, slot.scheduled_ns)
         run.rows.append(sample, numbered, origin_ns=run.origin_ns, label=plan.label, warmup=slot.seq < plan.warmup)
+        if sample.exchange.retried:
+            self._schedule.count_retry()
         if self._guard.must_end(sample):
-            run.ending = run.ending or Ending(self._series.target, sample)
-            self._schedule.stop()
+            self._end(Ending(self._series.target, sample))
         pause_s = self._guard.pause_s(sample)
-        if pause_s:
-            self._schedule.pause(pause_s)
+        pause = self._schedule.pause(pause_s) if pause_s else None
+        if pause is not None:
+            run.pauses.append(pause)
+        self._write_down(run.rows.record(-1) if self._journal else None, describing=pause is not None)
+
+    def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        try:
+            if record is not None:
+                journal.append(record)
+            if describing:
+                journal.describe(describe(self._run))
+        except JournalFailedError as error:
+            self._end(Ending(self._series.target, journal_failure=str(error)))
+
+    def _end(self, ending: Ending) -> None:
+        self._run.ending = self._run.ending or ending
+        self._schedule.stop()

@@ -25,6 +25,8 @@ class Slot:
     seq: int
     scheduled_ns: int | None
     """Its planned start on the monotonic clock, or None where there is no plan."""
+    woken_late_ns: int | None = None
+    """How long after its time the thread that had waited for it woke up; None where it need not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,6 @@ class Schedule:
         self._last_start_ns = 0
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
-        self.pauses: list[Pause] = []
 
     def begin(self) -> None:
         """Plan the first ping for now."""
@@ -78,6 +79,7 @@ class Schedule:
     def next(self) -> Slot | None:
         """Wait until a further ping may start, and return it; None where the series has come to its end."""
         # One worker waits for the next start, the others wait for their turn: else all would wake up for each ping.
+        waited = False
         with self._turn:
             while not self.stopped:
                 with self._lock:
@@ -86,25 +88,38 @@ class Schedule:
                     if due_ns is None:
                         return None
                     if due_ns <= now_ns:
-                        slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq))
+                        late_ns = now_ns - due_ns if waited else None
+                        slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns)
                         self._next_seq += 1
                         self._last_start_ns = now_ns
                         return slot
+                waited = True
                 self._sleep_until(due_ns)
         return None
 
-    def pause(self, pause_s: float) -> None:
-        """Start nothing for a while, and shift what is planned, so that no burst follows."""
+    def count_retry(self) -> None:
+        """Count a second request of the ping that has just ended against the rate."""
+        with self._lock:
+            self._last_start_ns = time.perf_counter_ns()
+
+    def pause(self, pause_s: float) -> Pause | None:
+        """Start nothing for a while, and shift what is planned, so that no burst follows.
+
+        Returns
+        -------
+        Pause or None
+            None where a longer one is under way.
+        """
         with self._lock:
             now_ns = time.perf_counter_ns()
             until_ns = now_ns + int(pause_s * 1e9)
             if until_ns <= self._not_before_ns:
-                return
+                return None
             self._not_before_ns = until_ns
             upcoming_ns = self._scheduled_ns(self._next_seq)
             if upcoming_ns is not None:
                 self._shift_ns += max(0, until_ns - upcoming_ns)
-            self.pauses.append(Pause((now_ns - self.origin_ns) / 1e9, pause_s))
+            return Pause((now_ns - self.origin_ns) / 1e9, pause_s)
 
     def _due_ns(self, now_ns: int) -> int | None:
         seq, total, duration_s = self._next_seq, self._plan.total, self._plan.duration_s

@@ -8,16 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from .behaviour import (
-    FAULTS,
-    Behaviour,
-    Delay,
-    parse_delay,
-    parse_faults,
-    parse_port,
-    parse_retry_after,
-    parse_seed,
-)
+from ..grammar import injection
+from .behaviour import Behaviour, Delay, read_delay
 from .server import ListenError, serve
 
 _DESCRIPTION: Final = """\
@@ -31,9 +23,10 @@ other permission. Stop it with Ctrl-C.
 _EPILOG: Final = f"""\
 A delay D is a constant (20ms), or a median and a 95th percentile of a lognormal distribution (20ms/60ms), in ns, us,
 ms or s. A fault KIND is one of
-  {", ".join(FAULTS[:5])},
-  {", ".join(FAULTS[5:])};
-what is injected is what the "error" column of the magics reports.
+  {", ".join(injection.FAULTS[:5])},
+  {", ".join(injection.FAULTS[5:-1])};
+what is injected is what the "error" column of the magics reports. {" and ".join(injection.ALIASES)} are
+{" and ".join(injection.ALIASES.values())}; slow is a good reply that takes {injection.SLOW_S:g} s longer, in RRT.
 
   python -m donutwork_magics.sandbox --latency 20ms/60ms --server-time 2ms --fault server_error:0.05 --seed 1
   curl -H "Authorization: Bearer <the staging key>" http://127.0.0.1:<port>/2026-02-01/ping.json
@@ -57,17 +50,17 @@ def argument_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--port", type=_checked(parse_port), default=0, metavar="N", help="the port; 0, the default, is a free one")
+    add("--port", type=_checked(injection.port), default=0, metavar="N", help="the port; 0, the default, is a free one")
     add(
         "--latency",
-        type=_checked(parse_delay),
+        type=_checked(read_delay),
         default=Delay(),
         metavar="D",
         help="a delay outside the server's time, as on a network; not in RRT",
     )
     add(
         "--server-time",
-        type=_checked(parse_delay),
+        type=_checked(read_delay),
         default=Delay(),
         metavar="D",
         help="a delay of the server itself; in RRT",
@@ -81,14 +74,14 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     add(
         "--retry-after",
-        type=_checked(parse_retry_after),
+        type=_checked(injection.retry_after_s),
         default=1,
         metavar="1s",
         help="what rate_limited asks for, in whole seconds; 1s by default",
     )
     add(
         "--seed",
-        type=_checked(parse_seed),
+        type=_checked(injection.seed),
         metavar="N",
         help="the same delays and faults in each run; random by default",
     )
@@ -107,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error("unknown argument")
     try:
-        faults = parse_faults(options.fault)
+        faults = injection.fault_shares(options.fault)
     except ValueError as error:
         parser.error(f"argument --fault: {error}")
     seed: int = secrets.randbits(32) if options.seed is None else options.seed

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
+from ..client.key import KeysIn
 from ..errors import SettingsError
-from .behaviour import check_port, check_retry_after, check_seed, parse_delay, parse_faults
+from ..grammar.injection import LARGEST_PORT, LARGEST_SEED, LONGEST_RETRY_AFTER_S, delay_s, fault_shares
 
 _MODULE: Final = "donutwork_magics.sandbox"
 _TERMINATE_S: Final = 1.0
@@ -56,14 +57,26 @@ class SandboxOptions:
     port: int = 0
 
     def __post_init__(self) -> None:
-        for delay in (self.latency, self.server_time):
-            if delay is not None:
-                parse_delay(delay)
-        parse_faults(self.faults)
-        check_retry_after(self.retry_after_s)
-        check_port(self.port)
-        if self.seed is not None:
-            check_seed(self.seed)
+        problem = ""
+        for name, delay in (("latency", self.latency), ("server_time", self.server_time)):
+            try:
+                if delay is not None:
+                    delay_s(delay)
+            except ValueError as error:
+                problem = f"{name} {error}"
+        try:
+            fault_shares(self.faults)
+        except ValueError as error:
+            problem = f"a fault {error}"
+        for name, number, low, high in (
+            ("retry_after_s", self.retry_after_s, 1, LONGEST_RETRY_AFTER_S),
+            ("seed", self.seed or 0, 0, LARGEST_SEED),
+            ("port", self.port, 0, LARGEST_PORT),
+        ):
+            if not low <= number <= high:
+                problem = f"{name} needs a whole number from {low} to {high}."
+        if problem:
+            raise ValueError(problem)
 
 
 DEFAULT_OPTIONS: Final = SandboxOptions()
@@ -197,10 +210,14 @@ def _arguments(options: SandboxOptions) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Return a copy of the environment without real keys, in which the child finds this very package."""
+    keys = tuple(KeysIn(os.environ))
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("DONUTWORK_") and name != "PYTHONPATH"
+        if not name.upper().startswith("DONUTWORK_")
+        and name != "PYTHONPATH"
+        # A key may also stand where the user's own set-up took it from.
+        and not any(key in value for key in keys)
     }
     # PYTHONPATH goes before the standard library: only where the package would not be found without.
     site_packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]

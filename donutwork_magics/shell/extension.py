@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from donutwork_magics.shell.completer import Matcher, add_matcher, remove_matcher
 from donutwork_magics.shell.magics import LAST, DonutworkMagics
 
 _NAME: Final = "donutwork"
@@ -18,15 +19,18 @@ class _Extension:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self.magics = DonutworkMagics(shell)
+        self._matcher: Matcher | None = None
 
     def load(self) -> None:
         self._shell.register_magics(self.magics)
+        self._matcher = add_matcher(self._shell)
         self._shell.events.register("pre_run_cell", self._register_accessor)
         self._shell.events.register("post_run_cell", self._register_accessor)
 
     def unload(self) -> None:
         shell = self._shell
         self.magics.session.close()
+        remove_matcher(shell, self._matcher)
         shell.events.unregister("pre_run_cell", self._register_accessor)
         shell.events.unregister("post_run_cell", self._register_accessor)
         manager = shell.magics_manager

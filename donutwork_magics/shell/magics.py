@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from IPython.core.error import UsageError
@@ -12,15 +13,18 @@ from IPython.display import display
 from IPython.utils.text import DollarFormatter
 from traitlets import Any as AnyTrait
 
-from donutwork_magics.errors import Interrupted, SettingsError
+from donutwork_magics.errors import DonutworkError, Interrupted, SettingsError
 from donutwork_magics.grammar import (
     CONFIGURABLE,
+    CallOptions,
     Cell,
     CellLine,
+    CheckCommand,
     ConnectionCommand,
     GrammarError,
     HelpCommand,
     Http,
+    LoadCommand,
     PingCommand,
     SandboxCommand,
     SeriesOptions,
@@ -38,9 +42,11 @@ from donutwork_magics.shell.usage import value_is_used
 if TYPE_CHECKING:
     import pandas as pd
 
+    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.settings import Target
     from donutwork_magics.display.live import LiveView
+    from donutwork_magics.errors import Kind
     from donutwork_magics.sampling.run import Run, Series
     from donutwork_magics.watch import Watch
 
@@ -55,6 +61,7 @@ _MEASURE: Final = SeriesOptions(
     warmup=0,
     cold=False,
     label="ping",
+    journal=None,
     quiet=True,
     allow_load=False,
 )
@@ -102,6 +109,10 @@ class _Donutwork(Magics):
                 value = self._single(command, [command.call.out])
             case PingCommand(series=SeriesOptions(label=label)):
                 value = self._series([CellLine(label, command)])
+            case CheckCommand():
+                value = self._check(command)
+            case LoadCommand():
+                value = self._load(command)
             case WatchCommand():
                 value = self._watch(command)
             case SandboxCommand():
@@ -160,6 +171,17 @@ class _Donutwork(Magics):
         df = self._measure(lines, out)
         return None if out or (len(lines) == 1 and lines[0].command.call.out) else df
 
+    def _load(self, command: LoadCommand) -> object:
+        shielded(_prepare)
+        from donutwork_magics.display.run import RunCard
+        from donutwork_magics.frame.load import load
+
+        df = load(command.file)
+        self._keep(df)
+        self._assign(command.out, df)
+        display(RunCard(df))
+        return None if command.out else df
+
     def _call(self, command: PingCommand | ConnectionCommand) -> Ping | Connection:
         """Make one call.
 
@@ -176,6 +198,29 @@ class _Donutwork(Magics):
         self._keep(value)
         return value
 
+    def _check(self, command: CheckCommand) -> CheckReport | None:
+        """Check, and show the report.
+
+        Raises
+        ------
+        DonutworkError
+            A step failed, and it was to be strict; the report is shown, kept and assigned all the same.
+        """
+        from donutwork_magics.preflight import preflight
+
+        call = command.call
+        setup = self.session.setup(call.env)
+        _refuse_http2(call, sandbox=setup.sandbox)
+        report = preflight(setup, http=call.http, family=call.family, timeout_s=call.timeout_s)
+        self._keep(report)
+        self._assign(call.out, report)
+        strictly_failed = command.strict and not report.ok
+        if call.out or strictly_failed:
+            display(report)
+        if strictly_failed:
+            raise DonutworkError(*_first_failure(report))
+        return None if call.out else report
+
     def _measure(self, lines: list[CellLine], out: str | None = None) -> pd.DataFrame:
         """Run the series of some lines one after the other, into one DataFrame, and show how they come on.
 
@@ -188,13 +233,19 @@ class _Donutwork(Magics):
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.table import table
+        from donutwork_magics.sampling.journal import open_journals
         from donutwork_magics.sampling.run import Run
         from donutwork_magics.series import early_end
 
         planned = [self._planned(line) for line in lines]
-        run = Run()
-        with live_view(self.shell, quiet=all(_is_quiet(line) for line in lines)) as live:
+        quiet = all(_is_quiet(line) for line in lines)
+        with (
+            open_journals(series.journal for series in planned) as journals,
+            live_view(self.shell, quiet=quiet) as live,
+        ):
+            run = Run(journals=journals)
             _carry_out(run, planned, live)
+            run.finish()
             df = table(run)
             self._keep(df)
             self._assign(out, df)
@@ -214,10 +265,11 @@ class _Donutwork(Magics):
         Raises
         ------
         SettingsError
-            A variable is missing or not usable.
+            A variable is missing or not usable, or the file cannot be a journal.
         GrammarError
             It would be impolite.
         """
+        from donutwork_magics.sampling.journal import check_journal
         from donutwork_magics.sampling.plan import Plan
         from donutwork_magics.sampling.run import Series
 
@@ -239,7 +291,10 @@ class _Donutwork(Magics):
         impolite = plan.impolite(loopback=target.is_loopback)
         if impolite:
             raise GrammarError(impolite)
-        return Series(plan, target, call.http, call.family, call.timeout_s)
+        journal = None if options.journal is None else Path(options.journal).expanduser()
+        if journal is not None:
+            check_journal(journal)
+        return Series(plan, target, call.http, call.family, call.timeout_s, journal)
 
     def _watch(self, command: WatchCommand) -> Watch | None:
         """Begin a watch, and show its panel where there is a kernel.
@@ -280,8 +335,7 @@ class _Donutwork(Magics):
 
     def _target(self, command: PingCommand | ConnectionCommand | WatchCommand) -> Target:
         target = self.session.target(command.call.env)
-        if target.sandbox and command.call.http == "2":
-            raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
+        _refuse_http2(command.call, sandbox=target.sandbox)
         return target
 
     def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection) -> None:
@@ -317,10 +371,22 @@ def _prepare() -> None:
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
     import donutwork_magics.display.run
+    import donutwork_magics.frame.load
     import donutwork_magics.frame.table  # noqa: F401
     from donutwork_magics.sampling.warm_up import warm_up
 
     warm_up()
+
+
+def _refuse_http2(call: CallOptions, *, sandbox: bool) -> None:
+    if sandbox and call.http == "2":
+        raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
+
+
+def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
+    step, *others = report.failed
+    more = f" {len(others)} more in the report." if others else ""
+    return f"The check failed at {step.name}: {step.detail}. {step.advice}{more}", step.kind
 
 
 def _is_quiet(line: CellLine) -> bool:

@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
+from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.display import mimebundle
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
-from tests.display.values import HOSTILE, comparison, connection, everything, ping, run
+from tests.display.values import HOSTILE, comparison, connection, everything, ping, report, run
 
 # From JupyterLab 4.6's sanitiser: what of its allow-lists the cards use.
 KEPT_TAGS = {
@@ -294,6 +295,33 @@ def test_an_overview_without_a_usable_address_says_why() -> None:
     text = mimebundle(overview)["text/plain"]
     assert text.startswith("✗ Donutwork: not ready")
     assert "DONUTWORK_BASE_URL is not https." in text
+
+
+def test_a_check_tells_state_time_finding_and_advice_of_each_step() -> None:
+    text = mimebundle(report("found"))["text/plain"]
+    assert text.startswith("✗ Check: failed at ping:read [sandbox] [found]")
+    assert [line.split() for line in text.splitlines()[3:]] == [
+        ["State", "Step", "Time"],
+        ["✓", "ok", "API", "key", "found"],
+        ["⚠", "warning", "TLS", "12.0", "ms", "found"],
+        ["→", "found"],
+        ["✗", "failed", "ping:read", "found"],
+        ["→", "found"],
+        ["○", "skipped", "Clock", "found"],
+    ]
+
+
+def test_a_check_that_passes_is_ready_and_counts_its_warnings() -> None:
+    assert mimebundle(report(bad=False))["text/plain"].startswith("⚠ Check: ready, with 1 warning [sandbox] [staging]")
+    quiet = CheckReport("h", False, "production", (Step("API key", "ok", "set"), Step("TLS", "skipped", "none")))
+    assert mimebundle(quiet)["text/plain"].startswith("✓ Check: ready [production]")
+    assert repr(quiet) == mimebundle(quiet)["text/plain"]
+
+
+def test_the_rows_of_a_check_have_a_header_each() -> None:
+    html = mimebundle(report())["text/html"]
+    assert html.count('scope="row"') == len(report().steps)
+    assert html.count("<caption") == 1
 
 
 def test_a_value_without_a_card_is_a_programming_error() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.displayed import Displayed
@@ -97,6 +98,17 @@ def comparison(text: str = "cold", labels: int = 3) -> RunCard:
     return RunCard(df)
 
 
+def report(text: str = "staging", *, bad: bool = True) -> CheckReport:
+    """Make a report with a step of each state, in which a text stands wherever one can."""
+    steps = (
+        Step("API key", "ok", text),
+        Step("TLS", "warn", text, text, duration_ms=12.0),
+        *((Step("ping:read", "bad", text, text, kind="forbidden"),) if bad else ()),
+        Step("Clock", "skipped", text),
+    )
+    return CheckReport(host=text, sandbox=True, env=text, steps=steps)
+
+
 def everything(text: str = "staging") -> dict[str, Displayed]:
     """Make one of each, with a text wherever a foreign one can stand."""
     return {
@@ -107,6 +119,8 @@ def everything(text: str = "staging") -> dict[str, Displayed]:
         "sandbox": SandboxStatus("running", "http://127.0.0.1:1", 7, (("latency", text),)),
         "stopped": SandboxStatus("stopped"),
         "died": SandboxStatus("died", "http://127.0.0.1:1", 7),
+        "check": report(text),
+        "check that passes": report(text, bad=False),
         "run": run(text),
         "interrupted run": run(text, ended="interrupted"),
         "comparison": comparison(text),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -48,6 +49,18 @@ def test_attrs_are_small_plain_and_without_the_key() -> None:
     assert attrs["path"] == "/2026-02-01/ping.json"
     assert KEY.encode() not in pickle.dumps(df)
     assert pickle.loads(pickle.dumps(df)).attrs == df.attrs
+
+
+def test_it_comes_back_from_parquet_with_its_attrs_and_its_card(tmp_path: Path) -> None:
+    with Server(answer(reply())) as server:
+        df = collect(5, rate_hz=100, warmup=1, target=target_of(server))
+    df.to_parquet(tmp_path / "df.parquet")
+    back = pd.read_parquet(tmp_path / "df.parquet")
+    assert {name: str(dtype) for name, dtype in back.dtypes.items()} == COLUMNS
+    # The categories are texts either way, of the one or the other dtype for texts.
+    pd.testing.assert_frame_equal(back, df, check_exact=True, check_categorical=False, check_dtype=False)
+    assert back.attrs == df.attrs
+    assert repr(back.donutwork) == repr(df.donutwork)
 
 
 def test_frames_of_two_runs_concatenate_with_their_categories() -> None:

@@ -1,149 +1,81 @@
-"""Rows that are bounded, and that others may read while they come in."""
+"""Given samples, the rows hold what the table needs, in little memory."""
 
 from __future__ import annotations
 
-import pickle
-import threading
+import math
+import sys
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
-from donutwork_magics.sampling.guard import Guard
-from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
+from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot
 
-
-def sample(**outcome: Any) -> Sample:
-    exchange = Exchange(
-        started_ns=0,
-        timestamp_ns=0,
-        duration_ms=1.0,
-        phases=Phases(0.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-        reused=True,
-        retried=False,
-        http_version="1.1",
-        peer="127.0.0.1",
-        tls_version=None,
-        tcp_rtt_ms=0.1,
-        tcp_retransmits=0,
-    )
-    return Sample(exchange, **outcome)
-
-
-def add(rows: Rows, n: int, **outcome: Any) -> None:
-    for _ in range(n):
-        rows.append(sample(**outcome), Slot(rows.total, None), origin_ns=0, label="ping")
-
-
-def lengths(rows: Rows) -> set[int]:
-    floats, integers = map(len, rows.floats.values()), map(len, rows.integers.values())
-    flags, words = map(len, rows.flags.values()), (len(column.codes) for column in rows.words.values())
-    return {*floats, *integers, *flags, *words}
-
-
-def test_the_oldest_make_room_and_all_columns_stay_as_long() -> None:
-    rows = Rows(keep=100)
-    for n in range(1, 1001):
-        add(rows, 1)
-        assert lengths(rows) == {len(rows)}
-        assert min(n, 100) <= len(rows) <= 110
-    assert rows.total == 1000
-    assert rows.integers["seq"][-1] == 999
+finite = st.floats(allow_nan=False, allow_infinity=False)
+milliseconds = finite | st.just(math.nan)
+words = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
+samples = st.builds(
+    Sample,
+    st.builds(
+        Exchange,
+        started_ns=st.integers(0, 2**62),
+        timestamp_ns=st.integers(0, 2**62),
+        duration_ms=finite,
+        phases=st.builds(Phases, *[milliseconds] * 6),
+        reused=st.booleans(),
+        retried=st.booleans(),
+        http_version=words,
+        peer=words,
+        tls_version=words,
+        tcp_rtt_ms=milliseconds,
+        tcp_retransmits=st.none() | st.integers(0, 2**15 - 1),
+    ),
+    error=st.none() | st.just("timeout"),
+    status_code=st.none() | st.integers(100, 999),
+    retry_after_s=st.none() | finite,
+    body_bytes=st.none() | st.integers(0, 2**31 - 1),
+    env=words,
+    rrt=words,
+    rrt_ms=milliseconds,
+)
 
 
-def test_a_copy_has_no_more_than_are_to_be_kept() -> None:
-    rows = Rows(keep=100)
-    add(rows, 1005)
-    copy = rows.copy()
-    assert lengths(copy) == {100}
-    assert list(copy.integers["seq"]) == list(range(905, 1005))
-    assert copy.total == 1005
-    add(rows, 3)
-    assert len(copy) == 100
+def columns(rows: Rows) -> dict[str, list[Any]]:
+    numbers = {name: list(map(repr, column)) for name, column in (rows.floats | rows.integers).items()}
+    flags = {name: column.tolist() for name, column in rows.flags.items()}
+    texts = {name: [column[row] for row in range(len(rows))] for name, column in (rows.words | rows.texts).items()}
+    return numbers | flags | texts
 
 
-@pytest.mark.parametrize("keep", [1, 2, 9])
-def test_very_few_can_be_kept(keep: int) -> None:
-    rows = Rows(keep=keep)
-    add(rows, 50)
-    assert list(rows.copy().integers["seq"]) == list(range(50 - keep, 50))
+@given(st.lists(samples, max_size=8))
+@settings(derandomize=True, deadline=None)
+def test_a_row_survives_its_journal(made: list[Sample]) -> None:
+    rows, back = Rows(), Rows()
+    for seq, sample in enumerate(made):
+        rows.append(sample, Slot(seq, None), origin_ns=0, label="p", warmup=bool(seq % 2))
+        back.append_record(msgspec.json.decode(msgspec.json.encode(rows.record(-1))))
+    assert columns(back) == columns(rows)
+    assert list(back.texts["rrt"]) == [sample.rrt and sample.rrt[:100] for sample in made]
+    assert [rows.record(row) for row in range(len(rows))] == [rows.record(row - len(rows)) for row in range(len(rows))]
 
 
-def test_words_that_went_with_their_rows_are_forgotten_and_the_others_stay_right() -> None:
-    rows = Rows(keep=2000)
-    for number in range(10_000):
-        add(rows, 1, rrt=f"{number} ms", error="timeout" if number % 2 else None)
-    words = rows.words["rrt"]
-    assert len(words.distinct) <= 2200
-    copy = rows.copy()
-    assert [copy.words["rrt"].distinct[code] for code in copy.words["rrt"].codes] == [
-        f"{number} ms" for number in range(8000, 10_000)
-    ]
-    errors = copy.words["error"]
-    assert [None if code == NOT_AVAILABLE else errors.distinct[code] for code in errors.codes] == [
-        None,
-        "timeout",
-    ] * 1000
-
-
-def test_memory_is_bounded() -> None:
-    sizes = []
-    rows = Rows(keep=500)
-    for _ in range(3):
-        add(rows, 5000, rrt="0.1 ms")
-        sizes.append(len(pickle.dumps([rows.floats, rows.integers, rows.flags])))
-    assert max(sizes) <= 1.15 * min(sizes)
-
-
-def test_errors_are_counted_also_those_that_made_room() -> None:
-    rows = Rows(keep=10)
-    add(rows, 30, error="timeout")
-    add(rows, 70)
-    rows.append(sample(error="dns"), Slot(100, None), origin_ns=0, label="ping", warmup=True)
-    assert rows.errors == 30
-
-
-def test_a_tail_has_the_latest_and_says_how_many_came_before() -> None:
-    rows = Rows(keep=10)
-    add(rows, 30)
-    assert rows.tail(4).first == 26
-    assert len(rows.tail(4).duration_ms) == 4
-    assert rows.tail(99).first == rows.dropped
-
-
-def test_a_tail_is_of_one_moment_while_rows_come_in_and_go() -> None:
-    rows = Rows(keep=50)
-    done = threading.Event()
-
-    def write() -> None:
-        while not done.is_set():
-            add(rows, 10)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        for _ in range(2000):
-            tail = rows.tail(40)
-            columns = (tail.started_ms, tail.duration_ms, tail.error_codes, tail.warmup)
-            assert len({len(column) for column in columns}) == 1
-        for _ in range(200):
-            assert len(lengths(rows.copy())) == 1
-    finally:
-        done.set()
-        writer.join()
-
-
-def test_a_plan_without_an_end_has_to_say_so() -> None:
-    with pytest.raises(ValueError, match="a count or a duration"):
-        Plan()
-    assert Plan(endless=True).total is None
-
-
-def test_a_server_that_asks_for_rest_for_days_is_rested_from_no_longer_than_the_cap() -> None:
-    guard = Guard()
-    pauses_s = [guard.pause_s(sample(error="rate_limited", status_code=429)) for _ in range(3000)]
-    assert max(pauses_s) <= 30.0
+@pytest.mark.parametrize("count", [10_000, 100_000])
+def test_a_row_takes_300_bytes_at_most_even_if_every_text_differs(count: int) -> None:
+    phases = Phases(0.0, 0.0, 0.0, 0.02, 1.0, 0.0)
+    rows = Rows()
+    for seq in range(count):
+        exchange = Exchange(seq, seq, 1.02, phases, True, False, "1.1", "127.0.0.1", "TLSv1.3", 0.1, 0)
+        text = f"{seq / 1e4:.6f} ms"
+        sample = Sample(exchange, status_code=200, body_bytes=60, env="staging", rrt=text, rrt_ms=seq / 1e4)
+        rows.append(sample, Slot(seq, seq), origin_ns=0, label="ping")
+    arrays = [*rows.floats.values(), *rows.integers.values(), *rows.flags.values()]
+    arrays += [column.codes for column in rows.words.values()]
+    texts = rows.texts["rrt"]
+    taken = sum(map(sys.getsizeof, [*arrays, texts._bytes, texts._ends]))
+    assert taken <= 300 * count

@@ -85,3 +85,29 @@ def test_a_stop_wakes_whoever_waits() -> None:
 def test_a_plan_that_is_none(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"count|series"):
         Plan(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_retry_counts_against_the_rate_of_another_machine() -> None:
+    schedule = Schedule(Plan(count=3, rate_hz=20), loopback=False)
+    schedule.begin()
+    schedule.next()
+    time.sleep(0.045)
+    schedule.count_retry()
+    began_s = time.perf_counter()
+    assert schedule.next() is not None
+    assert time.perf_counter() - began_s >= 0.0499
+
+
+def test_a_start_that_was_waited_for_tells_how_late_it_woke() -> None:
+    schedule = Schedule(Plan(count=3, rate_hz=50), loopback=True)
+    schedule.begin()
+    first = schedule.next()
+    second = schedule.next()
+    time.sleep(0.05)
+    third = schedule.next()
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert second.woken_late_ns is not None
+    assert 0 <= second.woken_late_ns < 15_000_000
+    assert third.woken_late_ns is None

@@ -192,7 +192,7 @@ class TestSandbox:
         ],
     )
     def test_bad_options_are_refused_before_a_process_is_started(self, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"^(a|of) ") as caught:
+        with pytest.raises(ValueError, match=r"^[a-z_ ]+ needs ") as caught:
             SandboxOptions(**options)
 
         assert "sk_live" not in str(caught.value)
@@ -243,6 +243,8 @@ class TestKeys:
     ) -> None:
         monkeypatch.setenv("DONUTWORK_API_KEY", "sk_live_abc")
         monkeypatch.setenv("DONUTWORK_STAGING_API_KEY", "sk_test_abc")
+        # As where a secret store has its own name for it, and the notebook copies it.
+        monkeypatch.setenv("MY_SECRET", "Bearer sk_live_abc")
         sandbox = start(faults=("schema:0.5",))
         public = Path(f"/proc/{sandbox.pid}/environ").read_bytes() + Path(f"/proc/{sandbox.pid}/cmdline").read_bytes()
 

@@ -53,10 +53,41 @@ def answer_once(raw: bytes) -> Handler:
     return handler
 
 
+def answer_api(ping: bytes, connection: bytes, seen: list[str]) -> Handler:
+    """Answer the two endpoints with bytes of their own, and note what was asked for."""
+
+    def handler(client: socket.socket) -> None:
+        while request := read_request(client):
+            path = request.split(b" ", 2)[1].decode()
+            seen.append(path.rpartition("/")[2])
+            client.sendall(ping if path.endswith("/ping.json") else connection)
+
+    return handler
+
+
+def refuse_tls(connection: socket.socket) -> None:
+    """Answer a TLS handshake as a plain HTTP server does."""
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
 def hang(connection: socket.socket) -> None:
     """Read, and never answer."""
     while connection.recv(4096):
         pass
+
+
+def answer_then_hang(raw: bytes, count: int) -> Handler:
+    """Answer some requests of a connection, and then no more."""
+
+    def handler(connection: socket.socket) -> None:
+        for _ in range(count):
+            if not read_request(connection):
+                return
+            connection.sendall(raw)
+        hang(connection)
+
+    return handler
 
 
 def drip(first: bytes, then: bytes, every_s: float = 0.05) -> Handler:
@@ -113,6 +144,9 @@ class Server:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # Where the system lets a shutdown wake accept(), nobody waits for its time-out.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._open:
             with contextlib.suppress(OSError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from email.utils import formatdate
 
 import h2.config
 import h2.connection
 import h2.events
 
-from tests.servers import BODY
+from tests.servers import BODY, Handler
 
 
 def answer_http2(connection: socket.socket) -> None:
@@ -24,6 +25,27 @@ def answer_http2(connection: socket.socket) -> None:
                 state.send_headers(event.stream_id, headers)
                 state.send_data(event.stream_id, BODY, end_stream=True)
         connection.sendall(state.data_to_send())
+
+
+def answer_api_http2(bodies: dict[str, bytes], seen: list[str]) -> Handler:
+    """Answer each path, by its last part, with a body of its own and the time of day, and note what was asked for."""
+
+    def handler(connection: socket.socket) -> None:
+        state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        state.initiate_connection()
+        connection.sendall(state.data_to_send())
+        while data := connection.recv(65536):
+            for event in state.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    assert event.stream_id is not None
+                    path = dict(event.headers)[b":path"].decode().rpartition("/")[2]
+                    seen.append(path)
+                    headers = [(":status", "200"), ("date", formatdate(usegmt=True))]
+                    state.send_headers(event.stream_id, headers)
+                    state.send_data(event.stream_id, bodies[path], end_stream=True)
+            connection.sendall(state.data_to_send())
+
+    return handler
 
 
 def goaway_on_second(connection: socket.socket) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import BODY, Handler, Server, answer, answer_once, hang, read_request, reply
+from tests.servers import BODY, Handler, Server, answer, answer_once, answer_then_hang, hang, read_request, reply
 from tests.shell.conftest import KEY
 from tests.support.kernel import Cell, Kernel
 
@@ -70,9 +70,7 @@ class TestUsage:
             ("ping -n 5 --widget", "--widget"),
             ("watch -n 5", "watch has no -n"),
             ("watch --keep x", "--keep needs a whole number"),
-            ("load results.jsonl", "Unknown command"),
-            ("check", "Unknown command"),
-            ("ping -n 5 --journal x", "no such option"),
+            ("ping -n 5 --blocks 2", "no such option"),
             ("sandbox dance", "start"),
         ],
     )
@@ -309,6 +307,21 @@ class TestFailedSeries:
         with Server(answer(reply())) as server:
             assert aimed_at(keyed, server).run("df = %donutwork ping -n 3 -r 100").ok
         assert keyed.value("len(df)") == "3"
+
+    def test_one_interrupt_after_another_loses_nothing(self, keyed: Kernel) -> None:
+        keyed.run("import pandas")
+        with Server(answer_then_hang(reply(), 5)) as server:
+            aimed_at(keyed, server)
+            for number in range(5):
+                cell = keyed.run(
+                    f"%donutwork ping -n 999 -r 50 -c {1 + number} -q", interrupt_after_s=0.3 + 0.1 * number
+                )
+                assert cell.ename == "Interrupted"
+                assert cell.took_s < 0.3 + 0.1 * number + 2.0
+                assert int(keyed.value("len(_donutwork)")) >= 5
+                assert keyed.value("_donutwork.error.isna().all()") == "np.True_"
+        with Server(answer(reply())) as server:
+            assert aimed_at(keyed, server).run("%donutwork ping -n 3 -r 100 -q").ok
 
     def test_an_interrupt_of_a_cold_kernel_breaks_no_import(self, tmp_path: Path) -> None:
         with Kernel(tmp_path) as kernel:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +35,8 @@ class Cell:
     """The mime bundle of the Out, empty where there is none."""
     displays: list[dict[str, Any]] = field(default_factory=list)
     """The mime bundles that were displayed, with later updates in their place."""
+    took_s: float = 0.0
+    """From the request to the reply, with everything that waits in a kernel."""
 
     @property
     def ok(self) -> bool:
@@ -84,12 +88,14 @@ class Kernel:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._client.stop_channels()
-        self._manager.shutdown_kernel(now=exc_type is not None)
+        if self._manager.has_kernel:
+            self._manager.shutdown_kernel(now=exc_type is not None)
         self._manager.cleanup_resources()
         _close_loop()
 
     def run(self, code: str, *, interrupt_after_s: float | None = None) -> Cell:
         """Run a cell, and interrupt it as the stop button does where that is asked for."""
+        began_s = time.monotonic()
         message_id = self._client.execute(code, store_history=True, allow_stdin=False)
         timer: threading.Timer | None = None
         if interrupt_after_s is not None:
@@ -112,8 +118,21 @@ class Kernel:
             pass
         if timer is not None:
             timer.join()
+        cell.took_s = time.monotonic() - began_s
         cell.status = reply["content"]["status"]
         return cell
+
+    def kill_during(self, code: str, *, when: Callable[[], bool]) -> None:
+        """Start a cell, and kill the kernel with no chance to clean up as soon as something is so."""
+        self._client.execute(code, allow_stdin=False)
+        end_s = time.monotonic() + PATIENCE_S
+        while not when():
+            assert time.monotonic() < end_s, "the cell did not come so far"
+            time.sleep(0.01)
+        # What shutdown_kernel sends first is an interrupt, which the cell would still see.
+        self._manager.signal_kernel(signal.SIGKILL)
+        self._manager.shutdown_kernel(now=True)
+        _close_loop()
 
     def listen(self, seconds: float) -> None:
         """Take in what the kernel says while no cell runs."""
@@ -164,6 +183,16 @@ class Kernel:
     def _interrupt(self) -> None:
         self._manager.interrupt_kernel()
         _close_loop()
+
+    def complete(self, code: str, cursor: int | None = None) -> list[str]:
+        """Return what the kernel offers at the cursor, by default the end, in place of `completed`."""
+        message_id = self._client.complete(code, len(code) if cursor is None else cursor)
+        while (reply := self._client.get_shell_msg(timeout=PATIENCE_S))["parent_header"].get("msg_id") != message_id:
+            pass
+        content = reply["content"]
+        assert content["status"] == "ok"
+        self.completed = code[content["cursor_start"] : content["cursor_end"]]
+        return list(content["matches"])
 
     def value(self, expression: str) -> str:
         """Return the repr of an expression in the kernel."""

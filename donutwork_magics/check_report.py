@@ -1,0 +1,72 @@
+"""What a check found, step by step, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal
+
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import Kind
+
+StepState = Literal["ok", "warn", "bad", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One question of a check, and its answer.
+
+    All texts are ours: nothing that the server sent is in them unless it is of a documented form.
+    """
+
+    name: str
+    state: StepState
+    detail: str
+    """What was found; for a step that was skipped, why."""
+    advice: str = ""
+    """What to do next, else empty."""
+    duration_ms: float | None = None
+    """How long it took, where it was measured."""
+    kind: Kind | None = None
+    """The outcome of the call that failed here, one of `donutwork_magics.errors.KINDS`."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CheckReport(Displayed):
+    """Whether key, permissions and connection are right.
+
+    Attributes
+    ----------
+    host : str
+        What was checked: host, and port unless it is the usual one; empty where the base URL is not usable.
+    sandbox : bool
+        Whether that was the sandbox.
+    env : str or None
+        The environment that answered, ``staging`` or ``production``.
+    steps : tuple of Step
+        In the order in which a call depends on them.
+    """
+
+    host: str
+    sandbox: bool
+    env: str | None
+    steps: tuple[Step, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no step is bad; warnings do not count."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Step, ...]:
+        """The steps that are bad."""
+        return tuple(step for step in self.steps if step.state == "bad")
+
+    @property
+    def warnings(self) -> tuple[Step, ...]:
+        """The steps to look at, although calls work."""
+        return tuple(step for step in self.steps if step.state == "warn")
+
+    def __repr__(self) -> str:
+        text: str = import_module("donutwork_magics.display").mimebundle(self)["text/plain"]
+        return text

@@ -1,0 +1,83 @@
+"""The traces of a key in a text: the key itself, its base64 and its URL-encoding, whole or in long slices."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote
+
+SLICE: Final = 12
+"""So many characters of a key in a row, or of one of its encodings, are a trace of it."""
+
+REDACTED: Final = "[redacted]"
+
+_KEPT_BY_URL_ENCODERS: Final = ("", "/", "!*'()")
+"""What Python's, a path's and JavaScript's encoder each leave as it is, beyond letters, digits and ``-._~``."""
+
+
+def forms(key: str) -> set[str]:
+    """Return a key as it may stand in a text: itself, URL-encoded, and in base64.
+
+    In base64 the same key looks different at each of three offsets from the beginning of what was encoded. The
+    characters at its ends are left out where they hold bits of a neighbour too.
+    """
+    found = {key}
+    for kept in _KEPT_BY_URL_ENCODERS:
+        encoded = quote(key, safe=kept)
+        found |= {encoded, "".join(_lower_hex(encoded))}
+    for offset in range(3):
+        encoded = b64encode(b"\0" * offset + key.encode("ascii")).decode("ascii")
+        own = encoded[-(-8 * offset // 6) : 8 * (offset + len(key)) // 6]
+        found |= {own, own.replace("+", "-").replace("/", "_")}
+    return found
+
+
+def _lower_hex(encoded: str) -> Iterator[str]:
+    first, *others = encoded.split("%")
+    yield first
+    for part in others:
+        yield f"%{part[:2].lower()}{part[2:]}"
+
+
+class Traces:
+    """Finds the traces of one key; it knows their hashes only, so that nothing of the key can be read from it.
+
+    Parameters
+    ----------
+    key
+        Visible ASCII characters. One that is shorter than `SLICE` is looked for as a whole.
+    """
+
+    __slots__ = ("_hashes", "_shortest")
+
+    def __init__(self, key: str) -> None:
+        hashes: defaultdict[int, set[int]] = defaultdict(set)
+        for form in forms(key):
+            length = min(SLICE, len(form))
+            hashes[length].update(hash(form[at : at + length]) for at in range(len(form) - length + 1))
+        self._hashes = dict(hashes)
+        self._shortest = min(hashes)
+
+    def mask(self, text: str) -> str:
+        """Replace each trace in a text by ``[redacted]``; where there is none, the text itself is returned."""
+        # The documented texts of a ping are all shorter: they cost one comparison.
+        if len(text) < self._shortest:
+            return text
+        pieces: list[str] = []
+        kept_to = 0
+        for start, end in self._found(text):
+            # Overlapping and adjoining traces are one.
+            if start > kept_to or not pieces:
+                pieces += [text[kept_to:start], REDACTED]
+            kept_to = max(kept_to, end)
+        return "".join([*pieces, text[kept_to:]]) if pieces else text
+
+    def _found(self, text: str) -> list[tuple[int, int]]:
+        return sorted(
+            (at, at + length)
+            for length, hashes in self._hashes.items()
+            for at in range(len(text) - length + 1)
+            if hash(text[at : at + length]) in hashes
+        )

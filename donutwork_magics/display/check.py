@@ -1,0 +1,43 @@
+"""The card of a check: one row a step."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from donutwork_magics.check_report import CheckReport, Step, StepState
+from donutwork_magics.display.card import Card, Row, Steps, Tone
+from donutwork_magics.display.units import format_ms, plural
+
+_STATES: Final[dict[StepState, tuple[Tone, str]]] = {
+    "ok": ("ok", "ok"),
+    "warn": ("warn", "warning"),
+    "bad": ("bad", "failed"),
+    "skipped": ("off", "skipped"),
+}
+
+
+def check_card(report: CheckReport) -> Card:
+    """Make the card of a check."""
+    tone, state = _verdict(report)
+    caption = f"Step by step: {report.host}" if report.host else "Step by step"
+    return Card(
+        title="Check",
+        tone=tone,
+        state=state,
+        badges=tuple(filter(None, ("sandbox" if report.sandbox else None, report.env))),
+        sections=(Steps(caption, tuple(map(_row, report.steps))),),
+    )
+
+
+def _verdict(report: CheckReport) -> tuple[Tone, str]:
+    warnings = f"{plural(len(report.warnings), 'warning')}" if report.warnings else ""
+    if not report.ok:
+        failed = ", ".join(step.name for step in report.failed)
+        return "bad", f"failed at {failed}"
+    return ("warn", f"ready, with {warnings}") if warnings else ("ok", "ready")
+
+
+def _row(step: Step) -> Row:
+    tone, state = _STATES[step.state]
+    time = "" if step.duration_ms is None else format_ms(step.duration_ms)
+    return Row(tone, state, step.name, time, step.detail, step.advice)

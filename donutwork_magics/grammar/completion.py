@@ -1,0 +1,187 @@
+"""What may come next on a line that is being typed, made from the table; pure.
+
+It reads what stands before the cursor as the parser does, but takes offence at nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from . import words as w
+from .cell import HEADER
+from .injection import FAULTS
+from .parser import cut, is_value
+
+Kind: TypeAlias = Literal["command", "option", "choice", "variable", "file"]
+
+_NAME: Final = "NAME"
+_FILE: Final = "FILE"
+_FAULT: Final = "KIND"
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What may take the place of the fragment before the cursor.
+
+    Attributes
+    ----------
+    fragment
+        What is typed of it, as it stands there, with a quote that is still open.
+    kind
+        What the words are. Where it is ``variable`` or ``file`` there are none: only the shell knows them.
+    words
+        Those that begin with the fragment.
+    """
+
+    fragment: str
+    kind: Kind
+    words: tuple[str, ...] = ()
+
+
+def after_line(text: str) -> Next:
+    """Complete what stands between ``%donutwork`` and the cursor."""
+    return _command(text, w.SPECS)
+
+
+def after_header(text: str) -> Next:
+    """Complete what stands between ``%%donutwork`` and the cursor."""
+    typed, fragment = _typed(text)
+    return _next(HEADER, typed, fragment, HEADER.options)
+
+
+def after_body(text: str) -> Next:
+    """Complete a line of a ``%%donutwork`` cell, up to the cursor."""
+    if text.lstrip().startswith("#"):
+        return Next("", "command")
+    _label, colon, command = text.partition(":")
+    labelled = colon and text.split(maxsplit=1)[0] not in w.SPECS
+    # A live card is not for a cell, and a label is given once.
+    without: list[w.Setting[Any]] = [w.WIDGET, *([w.LABEL] if labelled else [])]
+    return _command(command if labelled else text, {spec.name: spec for spec in w.CELL_SPECS}, without)
+
+
+def after_command(spec: w.Spec, text: str) -> Next:
+    """Complete what stands between a command and the cursor."""
+    typed, fragment = _typed(text)
+    return _next(spec, typed, fragment, spec.options)
+
+
+def _command(text: str, specs: dict[str, w.Spec], without: Sequence[w.Setting[Any]] = ()) -> Next:
+    typed, fragment = _typed(text)
+    if not typed:
+        return _beginning(fragment, "command", specs)
+    spec = specs.get(typed[0])
+    if spec is None:
+        return Next(fragment, "command")
+    options = tuple(option for option in spec.options if option.setting not in without)
+    return _next(spec, typed[1:], fragment, options)
+
+
+def _next(spec: w.Spec, typed: list[str], fragment: str, options: tuple[w.Option, ...]) -> Next:
+    arguments, given, open_option = _read(spec, typed)
+    if open_option is not None:
+        return _value(open_option, fragment, given)
+    if fragment.startswith("-"):
+        option, value = _attached(spec, fragment)
+        if option is not None:
+            return _value(option, value, given)
+        left = _left(spec, options, arguments, given)
+        return _beginning(fragment, "option", (flag for option in left for flag in option.flags))
+    if spec.argument is not None and not arguments:
+        if spec.argument.name.upper() == _FILE:
+            return Next(fragment, "file")
+        # Where options are given, they are for the first action.
+        words = spec.argument.words[:1] if given and spec is w.SANDBOX else spec.argument.words
+    else:
+        words = ()
+    long = (option.long for option in _left(spec, options, arguments, given))
+    return _beginning(fragment, "choice" if words else "option", (*words, *long))
+
+
+def _read(spec: w.Spec, typed: list[str]) -> tuple[list[str], list[tuple[w.Option, str]], w.Option | None]:
+    """Part whole words into arguments and options with their values, and the last option if it waits for its own."""
+    queue = deque(typed)
+    arguments: list[str] = []
+    given: list[tuple[w.Option, str]] = []
+    while queue:
+        word = queue.popleft()
+        if not word.startswith("-"):
+            arguments.append(word)
+            continue
+        spelling, value = cut(word)
+        option = spec.spellings.get(spelling)
+        if option is None:
+            continue
+        if option.metavar and value is None:
+            if not queue:
+                return arguments, given, option
+            value = queue.popleft() if is_value(queue[0]) else ""
+        given.append((option, value or ""))
+    return arguments, given, None
+
+
+def _attached(spec: w.Spec, fragment: str) -> tuple[w.Option | None, str]:
+    """Find the option of ``--opt=val`` and ``-oval``, and what is typed of its value."""
+    name, equals, value = fragment.partition("=")
+    if not equals and not fragment.startswith("--"):
+        name, value = fragment[:2], fragment[2:]
+    option = spec.spellings.get(name)
+    if option is None or not option.metavar or not (equals or value):
+        return None, ""
+    return option, value
+
+
+def _left(
+    spec: w.Spec, options: tuple[w.Option, ...], arguments: list[str], given: list[tuple[w.Option, str]]
+) -> list[w.Option]:
+    """Give the options that may still come: not yet used, and not excluded by one that is there."""
+    if spec is w.SANDBOX and arguments and arguments[0] != "start":
+        return []
+    used = {option.setting for option, _ in given if not option.adds}
+    scopes = {option.setting.scope for option, _ in given}
+    excluded: set[w.Scope] = set()
+    if scopes & {"series", "makes series"}:
+        excluded.add("single")
+    if "single" in scopes:
+        excluded |= {"series", "makes series"}
+    return [option for option in options if option.setting not in used and option.setting.scope not in excluded]
+
+
+def _value(option: w.Option, fragment: str, given: list[tuple[w.Option, str]]) -> Next:
+    if option.metavar == _NAME:
+        return Next(fragment, "variable")
+    if option.metavar == _FILE:
+        return Next(fragment, "file")
+    if option.metavar.partition(":")[0] == _FAULT:
+        named = {value.partition(":")[0] for other, value in given if other is option}
+        return _beginning(fragment, "choice", (f"{kind}:" for kind in FAULTS if kind not in named))
+    return _beginning(fragment, "choice", option.choices)
+
+
+def _beginning(fragment: str, kind: Kind, words: Iterable[str]) -> Next:
+    return Next(fragment, kind, tuple(word for word in words if word.startswith(fragment) and word != fragment))
+
+
+def _typed(text: str) -> tuple[list[str], str]:
+    """Part a text into its whole words, without their quotes, and the fragment at its end, as it stands there."""
+    words: list[str] = []
+    word: list[str] | None = None
+    begins, quote = len(text), ""
+    for at, char in enumerate(text):
+        if not quote and char.isspace():
+            if word is not None:
+                words.append("".join(word))
+            word = None
+            continue
+        if word is None:
+            word, begins = [], at
+        if not quote and char in "'\"":
+            quote = char
+        elif char == quote:
+            quote = ""
+        else:
+            word.append(char)
+    return words, "" if word is None else text[begins:]

@@ -1,0 +1,91 @@
+"""A request without a body, ready to be sent, and a reply that was read to its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import httpx
+
+from donutwork_magics.network.faults import NetworkFaultError
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""The documented replies have about a hundred bytes: what is much larger is not the API, and is not read to its end."""
+
+TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
+
+Header = tuple[bytes, bytes]
+
+_UNSENDABLE: Final = re.compile(rb"[\x00\r\n]")
+
+
+class Prepared(NamedTuple):
+    """A request, serialised as far as it can be without the key."""
+
+    method: bytes
+    target: bytes
+    headers: tuple[Header, ...]
+    http1: bytes
+    """As HTTP/1.1 writes it, up to where a last header may follow."""
+
+
+def prepare(request: httpx.Request) -> Prepared:
+    """Serialise a request that has no body; once for all the calls that send it.
+
+    Raises
+    ------
+    ValueError
+        A name or a value holds a line break.
+    """
+    headers = tuple(request.headers.raw)
+    method, target = request.method.encode("ascii"), request.url.raw_path
+    if any(_UNSENDABLE.search(part) for part in (method, target, *(part for header in headers for part in header))):
+        raise ValueError("a line break in a request")
+    lines = [method + b" " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
+    return Prepared(method, target, headers, b"\r\n".join([*lines, b""]))
+
+
+class Reply(NamedTuple):
+    """A whole reply."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes
+    http_version: str
+    """``1.0``, ``1.1`` or ``2``."""
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first value of a header by its lower-case name."""
+        for present, value in self.headers:
+            if present.lower() == name:
+                return value.decode("latin-1")
+        return None
+
+
+def checked(reply: Reply, *, delimited: bool) -> Reply:
+    """Refuse the body of a success that we cannot trust or read; that of another status is not needed.
+
+    Parameters
+    ----------
+    delimited
+        The end of the body was marked: where it was not, a lost connection looks like a whole reply.
+
+    Raises
+    ------
+    NetworkFaultError
+        ``invalid_body`` or ``protocol``.
+    """
+    if not 100 <= reply.status <= 999:
+        # HTTP/2 has it as text of any length.
+        raise NetworkFaultError("protocol", "not valid HTTP")
+    # Decompressing could make any size of it, and we never asked for a compressed one.
+    coding = reply.header(b"content-encoding")
+    encoded = coding is not None and coding.strip().lower() not in {"", "identity"}
+    if reply.status != httpx.codes.OK:
+        return reply._replace(body=b"") if encoded else reply
+    if encoded:
+        raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")
+    if not delimited:
+        raise NetworkFaultError("invalid_body", "it may be cut off, as it has no length")
+    return reply

@@ -1,0 +1,395 @@
+"""The check: each thing that a call depends on, looked at one after the other over one connection."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from donutwork_magics.check_report import CheckReport, Step
+from donutwork_magics.client.advice import advice
+from donutwork_magics.client.client import FAMILIES, Answer, Client, Family
+from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
+from donutwork_magics.client.http_date import http_date_s
+from donutwork_magics.client.replies import ConnectionReply, EndpointSeen
+from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.setup import Setup, Unusable, read_setup, setup_of
+from donutwork_magics.network.tls import ALPN, Http, tls_context
+from donutwork_magics.network.transport import Opened, TimedTransport
+
+CERTIFICATE_DAYS: Final = 14
+"""With fewer days left of the certificate, the check warns."""
+CLOCK_TOLERANCE_S: Final = 5.0
+"""With more between this clock and the server's, the check warns."""
+
+_ENVIRONMENTS: Final = ("staging", "production")
+_PROTOCOL: Final = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
+_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def check(
+    *,
+    env: Env | None = None,
+    http: Http = "auto",
+    family: Family | None = None,
+    timeout_s: float = 10.0,
+    target: Target | None = None,
+) -> CheckReport:
+    """Look at key, connection, permissions, protocol and clock, and say of each whether it is right.
+
+    It opens one connection, and sends one call of ping.json and one of connection.json on it, or less where a step
+    before has failed. A failed step is a part of the report, and no error.
+
+    Parameters
+    ----------
+    env, http, family, target
+        As for `Client`.
+    timeout_s
+        The total deadline of opening the connection, and of each of the two calls.
+    """
+    setup = read_setup(os.environ, env) if target is None else setup_of(target)
+    return preflight(setup, http=http, family=family, timeout_s=timeout_s)
+
+
+def preflight(setup: Setup, *, http: Http, family: Family | None, timeout_s: float) -> CheckReport:
+    """Check what was read of the settings; as `check`."""
+    found = _look(setup, http, family, timeout_s)
+    env = _answered_env(found)
+    return CheckReport(
+        host=setup.host,
+        sandbox=setup.sandbox,
+        env=env if env in _ENVIRONMENTS else None,
+        steps=tuple(step(found) for step in _STEPS),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Everything that was looked at; None where it was not reached."""
+
+    setup: Setup
+    http: Http
+    opened: Opened | None = None
+    ping: Answer | None = None
+    connection: Answer | None = None
+
+    def answers(self) -> Iterator[tuple[Answer, Endpoint]]:
+        """Give the calls that were made."""
+        if self.ping is not None:
+            yield self.ping, PING
+        if self.connection is not None:
+            yield self.connection, CONNECTION
+
+    @property
+    def seen(self) -> EndpointSeen | None:
+        """How the API saw the connection."""
+        reply = self.connection.reply if self.connection else None
+        return reply.endpoint if isinstance(reply, ConnectionReply) else None
+
+    def line(self, sample: Sample, endpoint: Endpoint = PING) -> str:
+        """Say what became of a call."""
+        return advice(sample, self.setup, endpoint)
+
+
+def _look(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> _Found:
+    if isinstance(setup.base_url, Unusable):
+        return _Found(setup, http)
+    target = setup.target
+    if target is None:
+        return _Found(setup, http, _opened_without_key(setup, http, family, timeout_s))
+    with Client(target, http=http, family=family, timeout_s=timeout_s) as client:
+        opened = client.connect()
+        if opened.fault is not None:
+            return _Found(setup, http, opened)
+        ping = client.answer(PING)
+        connection = client.answer(CONNECTION) if not _stops_after(ping) else None
+    return _Found(setup, http, opened, ping, connection)
+
+
+def _opened_without_key(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> Opened:
+    """Open a connection and close it again: the network can be looked at although no call can be made."""
+    assert not isinstance(setup.base_url, Unusable)
+    encrypted = setup.base_url.scheme == "https" and not isinstance(setup.ca_pem, Unusable)
+    context = tls_context(http, setup.ca_pem) if encrypted and not isinstance(setup.ca_pem, Unusable) else None
+    with TimedTransport(
+        setup.base_url, context=context, http=http, family=FAMILIES[family], timeout_s=timeout_s
+    ) as transport:
+        return transport.connect()
+
+
+def _stops_after(ping: Answer) -> str:
+    """Say why the second call is not made, or nothing."""
+    sample = ping.sample
+    if sample.status_code is None:
+        return "the connection did not last"
+    if sample.error == "unauthorized":
+        return "the key was refused"
+    if sample.error == "rate_limited" or sample.retry_after_s is not None:
+        return "the server asks for fewer requests"
+    return ""
+
+
+def _obstacle(found: _Found) -> str:
+    """Say why no call was made."""
+    setup = found.setup
+    if isinstance(setup.base_url, Unusable):
+        return "there is no usable address"
+    if found.opened is not None and found.opened.fault is not None:
+        return "there is no connection"
+    if isinstance(setup.ca_pem, Unusable):
+        return "there is no secure connection"
+    return "there is no usable key"
+
+
+def _key(found: _Found) -> Step:
+    setup, key = found.setup, found.setup.key
+    if isinstance(key, Unusable):
+        return _bad("API key", key.why)
+    if setup.sandbox:
+        return Step("API key", "ok", "the sandbox's own")
+    detail = f"set in {key.variable}, well formed"
+    if setup.env is not None and setup.env.upper() not in key.variable:
+        detail += f"; {setup.env} has no variable of its own"
+    return Step("API key", "ok", detail)
+
+
+def _environment(found: _Found) -> Step:
+    name, asked, answered = "Environment", found.setup.env, _answered_env(found)
+    if answered is None:
+        why = "no reply names it" if found.ping is not None else _obstacle(found)
+        return _skipped(name, f"{asked} is asked for; {why}" if asked else why)
+    if asked is not None and answered != asked:
+        sample = next(answer.sample for answer, _ in found.answers() if answer.sample.env is not None)
+        return _bad(name, found.line(sample._replace(error="env_mismatch")), sample._replace(error="env_mismatch"))
+    if answered not in _ENVIRONMENTS:
+        return Step(name, "warn", "the reply names one that is not documented", "Check that the base URL is the API's.")
+    return Step(name, "ok", f"{answered}, as asked for" if asked else f"{answered}; none was asked for")
+
+
+def _address(found: _Found) -> Step:
+    setup = found.setup
+    if isinstance(setup.base_url, Unusable):
+        return _bad("Address", setup.base_url.why)
+    if setup.variables is None:
+        origin = "the sandbox"
+    elif setup.default_url:
+        origin = "the public one"
+    else:
+        origin = f"from {setup.variables.base_url}"
+    return Step("Address", "ok", f"{setup.base_url.scheme}://{setup.host}, {origin}")
+
+
+def _dns(found: _Found) -> Step:
+    opened = found.opened
+    if opened is None:
+        return _skipped("DNS", _obstacle(found))
+    dns_ms = opened.exchange.phases.dns_ms
+    if math.isnan(dns_ms):
+        return _not_opened("DNS", found)
+    if not dns_ms:
+        return _skipped("DNS", "not needed: the address is a number")
+    return Step("DNS", "ok", "the name has an address", duration_ms=dns_ms)
+
+
+def _tcp(found: _Found) -> Step:
+    opened = found.opened
+    if opened is None:
+        return _skipped("TCP", _obstacle(found))
+    phases = opened.exchange.phases
+    if math.isnan(phases.dns_ms):
+        return _skipped("TCP", "the name has no address")
+    if math.isnan(phases.connect_ms):
+        return _not_opened("TCP", found)
+    return Step("TCP", "ok", f"connected to {opened.exchange.peer}", duration_ms=phases.connect_ms)
+
+
+def _tls(found: _Found) -> Step:
+    setup, opened = found.setup, found.opened
+    if opened is None or isinstance(setup.base_url, Unusable):
+        return _skipped("TLS", _obstacle(found))
+    if isinstance(setup.ca_pem, Unusable):
+        return _bad("TLS", setup.ca_pem.why)
+    phases = opened.exchange.phases
+    if math.isnan(phases.connect_ms):
+        return _skipped("TLS", "there is no TCP connection")
+    if setup.base_url.scheme == "http":
+        return _skipped("TLS", "none: plain http, which stays on this machine")
+    if math.isnan(phases.tls_ms):
+        return _not_opened("TLS", found)
+    return _certificate(opened, setup.host)
+
+
+def _certificate(opened: Opened, host: str) -> Step:
+    version, ends_s = opened.exchange.tls_version, opened.agreed.certificate_ends_s
+    detail, tls_ms = f"{version}, certificate verified", opened.exchange.phases.tls_ms
+    if ends_s is None:
+        return Step("TLS", "ok", detail, duration_ms=tls_ms)
+    days = int((ends_s - time.time()) // 86_400)
+    detail += f", {days} {'day' if days == 1 else 'days'} left"
+    if days >= CERTIFICATE_DAYS:
+        return Step("TLS", "ok", detail, duration_ms=tls_ms)
+    return Step("TLS", "warn", detail, f"Tell whoever runs {host}: without a new one, calls fail then.", tls_ms)
+
+
+def _accepted(found: _Found) -> Step:
+    name = "Key accepted"
+    if found.ping is None:
+        return _skipped(name, _obstacle(found))
+    errors = [answer.sample.error for answer, _ in found.answers()]
+    if None in errors:
+        return Step(name, "ok", "yes")
+    for answer, endpoint in found.answers():
+        if answer.sample.error == "unauthorized":
+            return _bad(name, found.line(answer.sample, endpoint), answer.sample)
+    if "forbidden" in errors:
+        return Step(name, "ok", "not refused as invalid, but without a permission that was tried")
+    return _skipped(name, "no reply tells it")
+
+
+def _ping_read(found: _Found) -> Step:
+    return _permission(found, found.ping, PING, _obstacle(found))
+
+
+def _connection_read(found: _Found) -> Step:
+    return _permission(found, found.connection, CONNECTION, _stops_after(found.ping) if found.ping else "")
+
+
+def _permission(found: _Found, answer: Answer | None, endpoint: Endpoint, obstacle: str) -> Step:
+    name = endpoint.permission
+    if answer is None:
+        return _skipped(name, obstacle or _obstacle(found))
+    sample = answer.sample
+    if sample.error is None:
+        reply = f"{endpoint.path.rpartition('/')[2]} answered as documented"
+        return Step(name, "ok", reply, duration_ms=sample.exchange.duration_ms)
+    if sample.error == "unauthorized":
+        return _skipped(name, "the key was refused")
+    return _bad(name, found.line(sample, endpoint), sample)
+
+
+def _protocol(found: _Found) -> Step:
+    name, opened = "Protocol", found.opened
+    if opened is not None and opened.fault is not None and not math.isnan(opened.exchange.phases.tls_ms):
+        return _not_opened(name, found)
+    spoken = next((a.sample.exchange.http_version for a, _ in found.answers() if a.sample.exchange.http_version), None)
+    if opened is None or spoken is None:
+        return _skipped(name, _obstacle(found) if found.ping is None else "no reply tells it")
+    if opened.exchange.tls_version is None:
+        choice = "nothing to negotiate without TLS"
+    else:
+        choice = f"ALPN: {' and '.join(ALPN[found.http])} offered, {opened.agreed.alpn or 'none'} chosen"
+    if found.seen is None:
+        return _skipped(name, f"HTTP/{spoken} ({choice}); what the API saw is not known")
+    match = _PROTOCOL.fullmatch(found.seen.protocol)
+    if match is None:
+        return Step(name, "warn", f"HTTP/{spoken} ({choice}); the API names none that is documented")
+    seen = match[1] + (match[2] or "")
+    if seen == spoken:
+        return Step(name, "ok", f"HTTP/{spoken}, as the API saw it ({choice})")
+    return Step(
+        name,
+        "warn",
+        f"HTTP/{spoken} from here, HTTP/{seen} as the API saw it ({choice})",
+        "Something in between translates, such as a CDN or a proxy of your network: times include it.",
+    )
+
+
+def _version(found: _Found) -> Step:
+    name = "API version"
+    if found.seen is None:
+        return _skipped(name, "connection.json did not answer" if found.ping is not None else _obstacle(found))
+    version = found.seen.api_version
+    if version == API_VERSION:
+        return Step(name, "ok", f"{version}, as documented")
+    shown = version if _VERSION.fullmatch(version) else "another"
+    return Step(name, "warn", f"{shown} instead of {API_VERSION}", "Look for a newer release of donutwork_magics.")
+
+
+def _clock(found: _Found) -> Step:
+    name = "Clock"
+    answer = next((answer for answer, _ in found.answers() if answer.sample.status_code is not None), None)
+    if answer is None:
+        return _skipped(name, "there is no reply" if found.ping is not None else _obstacle(found))
+    date_s = http_date_s(answer.date.strip()) if answer.date is not None else None
+    if date_s is None:
+        return _skipped(name, "the reply has no Date that can be read")
+    ahead_s = _ahead_s(answer.sample, date_s)
+    if ahead_s == 0:
+        return Step(name, "ok", "agrees with the server's, which shows whole seconds")
+    detail = f"{'ahead of' if ahead_s > 0 else 'behind'} the server's by {_about(abs(ahead_s))}"
+    if abs(ahead_s) <= CLOCK_TOLERANCE_S:
+        return Step(name, "ok", detail)
+    return Step(name, "warn", detail, "Set this machine's clock: certificates and time stamps depend on it.")
+
+
+def _ahead_s(sample: Sample, date_s: float) -> float:
+    """Compute by how much at least this clock is ahead of the server's; 0 where they may agree.
+
+    A Date stands for a whole second, and was written at some moment between the request and the reply's first byte.
+    """
+    exchange = sample.exchange
+    sent_s = exchange.timestamp_ns / 1e9
+    received_s = sent_s + (exchange.duration_ms - exchange.phases.receive_ms) / 1e3
+    return max(0.0, sent_s - (date_s + 1)) + min(0.0, received_s - date_s)
+
+
+def _proxy(found: _Found) -> Step:
+    names = ", ".join(found.setup.proxy_variables)
+    if found.setup.sandbox:
+        return _skipped("Proxy", "calls stay on this machine")
+    if not names:
+        return Step("Proxy", "ok", "no proxy variable is set")
+    return Step(
+        "Proxy", "warn", f"{names} set, and not used", "Connections are direct: the network must let them through."
+    )
+
+
+_STEPS: Final[tuple[Callable[[_Found], Step], ...]] = (
+    _key,
+    _environment,
+    _address,
+    _dns,
+    _tcp,
+    _tls,
+    _accepted,
+    _ping_read,
+    _connection_read,
+    _protocol,
+    _version,
+    _clock,
+    _proxy,
+)
+
+
+def _answered_env(found: _Found) -> str | None:
+    return next((answer.sample.env for answer, _ in found.answers() if answer.sample.env is not None), None)
+
+
+def _not_opened(name: str, found: _Found) -> Step:
+    opened = found.opened
+    assert opened is not None
+    assert opened.fault is not None
+    sample = Sample(opened.exchange, opened.fault.kind, opened.fault.reason)
+    return _bad(name, found.line(sample), sample)
+
+
+def _bad(name: str, line: str, sample: Sample | None = None) -> Step:
+    # Our lines say first what happened, and then what to do next.
+    detail, _, next_step = line.partition(". ")
+    return Step(name, "bad", detail, next_step, kind=sample.error if sample else None)
+
+
+def _skipped(name: str, why: str) -> Step:
+    return Step(name, "skipped", why)
+
+
+def _about(seconds: float) -> str:
+    for unit_s, unit in ((86_400, "days"), (3600, "hours"), (60, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"

@@ -1,0 +1,201 @@
+"""The journal of a run: each row to disk as its ping completes, so that a killed kernel loses none.
+
+A journal is a file of JSON lines, which any tool can read. A run begins with a line that says what file this is and
+describes the run; each row is a line; the description stands there again where it has changed, and the last one
+counts. Runs follow one another in one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from donutwork_magics.errors import SettingsError
+from donutwork_magics.network.faults import os_reason
+from donutwork_magics.sampling.describe import SCHEMA
+
+BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA
+"""The first bytes of each run in a journal."""
+
+SYNC_EVERY_S: Final = 1.0
+"""What a power failure may cost; what only this process could lose is written at once."""
+
+
+class JournalFailedError(Exception):
+    """A line could not be written; the message is a few words of the operating system."""
+
+
+def check_journal(path: Path) -> None:
+    """Look whether a file can be a journal, and leave it as it is.
+
+    Raises
+    ------
+    SettingsError
+        It is a directory or a device, another file than a journal of this schema, or not writable.
+    """
+    problem = ""
+    try:
+        if not path.parent.is_dir():
+            problem = "is in a directory that does not exist. Make the directory, or choose another name"
+        elif path.exists():
+            problem = _existing_problem(path)
+    except (OSError, ValueError) as error:
+        problem = f"cannot be used ({_reason(error)}). Choose another name"
+    if problem:
+        raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
+
+
+def _existing_problem(path: Path) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):
+        return "is no regular file. Choose another name"
+    with path.open("rb+") as file:
+        head = file.read(len(BEGINNING))
+    if head and head != BEGINNING:
+        return "exists, and is not a journal of this version. Choose another name"
+    return ""
+
+
+class Journal:
+    """One open journal; `append` may be called from any thread, one at a time.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be one, or another run writes to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_journal(path)
+        problem = ""
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            problem = f"cannot be opened ({_reason(error)}). Choose another name"
+        else:
+            if not _locked(self._file):
+                os.close(self._file)
+                problem = "is being written by another run. Wait for its end, or choose another name"
+        if problem:
+            raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
+        self._begun = False
+        self._failure = ""
+        self._unsynced = False
+        self._closed = threading.Event()
+        self._syncing = threading.Thread(target=self._keep_synced, name="donutwork-journal", daemon=True)
+        self._syncing.start()
+
+    def describe(self, attrs: Mapping[str, Any]) -> None:
+        """Write down what is known of the run now.
+
+        Raises
+        ------
+        JournalFailedError
+            It could not be written.
+        """
+        line: dict[str, Any] = {"attrs": dict(attrs)}
+        if not self._begun:
+            self._end_torn_line()
+            line = {"donutwork_journal": SCHEMA, **line}
+            self._begun = True
+        self._append(line)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write a row; when this returns, it survives the end of this process.
+
+        Raises
+        ------
+        JournalFailedError
+            It could not be written.
+        """
+        self._append(record)
+
+    def close(self) -> None:
+        """Put everything on the disk, and close the file."""
+        self._closed.set()
+        self._syncing.join()
+        with contextlib.suppress(OSError):
+            _sync(self._file)
+        os.close(self._file)
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        # After a failure nothing more: it would be added to a torn line.
+        if not self._failure:
+            # One write for a line: a kill comes before it or after it, and a full disk tears this one line at most.
+            data = msgspec.json.encode(line) + b"\n"
+            try:
+                written = os.write(self._file, data)
+                while written < len(data):
+                    written += os.write(self._file, data[written:])
+            except OSError as error:
+                self._failure = _reason(error)
+            self._unsynced = True
+        if self._failure:
+            raise JournalFailedError(self._failure)
+
+    def _end_torn_line(self) -> None:
+        size = os.fstat(self._file).st_size
+        if size:
+            os.lseek(self._file, size - 1, os.SEEK_SET)
+            if os.read(self._file, 1) != b"\n":
+                os.write(self._file, b"\n")
+
+    def _keep_synced(self) -> None:
+        # In a thread of its own: a disk may take its time, and no ping is to wait for it.
+        while not self._closed.wait(SYNC_EVERY_S):
+            if self._unsynced:
+                self._unsynced = False
+                try:
+                    _sync(self._file)
+                except OSError as error:
+                    self._failure = _reason(error)
+
+
+@contextmanager
+def open_journals(paths: Iterable[Path | None]) -> Iterator[dict[Path, Journal]]:
+    """Open each of some files once, and close them all in the end.
+
+    Raises
+    ------
+    SettingsError
+        One of them cannot be a journal.
+    """
+    with contextlib.ExitStack() as stack:
+        journals: dict[Path, Journal] = {}
+        for path in paths:
+            if path is not None and path not in journals:
+                journals[path] = Journal(path)
+                stack.callback(journals[path].close)
+        yield journals
+
+
+def _sync(file: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(file)
+
+
+def _locked(file: int) -> bool:
+    """Take the file for this run; where the system has no such locks, nobody is kept out."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some network file systems have none.
+        return True
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return os_reason(error) if isinstance(error, OSError) else "not a valid name"

@@ -1,0 +1,190 @@
+"""Given a server that ends the connections it kept, no ping is lost, and what was sent twice says so."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from donutwork_magics import collect
+from tests.faults.calls import target_of
+from tests.faults.cases import reset_now
+from tests.servers import Handler, Server, read_request, reply
+from tests.servers import http2_faults as h2
+from tests.servers.tls import Tls
+
+COUNT = 400
+FEWER = 120
+"""Where a handshake for each ping would take long."""
+
+
+class Requests:
+    """How many requests a server has read."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self.seen = 0
+
+    def read(self, connection: socket.socket) -> bytes:
+        request = read_request(connection)
+        with self._lock:
+            self.seen += bool(request)
+        return request
+
+
+Ends = Callable[[Requests], Handler]
+
+
+def closes_at_once(requests: Requests) -> Handler:
+    def handler(connection: socket.socket) -> None:
+        requests.read(connection)
+        connection.sendall(reply())
+
+    return handler
+
+
+def closes_at_the_next(requests: Requests) -> Handler:
+    def handler(connection: socket.socket) -> None:
+        requests.read(connection)
+        connection.sendall(reply())
+        requests.read(connection)
+
+    return handler
+
+
+def resets_at_once(requests: Requests) -> Handler:
+    def handler(connection: socket.socket) -> None:
+        requests.read(connection)
+        connection.sendall(reply())
+        # The client has to have the reply before.
+        connection.settimeout(0.002)
+        with contextlib.suppress(TimeoutError):
+            requests.read(connection)
+        reset_now(connection)
+
+    return handler
+
+
+def resets_at_the_next(requests: Requests) -> Handler:
+    def handler(connection: socket.socket) -> None:
+        requests.read(connection)
+        connection.sendall(reply())
+        requests.read(connection)
+        reset_now(connection)
+
+    return handler
+
+
+ENDS = [closes_at_once, closes_at_the_next, resets_at_once, resets_at_the_next]
+
+
+def check(df: pd.DataFrame, count: int) -> None:
+    assert len(df) == count
+    assert df.error.isna().all(), df.error.value_counts()
+    assert (df.duration_ms > 0).all()
+    assert not (df.retried & df.reused).any()
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("ends", ENDS)
+def test_as_many_rows_as_pings(ends: Ends, encrypted: bool, tls: Tls) -> None:
+    requests, count = Requests(), FEWER if encrypted else COUNT
+    with Server(ends(requests), tls=tls.server if encrypted else None) as server:
+        target = target_of(server.url, tls.ca_pem if encrypted else None)
+        df = collect(count, rate_hz=None, timeout_s=5.0, target=target)
+    check(df, count)
+    # A request that was written into a connection that was being closed may never have been read.
+    assert count <= requests.seen <= count + df.retried.sum()
+    if ends in {closes_at_the_next, resets_at_the_next}:
+        assert df.retried.sum() == count - 1
+        assert requests.seen == count + df.retried.sum()
+
+
+def goes_away_at_the_next(connection: socket.socket) -> None:
+    peer = h2.Peer(connection)
+    peer.send(h2.settings())
+    first = peer.request()
+    peer.send(h2.headers(first), h2.data(first))
+    peer.request()
+    peer.send(h2.goaway(first))
+    peer.wait()
+
+
+def refuses_the_next(connection: socket.socket) -> None:
+    peer = h2.Peer(connection)
+    peer.send(h2.settings())
+    first = peer.request()
+    peer.send(h2.headers(first), h2.data(first))
+    if second := peer.request():
+        peer.send(h2.reset_stream(7)(second))
+    peer.wait()
+
+
+def goes_away_at_once(connection: socket.socket) -> None:
+    peer = h2.Peer(connection)
+    peer.send(h2.settings())
+    first = peer.request()
+    peer.send(h2.headers(first), h2.data(first), h2.goaway(first))
+    peer.wait()
+
+
+def closes_http2(connection: socket.socket) -> None:
+    peer = h2.Peer(connection)
+    peer.send(h2.settings())
+    first = peer.request()
+    peer.send(h2.headers(first), h2.data(first))
+
+
+@pytest.mark.parametrize(
+    ("handler", "retried"),
+    [
+        (goes_away_at_the_next, FEWER - 1),
+        (refuses_the_next, FEWER - 1),
+        (goes_away_at_once, None),
+        (closes_http2, None),
+        # Nothing of the refused request was sent, so nothing went out twice.
+        (h2.no_streams(answers=1), 0),
+    ],
+    ids=["GOAWAY at the next", "refused", "GOAWAY at once", "FIN", "no more streams"],
+)
+def test_as_many_rows_as_pings_over_http2(handler: Handler, retried: int | None, tls_http2: Tls) -> None:
+    with Server(handler, tls=tls_http2.server) as server:
+        df = collect(FEWER, rate_hz=None, timeout_s=5.0, target=target_of(server.url, tls_http2.ca_pem))
+    check(df, FEWER)
+    assert set(df.http_version) == {"2"}
+    assert retried is None or df.retried.sum() == retried
+
+
+def test_a_new_connection_that_fails_is_not_tried_again() -> None:
+    requests = Requests()
+
+    def unanswered(connection: socket.socket) -> None:
+        requests.read(connection)
+
+    with Server(unanswered) as server:
+        df = collect(3, rate_hz=None, timeout_s=5.0, target=target_of(server.url))
+    assert list(df.error) == ["connection_lost"] * 3
+    assert not df.retried.any()
+    assert requests.seen == 3
+
+
+def test_an_answer_that_breaks_off_on_a_kept_connection_is_not_asked_for_again() -> None:
+    requests = Requests()
+
+    def half(connection: socket.socket) -> None:
+        requests.read(connection)
+        connection.sendall(reply())
+        requests.read(connection)
+        connection.sendall(reply()[:-5])
+
+    with Server(half) as server:
+        df = collect(2, rate_hz=None, timeout_s=5.0, target=target_of(server.url))
+    assert [None if pd.isna(each) else each for each in df.error] == [None, "connection_lost"]
+    assert not df.retried.any()
+    assert requests.seen == 2

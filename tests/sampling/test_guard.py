@@ -1,0 +1,108 @@
+"""Given what a server answers, the series rests or ends."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from donutwork_magics.client.retry_after import retry_after_s
+from donutwork_magics.client.sample import Sample
+from donutwork_magics.errors import Kind
+from donutwork_magics.network.marks import Phases
+from donutwork_magics.network.transport import Exchange
+from donutwork_magics.sampling.guard import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, Guard
+
+_EXCHANGE = Exchange(0, 0, 1.0, Phases(0, 0, 0, 0, 1, 0), True, False, "1.1", None, None, math.nan, None)
+
+
+def sample(error: Kind | None = None, status_code: int | None = 200, wait_s: float | None = None) -> Sample:
+    return Sample(_EXCHANGE, error, status_code=status_code, retry_after_s=wait_s)
+
+
+THROTTLED = [("rate_limited", 429), ("server_error", 503)]
+
+
+@pytest.mark.parametrize(("error", "status_code"), THROTTLED)
+def test_what_the_server_asks_for_is_the_least(error: Kind, status_code: int) -> None:
+    guard = Guard()
+    for wait_s in (0.0, 2.0, 60.0, LONGEST_PAUSE_S):
+        throttled = sample(error, status_code, wait_s)
+        assert guard.pause_s(throttled) >= wait_s
+        assert not guard.must_end(throttled)
+
+
+@pytest.mark.parametrize(("error", "status_code"), THROTTLED)
+def test_a_longer_wait_ends_it(error: Kind, status_code: int) -> None:
+    assert Guard().must_end(sample(error, status_code, LONGEST_PAUSE_S + 1))
+
+
+def test_without_a_wish_it_backs_off_with_full_jitter() -> None:
+    waits_s = []
+    for _ in range(300):
+        guard = Guard()
+        waits_s.append([guard.pause_s(sample("rate_limited", 429)) for _ in range(10)])
+    longest_s = [max(column) for column in zip(*waits_s, strict=True)]
+    # Anything from nothing up to a bound that doubles, and is capped.
+    bounds_s = [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
+    assert all(0.9 * bound < longest <= bound for longest, bound in zip(longest_s, bounds_s, strict=True))
+    assert all(min(column) < 0.1 * bound for column, bound in zip(zip(*waits_s, strict=True), bounds_s, strict=True))
+
+
+def test_a_success_makes_it_forget() -> None:
+    guard = Guard()
+    for _ in range(8):
+        guard.pause_s(sample("rate_limited", 429))
+    assert guard.pause_s(sample()) == 0
+    assert guard.pause_s(sample("rate_limited", 429)) <= 0.5
+
+
+@pytest.mark.parametrize("error", ["unauthorized", "forbidden", "env_mismatch"])
+def test_a_refusal_ends_it_at_once(error: Kind) -> None:
+    assert Guard().must_end(sample(error, 401))
+
+
+@pytest.mark.parametrize("error", ["timeout", "connection_lost", "protocol", "schema", "server_error", "not_found"])
+def test_other_failures_never_end_it(error: Kind) -> None:
+    guard = Guard()
+    assert not any(guard.must_end(sample(error, None)) for _ in range(100))
+
+
+def test_a_host_that_is_gone_ends_it_after_five_in_a_row_of_any_such_kind() -> None:
+    guard = Guard()
+    kinds: list[Kind] = ["dns", "connect", "tls", "connect", "dns"]
+    assert len(kinds) == HOPELESS_IN_A_ROW
+    assert [guard.must_end(sample(kind, None)) for kind in kinds] == [False] * 4 + [True]
+
+
+def test_one_answer_between_them_starts_the_count_anew() -> None:
+    guard = Guard()
+    for _ in range(20):
+        assert not any(guard.must_end(sample("connect", None)) for _ in range(4))
+        assert not guard.must_end(sample("server_error", 500))
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        ("120", 120.0),
+        *(
+            (text, None)
+            for text in ("inf", "nan", "-3", "1e9", "+1", "1.5", "", "0x10", "\u0663", "1_0", "soon", "9" * 11)
+        ),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0),
+        ("Mon, 01 Jan 2001 00:00:00 CET", None),
+        ("Mon, 99 Jan 2001 00:00:00 GMT", None),
+        (None, None),
+    ],
+)
+def test_a_wait_is_whole_seconds_or_a_date(header: str | None, wait_s: float | None) -> None:
+    assert retry_after_s(header) == wait_s
+
+
+def test_a_date_in_the_future_is_so_far_away() -> None:
+    found_s = retry_after_s("Fri, 01 Jan 2100 00:00:00 GMT")
+    assert found_s is not None
+    assert found_s > 86_400

@@ -1,0 +1,303 @@
+"""Given a journal, every completed row is in it, and comes back as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from donutwork_magics import DonutworkError, SeriesError, SettingsError, collect, load
+from donutwork_magics.client.settings import Target, sandbox_target
+from donutwork_magics.sampling import journal as journal_module
+from donutwork_magics.sampling.journal import Journal
+from tests.servers import Server, answer, read_request, reply
+
+KEY = "dw_test_Kx81mZq0vTnR57yE"
+
+REPLIES = (
+    reply(),
+    reply(b'{"status": "success", "env": "production", "RRT": "1_000 ms \xf0\x9f\x8d\xa9"}'),
+    reply(b"", "500 Internal Server Error"),
+    reply(b'{"status": "success"}'),
+    reply(b"", "503 Service Unavailable", "Retry-After: 0"),
+    reply(b'{"status": "success", "env": "staging", "RRT": "' + b"9" * 500 + b' ms"}'),
+)
+
+
+def target_of(server: Server) -> Target:
+    return sandbox_target(server.url, KEY, None)
+
+
+def in_turn(connection: socket.socket) -> None:
+    """Answer with each of the replies in turn, and lose every seventh request."""
+    number = 0
+    while read_request(connection):
+        number += 1
+        if number % 7 == 0:
+            return
+        connection.sendall(REPLIES[number % len(REPLIES)])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run.jsonl"
+
+
+def written(file: Path, count: int = 5) -> pd.DataFrame:
+    with Server(answer(reply())) as server:
+        return collect(count, rate_hz=500, target=target_of(server), journal=file)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, check_exact=True, check_categorical=True)
+    assert one.attrs == other.attrs
+
+
+@pytest.mark.parametrize(("rate_hz", "concurrency"), [(300.0, 1), (None, 1), (None, 4)])
+def test_what_is_loaded_equals_what_was_returned(file: Path, rate_hz: float | None, concurrency: int) -> None:
+    with Server(in_turn) as server:
+        df = collect(
+            40, rate_hz=rate_hz, concurrency=concurrency, warmup=3, target=target_of(server), label="é", journal=file
+        )
+    assert set(df["error"].dropna()) >= {"server_error", "schema"}
+    assert df["retried"].any() or df["error"].eq("connection_lost").any()
+    same(load(file), df)
+
+
+def test_also_of_a_run_that_ended_early(file: Path) -> None:
+    with Server(answer(reply(b"{}", "403 Forbidden"))) as server, pytest.raises(SeriesError) as caught:
+        collect(9, rate_hz=100, target=target_of(server), journal=file)
+    same(load(file), caught.value.df)
+    assert load(file).attrs["donutwork"]["ended"] == "forbidden"
+
+
+def test_it_is_json_lines_without_a_key(file: Path) -> None:
+    df = written(file)
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert records[0]["donutwork_journal"] == 1
+    assert [record["seq"] for record in records if "seq" in record] == df["seq"].tolist()
+    assert KEY not in file.read_text()
+    assert "uthorization" not in file.read_text()
+
+
+_CHILD = textwrap.dedent(
+    """
+    import sys
+    from donutwork_magics import collect
+    from donutwork_magics.client.settings import sandbox_target
+    url, key, file, concurrency = sys.argv[1:]
+    target = sandbox_target(url, key, None)
+    collect(10**6, rate_hz=None, concurrency=int(concurrency), target=target, journal=file)
+    """
+)
+
+
+def child(server: Server, file: Path, concurrency: int, before: str = "") -> subprocess.Popen[str]:
+    arguments = [server.url, KEY, str(file), str(concurrency)]
+    return subprocess.Popen([sys.executable, "-c", before + _CHILD, *arguments], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_kill_at_any_moment_loses_no_completed_row(file: Path, concurrency: int) -> None:
+    chance = random.Random(concurrency)
+    for kill in range(3):
+        answered = [0]
+
+        def count(connection: socket.socket, answered: list[int] = answered) -> None:
+            while read_request(connection):
+                answered[0] += 1
+                connection.sendall(reply())
+
+        before = 0 if kill == 0 else len(load(file))
+        with Server(count) as server, child(server, file, concurrency) as process:
+            while answered[0] < 20 and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0.0, 0.3))
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+        df = load(file)
+        # What was answered and is no row was in flight: one a worker at most.
+        assert 0 <= answered[0] - (len(df) - before) <= concurrency
+        assert df["error"].isna().all()
+        assert df["seq"].is_unique
+        assert df.attrs["donutwork"]["ended"] == "unfinished"
+
+
+def test_a_last_line_that_is_torn_anywhere_costs_that_line_only(file: Path) -> None:
+    df = written(file)
+    lines = file.read_bytes().splitlines(keepends=True)
+    rows = lines[:-1]
+    assert b'"seq":4' in rows[-1]
+    for length in range(0, len(rows[-1]) - 1, 7):
+        file.write_bytes(b"".join(rows[:-1]) + rows[-1][:length])
+        assert load(file)["seq"].tolist() == [0, 1, 2, 3], length
+    file.write_bytes(b"".join(rows[:-1]) + rows[-1][:20] + bytes(4096))
+    assert len(load(file)) == len(df) - 1
+
+
+def test_a_run_goes_on_behind_a_torn_line(file: Path) -> None:
+    first = written(file)
+    file.write_bytes(file.read_bytes()[:-30])
+    second = written(file, 3)
+    both = load(file)
+    assert both["seq"].tolist() == list(range(8))
+    pd.testing.assert_series_equal(
+        both["duration_ms"], pd.concat([first, second], ignore_index=True)["duration_ms"], check_exact=True
+    )
+    assert both["started_ms"].is_monotonic_increasing
+    assert both["started_ms"].iloc[5] >= first["started_ms"].iloc[-1]
+    assert (both["lag_ms"] >= -1e-6).all()
+    assert [plan["count"] for plan in both.attrs["donutwork"]["plan"]] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\n",
+        b"no json\n",
+        b'{"seq": -1}\n',
+        b"[" * 100_000 + b"\n",
+        b'{"seq":1,"block":0,"timestamp_ns":1,"reused":false,"retried":false,"warmup":false,"label":"p",'
+        b'"started_ms":0,"duration_ms":0,"status_code":99999}\n',
+    ],
+)
+def test_damage_in_the_middle_is_named_by_its_line(file: Path, damage: bytes) -> None:
+    written(file)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], damage, *lines[3:]]))
+    with pytest.raises(DonutworkError, match=r"^Line 4 of the journal is damaged\. .*[^\n]$"):
+        load(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b'{"donutwork_journal":2,"attrs":{}}\n', b"\x89PNG\r\n", b"PAR1"])
+def test_loading_what_is_no_journal_is_one_line(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(DonutworkError, match=r"^The file is (empty|not a journal)[^\n]*\.$"):
+        load(file)
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", ".", "a\0b", "x" * 5000])
+def test_loading_what_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DonutworkError, match=r"^The file cannot be read \([^\n]*\)\. Check its name\.$"):
+        load(os.path.join(tmp_path, name))  # noqa: PTH118 - a Path refuses some of these itself
+
+
+def _foreign(directory: Path) -> Path:
+    path = directory / "notes.txt"
+    path.write_bytes(b"my notes\n")
+    return path
+
+
+def _another_schema(directory: Path) -> Path:
+    path = directory / "later.jsonl"
+    path.write_bytes(b'{"donutwork_journal":2,"attrs":{}}\n')
+    return path
+
+
+def _device(directory: Path) -> Path:
+    path = directory / "device"
+    path.symlink_to(os.devnull)
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _foreign,
+        _another_schema,
+        lambda directory: directory,
+        lambda directory: directory / "missing" / "run.jsonl",
+        lambda directory: directory / ("x" * 300),
+        pytest.param(_device, marks=pytest.mark.skipif(sys.platform == "win32", reason="needs a device file")),
+    ],
+)
+def test_what_cannot_be_a_journal_is_refused_and_not_touched(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path)
+    before = _content(path)
+    with (
+        Server(answer(reply())) as server,
+        pytest.raises(SettingsError, match=r"^The file of the journal [^\n]*Nothing was sent[^\n]*$"),
+    ):
+        collect(3, target=target_of(server), journal=path)
+    assert server.connections == 0
+    assert _content(path) == before
+
+
+def _content(path: Path) -> bytes | None:
+    # Unlike Path.is_file, this one does not mind a name that is too long.
+    return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no advisory locks")
+def test_two_runs_do_not_write_to_one_file_at_a_time(file: Path) -> None:
+    open_journal = Journal(file)
+    try:
+        with (
+            Server(answer(reply())) as server,
+            pytest.raises(SettingsError, match="is being written by another run"),
+        ):
+            collect(3, target=target_of(server), journal=file)
+    finally:
+        open_journal.close()
+    assert len(written(file, 2)) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
+def test_a_full_disk_ends_the_run_with_its_rows_kept(file: Path) -> None:
+    # A limit of the file's size fails a write as a full disk does, and needs no file system of its own.
+    limited = textwrap.dedent(
+        """
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        """
+    )
+    with Server(answer(reply())) as server, child(server, file, 1, limited) as process:
+        _out, stderr = process.communicate(timeout=60)
+    last = stderr.strip().splitlines()[-1]
+    assert "The journal cannot be written (File too large). Make room, or choose another place." in last
+    kept = int(last.split("The series ended here: ")[1].split()[0])
+    df = load(file)
+    # The row that did not fit is kept in memory.
+    assert kept == len(df) + 1 > 20
+    assert df["seq"].tolist() == list(range(len(df)))
+
+
+def test_it_is_synced_about_once_a_second_and_at_the_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    real = journal_module._sync
+
+    def sync(fd: int) -> None:
+        synced.append(os.fstat(fd).st_size)
+        real(fd)
+
+    monkeypatch.setattr(journal_module, "_sync", sync)
+    with Server(answer(reply())) as server:
+        collect(None, duration_s=2.5, rate_hz=50, target=target_of(server), journal=file)
+    assert 2 <= len(synced) <= 4
+    assert synced[-1] == file.stat().st_size
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill has no SIGTERM there")
+def test_a_terminated_process_keeps_its_rows(file: Path) -> None:
+    with Server(answer(reply())) as server, child(server, file, 1) as process:
+        while not file.exists() or file.stat().st_size < 3000:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+    assert len(load(file)) > 3
