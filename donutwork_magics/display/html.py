@@ -169,7 +169,9 @@ def _breakdown(breakdown: Breakdown) -> str:
 
 
 def _pairs(table: Table) -> str:
-    look = "width:42%;font-family:monospace;" if table.code else "width:31%;min-width:96px;opacity:0.72;"
+    # Names of our own are not broken on a narrow page: there they may use the space before the value.
+    own = "width:31%;min-width:96px;opacity:0.72;overflow-wrap:normal;"
+    look = "width:42%;font-family:monospace;" if table.code else own
     rows = "".join(
         f'{_ROW}<th scope="row" style="{_NAME}{look}padding-right:12px;vertical-align:top">{_text(name)}</th>'
         f'<td style="padding:2px 0;text-align:left">{_text(value)}</td></tr>'

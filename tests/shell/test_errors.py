@@ -68,6 +68,8 @@ class TestUsage:
             ("connection -n 5", "connection"),
             ("ping --http 3", "auto"),
             ("ping -n 5 --widget", "--widget"),
+            ("watch -n 5", "watch has no -n"),
+            ("watch --keep x", "--keep needs a whole number"),
             ("ping -n 5 --blocks 2", "no such option"),
             ("sandbox dance", "start"),
         ],
