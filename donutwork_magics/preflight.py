@@ -192,7 +192,9 @@ def _dns(found: _Found) -> Step:
     if math.isnan(dns_ms):
         return _not_opened("DNS", found)
     if not dns_ms:
-        return _skipped("DNS", "not needed: the address is a number")
+        base_url = found.setup.base_url
+        is_name = not isinstance(base_url, Unusable) and base_url.host == "localhost"
+        return _skipped("DNS", f"not needed: {'localhost is this machine' if is_name else 'the address is a number'}")
     return Step("DNS", "ok", "the name has an address", duration_ms=dns_ms)
 
 

@@ -20,6 +20,8 @@ from donutwork_magics.check_report import Step
 from donutwork_magics.client.settings import Env, sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
+from donutwork_magics.network import opener
+from donutwork_magics.network.resolver import Address, known_addresses
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
 from tests.servers import BODY, Handler, Server, answer_api, closed_port, hang, read_request, refuse_tls, reply, reset
@@ -68,6 +70,16 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     root, ca = tmp_path_factory.mktemp("authority") / "root.pem", trustme.CA()
     ca.cert_pem.write_to_path(str(root))
     return Authority(root, ca)
+
+
+@pytest.fixture(autouse=True)
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a resolver asked for localhost too, as for the name of the API."""
+
+    def without_localhost(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
+        return [] if host == "localhost" else known_addresses(host, port, family)
+
+    monkeypatch.setattr(opener, "known_addresses", without_localhost)
 
 
 @pytest.fixture(autouse=True)
@@ -300,6 +312,14 @@ class TestNetwork:
         assert step(report, "TCP").detail == "the name has no address"
         assert step(report, "TLS").detail == "there is no TCP connection"
         assert step(report, "ping:read").detail == "there is no connection"
+
+    def test_localhost_needs_no_resolver(self, aim: Aim, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(opener, "known_addresses", known_addresses)
+        with Server(answer_api(*GOOD, [])) as server:
+            aim(server.url)
+            report = check()
+        assert step(report, "DNS").state == "skipped"
+        assert step(report, "DNS").detail == "not needed: localhost is this machine"
 
     def test_nobody_listens(self, aim: Aim) -> None:
         with closed_port() as port:

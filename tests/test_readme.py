@@ -61,7 +61,7 @@ def test_the_output_that_is_shown_is_what_the_first_command_prints(
 
 
 def test_links_lead_to_files_that_exist() -> None:
-    targets = re.findall(r"\]\(([^)#]+)", README)
+    targets = re.findall(r"\]\(([^)#]+)", README) + re.findall(r'(?:src|srcset)="([^"]+)"', README)
     local = [target for target in targets if not target.startswith("https://")]
 
     assert local
