@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from donutwork_magics.client.advice import advice
@@ -12,7 +11,8 @@ from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.settings import Env, Target, read_target
 from donutwork_magics.errors import Interrupted, SeriesError
 from donutwork_magics.network.tls import Http
-from donutwork_magics.sampling.journal import open_journals
+from donutwork_magics.sampling.interrupts import interrupts
+from donutwork_magics.sampling.journal import journal_path, open_journals
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
 from donutwork_magics.sampling.run import Run, Series, run_series
 from donutwork_magics.sampling.warm_up import warm_up
@@ -96,12 +96,12 @@ def collect(
     from donutwork_magics.frame.table import table
 
     warm_up()
-    series = Series(plan, where, http, family, timeout_s, None if journal is None else Path(journal))
-    with open_journals([series.journal]) as journals:
+    series = Series(plan, where, http, family, timeout_s, None if journal is None else journal_path(journal))
+    with interrupts() as came, open_journals([series.journal]) as journals:
         run = Run(journals=journals)
-        run_series(run, series)
-        run.finish()
-    df = table(run)
+        run_series(run, series, stop=came)
+        run.finish(interrupted=came.is_set())
+        df = table(run)
     error = early_end(run)
     if error is not None:
         error.df = df

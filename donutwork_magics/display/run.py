@@ -181,7 +181,9 @@ def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
         return plans[0] if plans else {}
     first, *others = plans
     alike = {name: value for name, value in first.items() if all(plan.get(name) == value for plan in others)}
-    return {name: value for name, value in alike.items() if name != "rate_hz"}
+    counts = [plan.get("count") for plan in plans]
+    planned = {} if None in counts else {"count": sum(filter(None, counts))}
+    return {name: value for name, value in alike.items() if name not in {"rate_hz", "count"}} | planned
 
 
 def _figures(df: pd.DataFrame) -> dict[str, Any]:
@@ -241,10 +243,10 @@ def _notes(series: _Series) -> Iterator[str]:
             f"{format_ms(moved.last_ms)} in the last. No one figure stands for the whole."
         )
     notices = series.client.get("notices") or ()
-    if "client_saturated" in notices:
+    if "client_saturated" in notices and series.plan.get("concurrency", 1) > 1:
         yield (
-            f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. "
-            f"{_saturated(series)}"
+            f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. Pings in "
+            "flight waited for each other, and the times contain that. Fewer at a time (-c) measure more truly."
         )
     if "kernel_busy" in notices:
         yield f"Something else was busy beside the pings: {_busy(series.client)}. The times contain some of that."
@@ -259,12 +261,6 @@ def _busy(client: Mapping[str, Any]) -> str:
     return ", and ".join(causes)
 
 
-def _saturated(series: _Series) -> str:
-    if series.plan.get("concurrency", 1) > 1:
-        return "Pings in flight waited for each other: the times contain that. Fewer at a time (-c) measure more truly."
-    return "The rate tells more of this machine than of the API; the times are not touched by it."
-
-
 def _measured(series: _Series) -> Iterator[tuple[str, str]]:
     figures, attrs = series.figures, series.attrs
     yield "Pings", _pings(series)
@@ -275,7 +271,8 @@ def _measured(series: _Series) -> Iterator[tuple[str, str]]:
         yield "Late starts", f"{format_ms(figures['lag_p50_ms'])} behind the plan, median"
     if series.client:
         own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
-        yield "Client's own time", own
+        at_limit = "client_saturated" in series.client["notices"]
+        yield "Client's own time", f"{own}{', and so the limit of the rate' if at_limit else ''}"
     yield "Connections", _connections(series)
     if math.isfinite(figures["jitter_ms"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"

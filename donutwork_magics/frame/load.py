@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,7 +13,7 @@ import pandas as pd
 from donutwork_magics.errors import DonutworkError
 from donutwork_magics.frame.table import table_of
 from donutwork_magics.network.faults import os_reason
-from donutwork_magics.sampling.journal import BEGINNING
+from donutwork_magics.sampling.journal import BEGINNING, journal_path
 from donutwork_magics.sampling.rows import Rows
 
 _MOST_PAUSES: Final = 20
@@ -98,7 +97,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     problem = ""
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with journal_path(path).open("rb") as file:
             head = file.read(len(BEGINNING))
             if head != BEGINNING:
                 problem = _foreign(head)
@@ -180,11 +179,17 @@ def _joined(attrs: list[dict[str, Any]]) -> dict[str, Any]:
     last = attrs[-1] if attrs else {}
     if len(attrs) < 2:
         return last
+    # A run that was killed has not come to say what each of its series cost the client.
+    clients = [[*(each.get("client") or []), *[{}] * len(each.get("plan") or [])] for each in attrs]
     pauses = [each.get("pauses") or {} for each in attrs]
     return {
         **last,
         "plan": [plan for each in attrs for plan in each.get("plan") or []],
-        "client": [load for each in attrs for load in each.get("client") or []],
+        "client": [
+            client
+            for each, known in zip(attrs, clients, strict=True)
+            for client in known[: len(each.get("plan") or [])]
+        ],
         "pauses": {
             "count": sum(each.get("count", 0) for each in pauses),
             "total_s": sum(each.get("total_s", 0.0) for each in pauses),

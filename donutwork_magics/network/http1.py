@@ -20,7 +20,10 @@ from donutwork_magics.network.stream import TimedStream
 _READ_BYTES: Final = 65536
 _MAX_HEAD_BYTES: Final = 100 * 1024
 """Beyond what any server sends before a body."""
+_MAX_BYTES: Final = 1024 * 1024
+"""Of a body in the smallest chunks, and trailers without end."""
 _VERSIONS: Final = ("1.0", "1.1")
+_STARTS_WITH: Final = b"HTTP/"
 
 
 class Http1Connection:
@@ -40,7 +43,7 @@ class Http1Connection:
         """Tell whether a further request may be sent."""
         return self._keep and not self._stream.is_stale()
 
-    def exchange(self, request: Prepared, authorization: bytes | None, _marks: Marks) -> Reply:
+    def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
         """Send a request, and read the reply to its end.
 
         Raises
@@ -54,16 +57,20 @@ class Http1Connection:
         self._keep = False
         last = b"\r\n" if authorization is None else b"Authorization: " + authorization + b"\r\n\r\n"
         failure = ""
+        # Before the request is sent: the reply may be there at once.
+        reading = _Reading()
         try:
             self._stream.write(request.http1 + last)
         except httpcore.WriteError as error:
             # It may have answered before it closed.
             failure = str(error)
-        reading = _Reading()
         while not reading.complete:
             data = self._stream.read(_READ_BYTES)
             if data:
                 reading.feed(data)
+                if reading.only_announced:
+                    # The reply has not begun: what came was no part of it (RFC 9110, section 15.2).
+                    marks.first_byte_ns = 0
             elif reading.ends_with_connection:
                 break
             else:
@@ -79,6 +86,9 @@ class _Reading:
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: list[Header] = []
         self._head_bytes = 0
+        self._all_bytes = 0
+        self.only_announced = False
+        """Whether all that came yet were informational replies."""
         self._body = bytearray()
         self._status = 0
         self._in_body = False
@@ -96,12 +106,17 @@ class _Reading:
         NetworkFaultError
             ``protocol``: it is not valid HTTP/1.1; ``too_large``.
         """
-        is_valid = True
+        # llhttp takes RTSP and ICE too.
+        is_valid = bool(self._all_bytes) or _STARTS_WITH.startswith(data[: len(_STARTS_WITH)])
+        self._all_bytes += len(data)
+        self.only_announced = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             is_valid = False
         if self._problem is None and not self.complete:
+            if self._all_bytes > _MAX_BYTES and not httpx.codes.is_informational(self._status):
+                self._problem = NetworkFaultError("too_large", TOO_LARGE)
             self._head_bytes += 0 if self._in_body else len(data)
             if not is_valid or self._head_bytes > _MAX_HEAD_BYTES:
                 self._problem = _invalid()
@@ -128,7 +143,7 @@ class _Reading:
 
     def on_message_begin(self) -> None:
         """Note that a reply begins: behind a whole one it is to no request of ours."""
-        self.keep_alive = False
+        self.keep_alive = self.only_announced = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; behind the body stand trailers, which nobody asked for."""
@@ -160,7 +175,7 @@ class _Reading:
         if self.complete:
             return
         if httpx.codes.is_informational(self._status):
-            self._headers, self._head_bytes, self._in_body = [], 0, False
+            self._headers, self._head_bytes, self._in_body, self.only_announced = [], 0, False, True
             return
         self.complete = True
         self.keep_alive = self._parser.should_keep_alive()

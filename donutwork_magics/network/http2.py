@@ -46,11 +46,12 @@ class Http2Connection:
 
     def __init__(self, stream: TimedStream, origin: httpcore.Origin) -> None:
         self._origin = origin
+        self._stream = stream
         self._http = _StrictHttp2Connection(origin, stream)
 
     def is_reusable(self) -> bool:
         """Tell whether a further request may be sent."""
-        return self._http.is_idle() and not self._http.has_expired()
+        return self._http.is_idle() and not self._http.has_expired() and not self._stream.has_ended()
 
     def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
         """Send a request, and read the reply to its end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import threading
@@ -26,6 +27,11 @@ _Question = tuple[str, int, socket.AddressFamily, "queue.SimpleQueue[_Answer]"]
 
 _parked: Final[list[queue.SimpleQueue[_Question]]] = []
 """The inboxes of threads that wait for a question; only whole operations of the list are used."""
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has the inboxes, and none of the threads.
+    os.register_at_fork(after_in_child=_parked.clear)
 
 
 def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadline) -> list[Address]:

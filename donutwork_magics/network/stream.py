@@ -20,6 +20,7 @@ from donutwork_magics.network.tcp_info import TcpInfo, tcp_info
 _HTTP1 = b"HTTP/1."
 _MOST_BYTES = 16 * 1024
 """What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read."""
+_MOST_UNREAD_BYTES = 64 * 1024
 
 
 class Http2ChosenError(Exception):
@@ -53,6 +54,7 @@ class TimedStream(httpcore.NetworkStream):
         """What the socket was told last."""
         self._tcp_info: TcpInfo | None = None
         self._greeted = False
+        self._unread = b""
         self.peer: str | None = None
         self.tls_version: str | None = None
         self.ended = False
@@ -147,6 +149,9 @@ class TimedStream(httpcore.NetworkStream):
         sock = self._socket
         if sock is None:
             raise NetworkFaultError("connection_lost", "closed")
+        if self._unread:
+            data, self._unread = self._unread[:max_bytes], self._unread[max_bytes:]
+            return data
         data = self._receive(sock, min(max_bytes, _MOST_BYTES))
         now_ns = time.perf_counter_ns()
         if data:
@@ -208,6 +213,26 @@ class TimedStream(httpcore.NetworkStream):
         except OSError:
             return True
         return True
+
+    def has_ended(self) -> bool:
+        """Tell whether the peer has closed an idle connection; what it said before is kept for the next read.
+
+        HTTP/2 has frames of the connection itself, which may come at any time.
+        """
+        sock = self._socket
+        while sock is not None and _readable(sock):
+            sock.settimeout(0)
+            self._wait_s = 0.0
+            try:
+                data = sock.recv(_MOST_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return False
+            except OSError:
+                return True
+            self._unread += data
+            if not data or len(self._unread) > _MOST_UNREAD_BYTES:
+                return True
+        return sock is None
 
 
 def _peer(sock: socket.socket) -> str | None:

@@ -6,6 +6,7 @@ import math
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ EXCHANGE = "donutwork.exchange"
 
 
 _VIEW_EVERY_NS = 5_000_000
+_SHORT_RTT_MS = 50.0
+_UNKNOWN_RTT_MS = 500.0
 
 
 class Exchange(NamedTuple):
@@ -51,7 +54,7 @@ class Exchange(NamedTuple):
     tls_version: str | None
     tcp_rtt_ms: float
     tcp_retransmits: int | None
-    """Segments sent again during this call."""
+    """Segments sent again since the kernel was asked before, which is during this call unless that is a moment ago."""
 
 
 class Opened(NamedTuple):
@@ -152,7 +155,8 @@ class TimedTransport(httpx.BaseTransport):
         marks = Marks()
         outcome = self._attempt(request, deadline, marks)
         retried = False
-        if _was_stale(outcome, marks):
+        rtt_ms = self._connection.rtt_ms if self._connection is not None else math.nan
+        if _was_stale(outcome, marks, rtt_ms):
             retried = marks.send_start_ns > 0
             self.close()
             outcome = self._attempt(request, deadline, marks)
@@ -235,7 +239,8 @@ class TimedTransport(httpx.BaseTransport):
         marks.begin_attempt(reused=False)
         stream = TimedStream(self._opener, http2=self._http == "2")
         stream.begin(deadline, marks)
-        self._connection = _Connection(stream, self._origin)
+        may_be_http2 = self._http == "auto" and self._origin.scheme == b"https"
+        self._connection = _Connection(stream, self._origin, may_be_http2=may_be_http2)
         return self._connection
 
     def _measured(self, outcome: object, marks: Marks, retried: bool) -> Exchange:
@@ -262,11 +267,12 @@ class TimedTransport(httpx.BaseTransport):
 class _Connection:
     """One connection, and what it has told so far."""
 
-    def __init__(self, stream: TimedStream, origin: httpcore.Origin) -> None:
+    def __init__(self, stream: TimedStream, origin: httpcore.Origin, *, may_be_http2: bool) -> None:
         self.stream = stream
-        self._origin = origin
+        # Made ahead where the server may choose it: it takes longer than the request, and the handshake is timed.
+        self._http2 = Http2Connection(stream, origin) if may_be_http2 or stream.http2 else None
         self._viewed_ns = 0
-        self._rtt_ms = math.nan
+        self.rtt_ms = math.nan
         self._retransmits = 0
         self._no_retransmits: int | None = 0
         self.opened_ahead = False
@@ -274,8 +280,8 @@ class _Connection:
         self._speak()
 
     def _speak(self) -> None:
-        over_http2 = self.stream.http2
-        self.http = Http2Connection(self.stream, self._origin) if over_http2 else Http1Connection(self.stream)
+        over_http2 = self._http2 if self.stream.http2 else None
+        self.http: Http1Connection | Http2Connection = over_http2 or Http1Connection(self.stream)
 
     def open_ahead(self) -> None:
         """Open the connection before its first request."""
@@ -300,13 +306,13 @@ class _Connection:
         smoothed time says nothing new; a call of which a segment was sent again takes longer than that.
         """
         if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
-            return self._rtt_ms, self._no_retransmits
+            return self.rtt_ms, self._no_retransmits
         self._viewed_ns = now_ns
         info = self.stream.tcp_info()
         if info is None:
             self._no_retransmits = None
             return math.nan, None
-        self._rtt_ms = info.rtt_ms
+        self.rtt_ms = info.rtt_ms
         before, self._retransmits = self._retransmits, info.total_retransmits
         return info.rtt_ms, info.total_retransmits - before
 
@@ -316,15 +322,17 @@ def _bare(exception: BaseException) -> BaseException:
     return exception.with_traceback(None)
 
 
-def _was_stale(outcome: object, marks: Marks) -> bool:
+def _was_stale(outcome: object, marks: Marks, rtt_ms: float) -> bool:
     """Tell whether a kept connection was closed just as we sent.
 
     Then, and only then, the request may go out once more, on a new one: no reply was seen, and a GET is idempotent
-    (RFC 9110, 9.2.2).
+    (RFC 9110, 9.2.2). Where the loss is heard of much later than a round trip takes, the server had the request, and
+    that it gave no answer is what there is to report.
     """
-    return (
-        isinstance(outcome, NetworkFaultError)
-        and outcome.kind == "connection_lost"
-        and marks.reused
-        and not marks.first_byte_ns
-    )
+    if not isinstance(outcome, NetworkFaultError) or outcome.kind != "connection_lost":
+        return False
+    if not marks.reused or marks.first_byte_ns:
+        return False
+    heard_after_ms = (time.perf_counter_ns() - marks.send_start_ns) / 1e6 if marks.send_start_ns else 0.0
+    longest_ms = _UNKNOWN_RTT_MS if math.isnan(rtt_ms) else max(_SHORT_RTT_MS, 3 * rtt_ms)
+    return heard_after_ms <= longest_ms

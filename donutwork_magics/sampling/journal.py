@@ -34,6 +34,23 @@ class JournalFailedError(Exception):
     """A line could not be written; the message is a few words of the operating system."""
 
 
+def journal_path(name: str | os.PathLike[str]) -> Path:
+    """Return the path of a journal as it is meant, with ``~`` for a home.
+
+    Raises
+    ------
+    SettingsError
+        It is no name, or there is no such home.
+    """
+    if "\0" in str(name):
+        raise SettingsError("The file of the journal has no valid name. Choose another name.")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        pass
+    raise SettingsError("The file of the journal is in a home that is not known. Write its whole path.")
+
+
 def check_journal(path: Path) -> None:
     """Look whether a file can be a journal, and leave it as it is.
 
@@ -59,7 +76,8 @@ def _existing_problem(path: Path) -> str:
         return "is no regular file. Choose another name"
     with path.open("rb+") as file:
         head = file.read(len(BEGINNING))
-    if head and head != BEGINNING:
+    # A process that died within its first bytes has left less.
+    if not BEGINNING.startswith(head):
         return "exists, and is not a journal of this version. Choose another name"
     return ""
 
@@ -102,11 +120,11 @@ class Journal:
             It could not be written.
         """
         line: dict[str, Any] = {"attrs": dict(attrs)}
-        if not self._begun:
-            self._end_torn_line()
-            line = {"donutwork_journal": SCHEMA, **line}
+        if self._begun:
+            self._append(msgspec.json.encode(line))
+        else:
             self._begun = True
-        self._append(line)
+            self._append(self._end_of_torn_line() + msgspec.json.encode({"donutwork_journal": SCHEMA, **line}))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a row; when this returns, it survives the end of this process.
@@ -116,21 +134,39 @@ class Journal:
         JournalFailedError
             It could not be written.
         """
-        self._append(record)
+        self._append(msgspec.json.encode(record))
+
+    def sync(self) -> None:
+        """Put everything on the disk.
+
+        Raises
+        ------
+        JournalFailedError
+            It is not there.
+        """
+        self._unsynced = False
+        try:
+            _sync(self._file)
+        except OSError as error:
+            self._failure = _reason(error)
+        if self._failure:
+            raise JournalFailedError(self._failure)
 
     def close(self) -> None:
-        """Put everything on the disk, and close the file."""
+        """Close the file."""
         self._closed.set()
-        self._syncing.join()
-        with contextlib.suppress(OSError):
-            _sync(self._file)
-        os.close(self._file)
+        try:
+            self._syncing.join()
+        finally:
+            # A child that was forked meanwhile has the file too, and would go on to lock it.
+            _unlock(self._file)
+            os.close(self._file)
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: bytes) -> None:
         # After a failure nothing more: it would be added to a torn line.
         if not self._failure:
             # One write for a line: a kill comes before it or after it, and a full disk tears this one line at most.
-            data = msgspec.json.encode(line) + b"\n"
+            data = line + b"\n"
             try:
                 written = os.write(self._file, data)
                 while written < len(data):
@@ -141,12 +177,16 @@ class Journal:
         if self._failure:
             raise JournalFailedError(self._failure)
 
-    def _end_torn_line(self) -> None:
-        size = os.fstat(self._file).st_size
-        if size:
-            os.lseek(self._file, size - 1, os.SEEK_SET)
-            if os.read(self._file, 1) != b"\n":
-                os.write(self._file, b"\n")
+    def _end_of_torn_line(self) -> bytes:
+        with contextlib.suppress(OSError):
+            size = os.fstat(self._file).st_size
+            if size < len(BEGINNING):
+                # Nothing is lost: a process died within the first bytes of its first line.
+                os.ftruncate(self._file, 0)
+            else:
+                os.lseek(self._file, size - 1, os.SEEK_SET)
+                return b"" if os.read(self._file, 1) == b"\n" else b"\n"
+        return b""
 
     def _keep_synced(self) -> None:
         # In a thread of its own: a disk may take its time, and no ping is to wait for it.
@@ -195,6 +235,14 @@ def _locked(file: int) -> bool:
         # Some network file systems have none.
         return True
     return True
+
+
+def _unlock(file: int) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _reason(error: Exception) -> str:

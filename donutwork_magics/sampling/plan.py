@@ -10,6 +10,8 @@ GENTLE_RATE_HZ: Final = 5.0
 POLITE_RATE_HZ: Final = 20.0
 """The most that goes to a host other than this machine without an explicit permission."""
 
+LONGEST_LABEL: Final = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -52,6 +54,8 @@ class Plan:
         wrong = [name for name, value in positive.items() if value is not None and not value > 0]
         if wrong or self.concurrency < 1 or self.warmup < 0:
             raise ValueError("count, duration, rate and concurrency must be above 0, and warmup not below")
+        if not 1 <= len(self.label) <= LONGEST_LABEL:
+            raise ValueError(f"a label has 1 to {LONGEST_LABEL} characters")
 
     @property
     def total(self) -> int | None:

@@ -16,8 +16,9 @@ from donutwork_magics.network.faults import CallCancelledError
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.client_load import ClientLoad, ClientMeter
 from donutwork_magics.sampling.describe import UNFINISHED, describe
-from donutwork_magics.sampling.guard import Guard
+from donutwork_magics.sampling.guard import Guard, is_throttled
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
+from donutwork_magics.sampling.manners import manners_towards
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Pause, Schedule, Slot
@@ -92,12 +93,15 @@ class Run:
             return self.ending.name
         return None if self.finished else UNFINISHED
 
-    def finish(self) -> None:
-        """Take note that no further series comes, also in the journals."""
+    def finish(self, *, interrupted: bool = False) -> None:
+        """Take note that no further series comes, also in the journals, and have them on the disk."""
         self.finished = True
+        if interrupted and self.series:
+            self.ending = self.ending or Ending(self.series[-1].target)
         for journal in self.journals.values():
             try:
                 journal.describe(describe(self))
+                journal.sync()
             except JournalFailedError as error:
                 self.ending = self.ending or Ending(self.series[-1].target, journal_failure=str(error))
 
@@ -151,7 +155,7 @@ class _Carrier:
         self._stop = stop
         self.plan = plan = series.plan
         self._clients = [series.client() for _ in range(plan.concurrency)]
-        self._schedule = Schedule(plan, loopback=series.target.is_loopback)
+        self._schedule = Schedule(plan, loopback=series.target.is_loopback, manners=manners_towards(series.target))
         self._guard = Guard()
         self._lock = threading.Lock()
         # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
@@ -264,10 +268,13 @@ class _Carrier:
         run.rows.append(sample, numbered, origin_ns=run.origin_ns, label=plan.label, warmup=slot.seq < plan.warmup)
         if sample.exchange.retried:
             self._schedule.count_retry()
+        pause = None
         if self._guard.must_end(sample):
             self._end(Ending(self._series.target, sample))
-        pause_s = self._guard.pause_s(sample)
-        pause = self._schedule.pause(pause_s) if pause_s else None
+        elif not is_throttled(sample):
+            self._schedule.forgive()
+        else:
+            pause = self._schedule.rest(sample.retry_after_s or 0.0)
         if pause is not None:
             run.pauses.append(pause)
         self._write_down(run.rows.record(-1) if self._journal else None, describing=pause is not None)

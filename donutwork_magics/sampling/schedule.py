@@ -11,7 +11,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from donutwork_magics.sampling.plan import POLITE_RATE_HZ, Plan
+from donutwork_magics.sampling.manners import Manners
+from donutwork_magics.sampling.plan import Plan
 
 _COARSE_MARGIN_S = 0.002
 _SPIN_NS = 150_000
@@ -47,19 +48,19 @@ class Schedule:
         What to do.
     loopback
         Whether the target is this machine, so that it need not be spared.
+    manners
+        What everything that calls the same host shares.
     """
 
-    def __init__(self, plan: Plan, *, loopback: bool) -> None:
+    def __init__(self, plan: Plan, *, loopback: bool, manners: Manners) -> None:
         self._plan = plan
-        spared = not (loopback or plan.allow_load)
-        self._min_gap_ns = int(1e9 / POLITE_RATE_HZ) if spared else 0
+        self._manners = manners
+        self._spared = not (loopback or plan.allow_load)
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._next_seq = 0
         self._shift_ns = 0
-        self._not_before_ns = 0
-        self._last_start_ns = 0
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
 
@@ -87,11 +88,10 @@ class Schedule:
                     due_ns = self._due_ns(now_ns)
                     if due_ns is None:
                         return None
-                    if due_ns <= now_ns:
+                    if due_ns <= now_ns and (not self._spared or self._manners.take()):
                         late_ns = now_ns - due_ns if waited else None
                         slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns)
                         self._next_seq += 1
-                        self._last_start_ns = now_ns
                         return slot
                 waited = True
                 self._sleep_until(due_ns)
@@ -99,37 +99,42 @@ class Schedule:
 
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""
-        with self._lock:
-            self._last_start_ns = time.perf_counter_ns()
+        if self._spared:
+            self._manners.count()
 
-    def pause(self, pause_s: float) -> Pause | None:
-        """Start nothing for a while, and shift what is planned, so that no burst follows.
+    def rest(self, asked_s: float) -> Pause | None:
+        """Start nothing for a while, here and wherever else the host is called.
 
         Returns
         -------
         Pause or None
-            None where a longer one is under way.
+            None where a longer one is under way, or where there is nothing left to start.
         """
+        rest = self._manners.rest(asked_s)
         with self._lock:
-            now_ns = time.perf_counter_ns()
-            until_ns = now_ns + int(pause_s * 1e9)
-            if until_ns <= self._not_before_ns:
+            total = self._plan.total
+            if rest is None or (total is not None and self._next_seq >= total):
                 return None
-            self._not_before_ns = until_ns
-            upcoming_ns = self._scheduled_ns(self._next_seq)
-            if upcoming_ns is not None:
-                self._shift_ns += max(0, until_ns - upcoming_ns)
-            return Pause((now_ns - self.origin_ns) / 1e9, pause_s)
+            return Pause((rest.from_ns - self.origin_ns) / 1e9, (rest.until_ns - rest.from_ns) / 1e9)
+
+    def forgive(self) -> None:
+        """Begin anew with the shortest rest."""
+        self._manners.forgive()
 
     def _due_ns(self, now_ns: int) -> int | None:
         seq, total, duration_s = self._next_seq, self._plan.total, self._plan.duration_s
         if total is not None and seq >= total:
             return None
+        rests_until_ns = self._manners.rests_until_ns
         scheduled_ns = self._scheduled_ns(seq)
+        if scheduled_ns is not None and scheduled_ns < rests_until_ns:
+            # A rest shifts what is planned, so that no burst follows.
+            self._shift_ns += rests_until_ns - scheduled_ns
+            scheduled_ns = rests_until_ns
         due_ns = max(
             now_ns if scheduled_ns is None else scheduled_ns,
-            self._not_before_ns,
-            self._last_start_ns + self._min_gap_ns if self._last_start_ns else 0,
+            rests_until_ns,
+            self._manners.next_ns() if self._spared else 0,
         )
         if duration_s is not None and max(now_ns, due_ns) - self.origin_ns >= duration_s * 1e9:
             return None

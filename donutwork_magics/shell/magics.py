@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from IPython.core.error import UsageError
@@ -233,6 +233,7 @@ class _Donutwork(Magics):
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.table import table
+        from donutwork_magics.sampling.interrupts import interrupts
         from donutwork_magics.sampling.journal import open_journals
         from donutwork_magics.sampling.run import Run
         from donutwork_magics.series import early_end
@@ -240,12 +241,13 @@ class _Donutwork(Magics):
         planned = [self._planned(line) for line in lines]
         quiet = all(_is_quiet(line) for line in lines)
         with (
+            interrupts() as came,
             open_journals(series.journal for series in planned) as journals,
             live_view(self.shell, quiet=quiet) as live,
         ):
             run = Run(journals=journals)
-            _carry_out(run, planned, live)
-            run.finish()
+            _carry_out(run, planned, live, came)
+            run.finish(interrupted=came.is_set())
             df = table(run)
             self._keep(df)
             self._assign(out, df)
@@ -269,7 +271,7 @@ class _Donutwork(Magics):
         GrammarError
             It would be impolite.
         """
-        from donutwork_magics.sampling.journal import check_journal
+        from donutwork_magics.sampling.journal import check_journal, journal_path
         from donutwork_magics.sampling.plan import Plan
         from donutwork_magics.sampling.run import Series
 
@@ -291,7 +293,7 @@ class _Donutwork(Magics):
         impolite = plan.impolite(loopback=target.is_loopback)
         if impolite:
             raise GrammarError(impolite)
-        journal = None if options.journal is None else Path(options.journal).expanduser()
+        journal = None if options.journal is None else journal_path(options.journal)
         if journal is not None:
             check_journal(journal)
         return Series(plan, target, call.http, call.family, call.timeout_s, journal)
@@ -393,19 +395,13 @@ def _is_quiet(line: CellLine) -> bool:
     return isinstance(line.command, PingCommand) and line.command.series is not None and line.command.series.quiet
 
 
-def _carry_out(run: Run, planned: list[Series], live: LiveView) -> None:
-    from donutwork_magics.sampling.run import Ending, run_series
+def _carry_out(run: Run, planned: list[Series], live: LiveView, stop: threading.Event) -> None:
+    from donutwork_magics.sampling.run import run_series
 
     for position, series in enumerate(planned, start=1):
-        try:
-            live.begin(series.plan, position, len(planned))
-            run_series(run, series, live.observe)
-        except KeyboardInterrupt:
-            # Outside of the pings, for example while the progress is drawn.
-            if not run.series:
-                raise
-            run.ending = run.ending or Ending(series.target)
-        if run.ending is not None:
+        live.begin(series.plan, position, len(planned))
+        run_series(run, series, live.observe, stop=stop)
+        if run.ending is not None or stop.is_set():
             break
 
 

@@ -31,7 +31,7 @@ from tests.servers import (
     reply,
     reset,
 )
-from tests.servers.http2 import answer_http2, goaway_on_second
+from tests.servers.http2 import answer_http2, goaway_on_second, goaway_when_idle
 from tests.servers.tls import Tls
 
 KEY = b"Bearer the-test-key"
@@ -132,6 +132,18 @@ class TestPhases:
             (exchange,) = exchanges(server, 1)
         assert exchange.phases.ttfb_ms > 45
         assert exchange.phases.receive_ms < 50
+
+    def test_an_announcement_is_no_first_byte(self) -> None:
+        def announce(connection: socket.socket) -> None:
+            while read_request(connection):
+                connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+                time.sleep(0.1)
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" + reply())
+
+        with Server(announce) as server:
+            for exchange in exchanges(server, 2):
+                assert exchange.phases.ttfb_ms >= 100
+                assert exchange.phases.receive_ms < 50
 
     def test_time_between_first_and_last_byte_is_time_to_receive(self) -> None:
         def halting(connection: socket.socket) -> None:
@@ -249,6 +261,12 @@ class TestHttp2:
         assert second.phases.send_ms > 0
         assert second.phases.ttfb_ms > 0
 
+    def test_those_of_new_ones_add_up_too(self, tls_http2: Tls) -> None:
+        with Server(answer_http2, tls=tls_http2.server) as server:
+            measured = exchanges(server, 30, tls_http2, cold=True)[1:]
+        assert all(exchange.http_version == "2" for exchange in measured)
+        assert statistics.median(sum(each.phases) / each.duration_ms for each in measured) >= 0.95
+
     def test_the_phases_of_a_kept_connection_add_up(self, tls_http2: Tls) -> None:
         with Server(answer_http2, tls=tls_http2.server) as server:
             measured = exchanges(server, 30, tls_http2)[1:]
@@ -344,6 +362,34 @@ class TestKeptConnection:
             exchange = exchange_of(call(transport, server.url))
         assert exchange.retried
         assert server.connections == 2
+
+    def test_one_that_the_server_ended_over_http2_meanwhile_is_replaced_without_a_failed_try(
+        self, tls_http2: Tls
+    ) -> None:
+        with Server(goaway_when_idle, tls=tls_http2.server) as server:
+            transport = transport_for(server.url, tls_http2)
+            call(transport, server.url)
+            time.sleep(0.3)
+            second = exchange_of(call(transport, server.url))
+        assert not second.retried
+        assert not second.reused
+
+    def test_a_request_that_the_server_kept_for_long_goes_out_once(self) -> None:
+        requests = []
+
+        def keep_and_close(connection: socket.socket) -> None:
+            read_request(connection)
+            connection.sendall(reply())
+            requests.append(read_request(connection))
+            time.sleep(0.4)
+
+        with Server(keep_and_close) as server:
+            transport = transport_for(server.url)
+            call(transport, server.url)
+            with pytest.raises(TransportFaultError) as caught:
+                call(transport, server.url)
+        assert caught.value.kind == "connection_lost"
+        assert len(requests) == 1
 
     def test_one_is_kept_however_long_it_rests(self, tls_http2: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
         real = time.monotonic

@@ -11,7 +11,6 @@ import pytest
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
-from donutwork_magics.sampling.guard import Guard
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot
@@ -142,9 +141,3 @@ def test_a_plan_without_an_end_has_to_say_so() -> None:
     with pytest.raises(ValueError, match="a count or a duration"):
         Plan()
     assert Plan(endless=True).total is None
-
-
-def test_a_server_that_asks_for_rest_for_days_is_rested_from_no_longer_than_the_cap() -> None:
-    guard = Guard()
-    pauses_s = [guard.pause_s(sample(error="rate_limited", status_code=429)) for _ in range(3000)]
-    assert max(pauses_s) <= 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -189,7 +190,7 @@ def test_loading_what_is_no_journal_is_one_line(file: Path, content: bytes) -> N
         load(file)
 
 
-@pytest.mark.parametrize("name", ["missing.jsonl", ".", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("name", ["missing.jsonl", ".", "x" * 5000])
 def test_loading_what_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(DonutworkError, match=r"^The file cannot be read \([^\n]*\)\. Check its name\.$"):
         load(os.path.join(tmp_path, name))  # noqa: PTH118 - a Path refuses some of these itself
@@ -289,6 +290,30 @@ def test_it_is_synced_about_once_a_second_and_at_the_end(file: Path, monkeypatch
         collect(None, duration_s=2.5, rate_hz=50, target=target_of(server), journal=file)
     assert 2 <= len(synced) <= 4
     assert synced[-1] == file.stat().st_size
+
+
+def test_a_disk_that_does_not_take_it_in_the_end_is_no_success(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(journal_module, "_sync", sync)
+    with Server(answer(reply())) as server, pytest.raises(SeriesError, match="The journal cannot be written") as caught:
+        collect(3, rate_hz=None, target=target_of(server), journal=file)
+    assert len(caught.value.df) == 3
+    assert caught.value.df.attrs["donutwork"]["ended"] == "journal_failed"
+
+
+@pytest.mark.parametrize("length", [1, 10, len(journal_module.BEGINNING)])
+def test_a_file_that_was_torn_in_its_first_bytes_is_continued(file: Path, length: int) -> None:
+    file.write_bytes(journal_module.BEGINNING[:length])
+    written(file, 2)
+    assert len(load(file)) == 2
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser_x/run.jsonl", "a\0b"])
+def test_a_name_that_cannot_be_one_is_one_line(name: str) -> None:
+    with Server(answer(reply())) as server, pytest.raises(SettingsError, match=r"^The file of the journal [^\n]*\.$"):
+        collect(3, target=target_of(server), journal=name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill has no SIGTERM there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from email.utils import formatdate
 
 import h2.config
@@ -66,3 +67,22 @@ def goaway_on_second(connection: socket.socket) -> None:
                 state.send_headers(event.stream_id, [(":status", "200")])
                 state.send_data(event.stream_id, BODY, end_stream=True)
         connection.sendall(state.data_to_send())
+
+
+def goaway_when_idle(connection: socket.socket) -> None:
+    """Answer one request, and end the connection in HTTP/2's own way when nothing more comes for a moment."""
+    state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    state.initiate_connection()
+    connection.sendall(state.data_to_send())
+    last = 0
+    while not last:
+        for event in state.receive_data(connection.recv(65536)):
+            if isinstance(event, h2.events.StreamEnded):
+                assert event.stream_id is not None
+                last = event.stream_id
+                state.send_headers(last, [(":status", "200")])
+                state.send_data(last, BODY, end_stream=True)
+        connection.sendall(state.data_to_send())
+    time.sleep(0.1)
+    state.close_connection(last_stream_id=last)
+    connection.sendall(state.data_to_send())

@@ -1,0 +1,106 @@
+"""Given Ctrl-C at any moment, and again, a series ends with its rows."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from donutwork_magics import Interrupted, collect, load
+from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.sampling.interrupts import interrupts
+from donutwork_magics.sampling.journal import Journal
+from tests.servers import Server, answer, reply
+
+KEY = "dw_test_Kx81mZq0vTnR57yE"
+
+
+def interrupt_again_and_again(first_s: float, for_s: float) -> threading.Thread:
+    def send() -> None:
+        time.sleep(first_s)
+        end_s = time.monotonic() + for_s
+        while time.monotonic() < end_s:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    with Server(answer(reply())) as server:
+        target = sandbox_target(server.url, KEY, None)
+        for number in range(15):
+            file = tmp_path / f"{number}.jsonl"
+            with interrupts():
+                # Those that come when the series has ended are not its business.
+                thread = interrupt_again_and_again(chance.uniform(0.1, 0.2), 0.3)
+                with pytest.raises(Interrupted, match=r"rows are kept\.$") as caught:
+                    collect(10**6, rate_hz=200, concurrency=1 + number % 3, target=target, journal=file)
+                thread.join()
+            assert len(caught.value.df) > 5
+            assert caught.value.df.attrs["donutwork"]["ended"] == "interrupted"
+            assert load(file).equals(caught.value.df)
+
+
+def test_one_that_comes_when_all_is_done_keeps_the_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from donutwork_magics.frame import table as module
+
+    def interrupted(run: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return made(run)  # type: ignore[arg-type]
+
+    made = module.table
+    monkeypatch.setattr(module, "table", interrupted)
+    with Server(answer(reply())) as server:
+        df = collect(3, rate_hz=None, target=sandbox_target(server.url, KEY, None))
+    assert len(df) == 3
+
+
+def test_what_was_there_before_is_there_again() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts() as came:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert came.wait(5)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_another_thread_than_the_main_one_leaves_signals_alone() -> None:
+    seen: list[bool] = []
+
+    def enter() -> None:
+        with interrupts() as came:
+            seen.append(came.is_set())
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [False]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    journal = Journal(file)
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        journal.close()
+        Journal(file).close()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
