@@ -187,8 +187,10 @@ def _columns(table: Table) -> str:
         f'{_ROW}<th scope="row" style="{_NAME}">{_text(name)}</th>{_numbers(values)}</tr>'
         for name, *values in table.rows
     )
+    # It is scrolled where the page is narrow, and the keyboard has to get there.
     return (
-        f'<div style="overflow-x:auto;margin-top:10px"><table style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
+        f'<div tabindex="0" role="group" aria-label="{_text(table.caption)}" '
+        f'style="overflow-x:auto;margin-top:10px"><table style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
         f"{_caption(table)}{_head(table.head)}<tbody>{rows}</tbody></table></div>"
     )
 

@@ -38,6 +38,7 @@ CONTRASTS = (
     return """
     + CARDS
     + """.flatMap(card => [...card.querySelectorAll('*')])
+        .filter(element => !element.closest(':disabled'))
         .filter(element => [...element.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim()))
         .map(element => [element.textContent, contrast(element)]);
 }"""

@@ -28,6 +28,8 @@ KEPT_TAGS = {
     "img",
 }
 KEPT_ATTRIBUTES = {"style", "title", "scope", "alt", "src"}
+# For the keyboard in a wide table; where they are dropped, the table looks the same and is read as a table still.
+DISPENSABLE_ATTRIBUTES = {"tabindex", "role", "aria-label"}
 KEPT_STYLES = {
     *(
         "background-color",
@@ -98,7 +100,7 @@ def test_html_is_made_of_what_the_sanitiser_keeps(value: Displayed) -> None:
     page = Page(mimebundle(value)["text/html"])
     assert page.open == []
     assert page.tags <= KEPT_TAGS
-    assert page.attributes <= KEPT_ATTRIBUTES
+    assert page.attributes <= KEPT_ATTRIBUTES | DISPENSABLE_ATTRIBUTES
     assert {name for name, _ in page.styles} <= KEPT_STYLES | DISPENSABLE_STYLES
     assert not [value for _, value in page.styles if "(" in value.replace("rgba(118,125,134,0.35)", "")]
 
