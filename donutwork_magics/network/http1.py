@@ -50,7 +50,7 @@ class Http1Connection:
         ------
         NetworkFaultError
             There is no whole reply, or it is none.
-        Http2ChosenError
+        OtherVersionChosenError
             The server wants HTTP/2; nothing was sent.
         """
         # Until the reply has been read to its end, what is on the wire belongs to it.

@@ -23,8 +23,8 @@ _MOST_BYTES = 16 * 1024
 _MOST_UNREAD_BYTES = 64 * 1024
 
 
-class Http2ChosenError(Exception):
-    """The server chose HTTP/2 (ALPN) where HTTP/1.1 was about to be written; the connection stays open."""
+class OtherVersionChosenError(Exception):
+    """The server chose another HTTP version (ALPN) than was about to be written; the connection stays open."""
 
 
 class Agreed(NamedTuple):
@@ -41,12 +41,21 @@ class TimedStream(httpcore.NetworkStream):
 
     It opens late so that the request is already serialised when the connection is ready: otherwise the client's own
     work would stand between the last handshake and the first byte sent.
+
+    Parameters
+    ----------
+    http2
+        Whether HTTP/2 is what will be written, unless the server chooses otherwise.
+    only
+        It may not choose otherwise.
     """
 
-    def __init__(self, opener: Opener, *, http2: bool = False) -> None:
+    def __init__(self, opener: Opener, *, http2: bool = False, only: bool = False) -> None:
         self._opener = opener
         self.http2 = http2
         """Whether what is written is HTTP/2."""
+        self._only = only
+        self._handed_over = False
         self._deadline: Deadline
         self._marks: Marks
         self._socket: socket.socket | None = None
@@ -73,18 +82,22 @@ class TimedStream(httpcore.NetworkStream):
             self.peer = _peer(sock)
             if isinstance(sock, ssl.SSLSocket):
                 self.tls_version = sock.version()
-                chosen = sock.selected_alpn_protocol()
-                if chosen == "h2" and not self.http2:
-                    self.http2 = True
-                    raise Http2ChosenError
-                if chosen != "h2" and self.http2:
-                    raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
+                chose_http2 = sock.selected_alpn_protocol() == "h2"
+                if chose_http2 != self.http2:
+                    if self._only:
+                        raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
+                    # httpcore closes what it could not write to; the connection for HTTP/1.1 goes on with it.
+                    self._handed_over = self.http2
+                    self.http2 = chose_http2
+                    raise OtherVersionChosenError
         return self._socket
 
     def open_ahead(self) -> None:
         """Open the connection before there is a request, and settle for the protocol that the server chose."""
-        with contextlib.suppress(Http2ChosenError):
+        with contextlib.suppress(OtherVersionChosenError):
             self.open()
+        # Nothing was about to be written.
+        self._handed_over = False
 
     def agreed(self) -> Agreed:
         """Return what the TLS handshake of the open connection agreed on."""
@@ -183,7 +196,9 @@ class TimedStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         """Close the connection, if it is open."""
-        if self._socket is not None:
+        if self._handed_over:
+            self._handed_over = False
+        elif self._socket is not None:
             self._tcp_info = tcp_info(self._socket)
             self._socket.close()
             self._socket = None

@@ -21,7 +21,7 @@ from donutwork_magics.network.http2 import Http2Connection
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.message import MAX_BODY_BYTES, Prepared, Reply, prepare
 from donutwork_magics.network.opener import Opener
-from donutwork_magics.network.stream import Agreed, Http2ChosenError, TimedStream
+from donutwork_magics.network.stream import Agreed, OtherVersionChosenError, TimedStream
 from donutwork_magics.network.tls import Http
 
 __all__ = ["EXCHANGE", "MAX_BODY_BYTES", "Exchange", "TimedTransport", "TransportFaultError"]
@@ -117,6 +117,8 @@ class TimedTransport(httpx.BaseTransport):
         self._timeout_s = timeout_s
         self._cold = cold
         self._connection: _Connection | None = None
+        self._chose_http2: bool | None = True if http == "2" else None
+        """What the server chose last, where it has a choice."""
         self._cancelled = threading.Event()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -161,6 +163,8 @@ class TimedTransport(httpx.BaseTransport):
             self.close()
             outcome = self._attempt(request, deadline, marks)
         exchange = self._measured(outcome, marks, retried)
+        if self._connection is not None and self._http == "auto":
+            self._chose_http2 = self._connection.stream.http2
         if self._cold or isinstance(outcome, BaseException):
             # After a failure or an interrupt, what is still on the wire must not answer the next request.
             self.close()
@@ -237,9 +241,10 @@ class TimedTransport(httpx.BaseTransport):
             return connection
         self.close()
         marks.begin_attempt(reused=False)
-        stream = TimedStream(self._opener, http2=self._http == "2")
+        stream = TimedStream(self._opener, http2=bool(self._chose_http2), only=self._http != "auto")
         stream.begin(deadline, marks)
-        may_be_http2 = self._http == "auto" and self._origin.scheme == b"https"
+        has_choice = self._http == "auto" and self._origin.scheme == b"https"
+        may_be_http2 = has_choice and self._chose_http2 is None
         self._connection = _Connection(stream, self._origin, may_be_http2=may_be_http2)
         return self._connection
 
@@ -269,6 +274,7 @@ class _Connection:
 
     def __init__(self, stream: TimedStream, origin: httpcore.Origin, *, may_be_http2: bool) -> None:
         self.stream = stream
+        self._origin = origin
         # Made ahead where the server may choose it: it takes longer than the request, and the handshake is timed.
         self._http2 = Http2Connection(stream, origin) if may_be_http2 or stream.http2 else None
         self._viewed_ns = 0
@@ -280,8 +286,10 @@ class _Connection:
         self._speak()
 
     def _speak(self) -> None:
-        over_http2 = self._http2 if self.stream.http2 else None
-        self.http: Http1Connection | Http2Connection = over_http2 or Http1Connection(self.stream)
+        if self.stream.http2:
+            self.http: Http1Connection | Http2Connection = self._http2 or Http2Connection(self.stream, self._origin)
+        else:
+            self.http = Http1Connection(self.stream)
 
     def open_ahead(self) -> None:
         """Open the connection before its first request."""
@@ -294,8 +302,8 @@ class _Connection:
         self.opened_ahead = False
         try:
             return self.http.exchange(request, authorization, marks)
-        except Http2ChosenError:
-            # It is HTTP/1.1 first, so that the usual request is ready to go when the handshake ends.
+        except OtherVersionChosenError:
+            # It is the version that the server chose before: its request is ready to go when the handshake ends.
             self._speak()
         return self.http.exchange(request, authorization, marks)
 

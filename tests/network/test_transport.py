@@ -261,6 +261,26 @@ class TestHttp2:
         assert second.phases.send_ms > 0
         assert second.phases.ttfb_ms > 0
 
+    def test_a_server_that_changes_its_mind_gets_what_it_chose(self, tls: Tls, tls_http2: Tls) -> None:
+        contexts = {"2": tls_http2.server, "1.1": tls.server}
+        handlers = {"2": answer_http2, "1.1": answer(reply())}
+        plan = ["1.1", "2", "2", "1.1", "1.1", "2"]
+        accepted = iter(plan)
+
+        def serve(connection: socket.socket) -> None:
+            version = next(accepted)
+            with contexts[version].wrap_socket(connection, server_side=True) as encrypted:
+                handlers[version](encrypted)
+
+        roots = Tls(tls.server, tls.ca_pem + tls_http2.ca_pem)
+        with Server(serve) as server:
+            url = server.url.replace("http:", "https:")
+            transport = transport_for(url, roots, cold=True)
+            measured = [exchange_of(call(transport, url)) for _ in plan]
+        assert [each.http_version for each in measured] == plan
+        assert server.connections == len(plan)
+        assert not any(each.retried for each in measured)
+
     def test_those_of_new_ones_add_up_too(self, tls_http2: Tls) -> None:
         with Server(answer_http2, tls=tls_http2.server) as server:
             measured = exchanges(server, 30, tls_http2, cold=True)[1:]
