@@ -77,9 +77,18 @@ def live_view(shell: object, *, quiet: bool) -> LiveView:
     """
     if quiet:
         return _View()
-    if hasattr(shell, "kernel"):
+    if hasattr(shell, "kernel") and not _is_seen_in_a_console(shell):
         return _KernelView()
-    return _TerminalView(sys.stdout)
+    return _TerminalView(sys.stdout, is_terminal=hasattr(shell, "kernel") or sys.stdout.isatty())
+
+
+def _is_seen_in_a_console(shell: Any) -> bool:
+    """Tell whether `jupyter console` or its like asked: it prints what comes, and never what is updated.
+
+    A notebook names the cell that it runs, and what runs a notebook without anybody there lets nobody be asked.
+    """
+    message = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return bool(message.get("content", {}).get("allow_stdin")) and "cellId" not in message.get("metadata", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,10 +300,10 @@ class WidgetAndLine:
 class _TerminalView(_View):
     """One line that is written over, where the output is a terminal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, is_terminal: bool) -> None:
         super().__init__()
         self._stream = stream
-        self._is_terminal = stream.isatty()
+        self._is_terminal = is_terminal
         self._used = 0
 
     def finish(self, card: Displayed | None) -> None:

@@ -12,6 +12,8 @@ from ipywidgets import HTML, Button, HBox, VBox
 
 from donutwork_magics.display import card_of
 from donutwork_magics.display.html import to_html
+from donutwork_magics.display.live import WidgetAndLine
+from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import clean
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import DonutworkError, Interrupted
@@ -30,7 +32,8 @@ def call_widget(result: Displayed, *, again: Callable[[], Displayed], measure: C
         Makes a series of 50 pings. Both are called from a thread, one at a time.
     """
     widget = CallWidget(result, again=again, measure=measure)
-    display(widget.box)
+    # A terminal, and a console, show the text.
+    display(WidgetAndLine(widget.box, to_text(card_of(result))))
     return widget
 
 

@@ -138,4 +138,6 @@ def test_the_next_success_takes_the_error_away() -> None:
 def test_it_displays_itself() -> None:
     with capture_output() as shown:
         call_widget(ping(), again=ping, measure=run)
-    assert "VBox" in str(shown.outputs) + shown.stdout
+    text = str(shown.outputs) + shown.stdout
+    assert "VBox" in text
+    assert "✓ Ping: success" in text

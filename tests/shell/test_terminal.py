@@ -1,0 +1,115 @@
+"""IPython in a terminal, and `jupyter console`: typed lines under a pseudo-terminal of 80 columns."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from donutwork_magics.display.units import width
+
+if sys.platform == "win32":
+    pytest.skip("there is no pseudo-terminal on Windows", allow_module_level=True)
+
+import pexpect  # type: ignore[import-untyped]
+
+COLUMNS = 80
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOURS = r"(?:\x1b\[[0-9;]*m)*"
+IPYTHON = ("IPython", "--no-banner", "--colors=nocolor", "--HistoryManager.enabled=0")
+CONSOLE = ("jupyter_console", "--kernel=python3", "--simple-prompt")
+
+
+class Terminal:
+    """A shell in a pseudo-terminal."""
+
+    def __init__(self, process: pexpect.spawn) -> None:
+        self.process = process
+        self._number = 0
+
+    def wait_for_prompt(self) -> str:
+        """Return what was written up to the next prompt, without escapes."""
+        self._number += 1
+        self.process.expect(rf"In \[{COLOURS}{self._number}{COLOURS}\]:")
+        return ESCAPES.sub("", self.process.before)
+
+    def run(self, line: str) -> str:
+        """Type a line, and return what came of it."""
+        self.process.send(f"{line}\r")
+        return self.wait_for_prompt()
+
+
+@contextmanager
+def terminal(home: Path, module: tuple[str, ...], term: str) -> Iterator[Terminal]:
+    environ = {**os.environ, "IPYTHONDIR": str(home), "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1"}
+    environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    process = pexpect.spawn(
+        sys.executable, ["-m", *module], env=environ, encoding="utf-8", timeout=60, dimensions=(50, COLUMNS)
+    )
+    try:
+        shell = Terminal(process)
+        shell.wait_for_prompt()
+        shell.run("%load_ext donutwork_magics")
+        shell.run("%donutwork sandbox start --seed 1;")
+        yield shell
+        process.send("exit\r")
+        process.expect(pexpect.EOF)
+    finally:
+        process.close(force=True)
+
+
+def lines(text: str) -> list[str]:
+    """What is left of the lines of a terminal once their parts were written over."""
+    shown = []
+    for line in text.replace("\r\r\n", "\n").replace("\r\n", "\n").split("\n"):
+        kept = ""
+        for part in line.split("\r"):
+            kept = part + kept[len(part) :]
+        shown.append(kept.rstrip())
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("module", "term"), [(IPYTHON, "xterm"), (IPYTHON, "dumb"), (CONSOLE, "xterm")], ids=["xterm", "dumb", "console"]
+)
+def test_a_terminal_gets_a_line_of_progress_and_cards_as_text(
+    tmp_path: Path, module: tuple[str, ...], term: str
+) -> None:
+    with terminal(tmp_path, module, term) as shell:
+        card = shell.run("%donutwork ping")
+        assert "✓ Ping: success [sandbox]" in card
+        assert "VBox" not in (widget := shell.run("%donutwork ping --widget"))
+        assert "✓ Ping: success [sandbox]" in widget
+
+        series = shell.run("df = %donutwork ping -n 20 -r 20")
+        assert re.findall(r"\rping: \d+%, (\d+)/20 pings", series)[:1] == ["0"]
+        assert len(set(re.findall(r"\rping: \d+%, (\d+)/20 pings", series))) > 3
+        left = lines(series)
+        assert [line for line in left if line.startswith("✓ Pings: 20 pings, no errors [sandbox]")]
+        assert not [line for line in left if line.startswith("ping: ")]
+        assert max(map(width, lines(card)[1:] + left[1:])) <= COLUMNS
+
+        assert "✓ Check: ready [sandbox]" in shell.run("%donutwork check")
+        assert "Commands\r\n" in shell.run("%donutwork help")
+        shell.run("w = %donutwork watch -r 20")
+        assert re.search(r"<Watch running: \S+ \(sandbox\), 20.0/s planned, \d+ pings?, 0 errors>", shell.run("w"))
+        shell.run("w.stop()")
+        assert "<Watch stopped: " in shell.run("w")
+
+
+@pytest.mark.parametrize("module", [IPYTHON, CONSOLE], ids=["ipython", "console"])
+def test_control_c_keeps_the_rows_and_returns_to_the_prompt(tmp_path: Path, module: tuple[str, ...]) -> None:
+    with terminal(tmp_path, module, "xterm") as shell:
+        shell.process.send("df = %donutwork ping -n 2000 -r 20\r")
+        shell.process.expect(r"\d+/2000 pings, [\d.]+/s")
+        shell.process.sendintr()
+        text = shell.wait_for_prompt()
+        [kept] = re.findall(r"Interrupted: (\d+) rows? (?:is|are) kept", text)
+        assert "⚠ Pings: interrupted: " in text
+        assert "Traceback" not in text
+        assert re.search(rf"\b{kept}\r\n", shell.run("len(_donutwork)"))
