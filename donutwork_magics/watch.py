@@ -32,8 +32,14 @@ class Panel(Protocol):
     def draw(self) -> None:
         """Show the watch as it is now."""
 
-    def freeze(self) -> None:
-        """Show what is left when it has stopped; it may be called more than once."""
+    def freeze(self, *, in_cell: bool) -> None:
+        """Show what is left when it has stopped; it may be called more than once.
+
+        Parameters
+        ----------
+        in_cell
+            Whether a cell runs that waited for it.
+        """
 
 
 class Watch(Displayed):
@@ -140,7 +146,7 @@ class Watch(Displayed):
                 return False
             thread.join(min(_SLICE_S, left_s))
         # Once more, and from the cell that waits: nbclient drops an update that comes out of an earlier one.
-        self._freeze()
+        self._freeze(in_cell=True)
         return True
 
     def change(self, *, rate_hz: float | None, http: Http) -> None:
@@ -210,7 +216,7 @@ class Watch(Displayed):
             self._change.clear()
             if self._wish != "stopped":
                 return True
-        self._freeze()
+        self._freeze(in_cell=False)
         with self._lock:
             if self._wish == "stopped":
                 self._thread = None
@@ -239,9 +245,9 @@ class Watch(Displayed):
         if self._panel is not None:
             self._panel.draw()
 
-    def _freeze(self) -> None:
+    def _freeze(self, *, in_cell: bool) -> None:
         if self._panel is not None:
-            self._panel.freeze()
+            self._panel.freeze(in_cell=in_cell)
 
 
 def _early_end(run: Run) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from donutwork_magics.client.results import Connection, Ping, Result
 from donutwork_magics.display.card import Card, Details, Figure, Table
 from donutwork_magics.display.phases import known, phases, server_share
-from donutwork_magics.display.units import format_ms
+from donutwork_magics.display.units import format_ms, format_utc
 
 _PHASES_CAPTION: Final = "Phases of this call"
 
@@ -83,7 +83,7 @@ def _call(result: Result) -> tuple[tuple[str, str], ...]:
         ("Connection", _connection(timing)),
         ("Status", str(timing["status_code"])),
         ("TCP round trip", format_ms(timing["tcp_rtt_ms"])),
-        ("Time", f"{timing['timestamp']:%Y-%m-%d %H:%M:%S} UTC"),
+        ("Time", format_utc(timing["timestamp"].timestamp())),
     )
 
 

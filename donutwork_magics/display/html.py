@@ -63,6 +63,11 @@ def to_html(card: Card) -> str:
     )
 
 
+def muted(text: str) -> str:
+    """Render a line that stands beside a card."""
+    return f'<div style="{_MUTED}">{_text(text)}</div>'
+
+
 def _inside(card: Card) -> str:
     return "".join(
         [

@@ -77,18 +77,21 @@ def live_view(shell: object, *, quiet: bool) -> LiveView:
     """
     if quiet:
         return _View()
-    if hasattr(shell, "kernel") and not _is_seen_in_a_console(shell):
+    if takes_widgets(shell):
         return _KernelView()
     return _TerminalView(sys.stdout, is_terminal=hasattr(shell, "kernel") or sys.stdout.isatty())
 
 
-def _is_seen_in_a_console(shell: Any) -> bool:
-    """Tell whether `jupyter console` or its like asked: it prints what comes, and never what is updated.
+def takes_widgets(shell: Any) -> bool:
+    """Tell whether what the running cell displays can be updated.
 
-    A notebook names the cell that it runs, and what runs a notebook without anybody there lets nobody be asked.
+    A terminal and `jupyter console` print what comes, and never what is updated. The console also has a kernel; but a
+    notebook names the cell that it runs, and what runs a notebook without anybody there lets nobody be asked.
     """
+    if not hasattr(shell, "kernel"):
+        return False
     message = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return bool(message.get("content", {}).get("allow_stdin")) and "cellId" not in message.get("metadata", {})
+    return not message.get("content", {}).get("allow_stdin") or "cellId" in message.get("metadata", {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from donutwork_magics.display.units import (
     format_ms,
     format_rate,
     format_share,
+    format_utc,
     plural,
 )
 from donutwork_magics.displayed import Displayed
@@ -332,7 +333,7 @@ def _connections(series: _Series) -> str:
 def _details(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[Details, ...]:
     rows = []
     if len(df):
-        rows.append(("Began", f"{pd.Timestamp(df['timestamp'].min()):%Y-%m-%d %H:%M:%S} UTC"))
+        rows.append(("Began", format_utc(df["timestamp"].min().timestamp())))
     if attrs:
         versions = attrs.get("versions") or {}
         rows += [

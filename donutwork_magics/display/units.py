@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from datetime import UTC, datetime
 from typing import Final
 
 UNKNOWN: Final = "–"
@@ -66,6 +67,11 @@ def format_s(seconds: float) -> str:
     """Format a longer time, in whole seconds or minutes."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def format_utc(unix_s: float, *, date: bool = True) -> str:
+    """Format a moment to the second, with its date or the time of day alone."""
+    return f"{datetime.fromtimestamp(unix_s, UTC):{'%Y-%m-%d ' if date else ''}%H:%M:%S} UTC"
 
 
 def plural(n: int, noun: str) -> str:

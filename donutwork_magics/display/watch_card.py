@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.analysis.summary import pings_needed
 from donutwork_magics.display.card import Card, Figure, Pictures, Tone
-from donutwork_magics.display.html import to_html
+from donutwork_magics.display.html import muted, to_html
 from donutwork_magics.display.readings import Reading, live_picture
 from donutwork_magics.display.run import RunCard
-from donutwork_magics.display.units import UNKNOWN, format_ms, format_rate, plural
+from donutwork_magics.display.units import UNKNOWN, format_ms, format_rate, format_utc, plural
 
 if TYPE_CHECKING:
     from donutwork_magics.watch import State, Watch
@@ -31,7 +32,8 @@ def live_card(watch: Watch, reading: Reading) -> Card:
         title="Watch",
         tone=_TONES[watch.state],
         state=f"{watch.series.plan.label}: {watch.state}",
-        badges=_badges(watch),
+        # A page that has lost the kernel goes on to show it.
+        badges=(*_badges(watch), f"as of {format_utc(time.time(), date=False)}"),
         figures=(
             Figure(format_ms(p50_ms), "p50 lately"),
             Figure(format_ms(p95_ms) if supported else UNKNOWN, "p95 lately" if supported else f"p95 needs {needed}"),
@@ -47,6 +49,23 @@ def live_card(watch: Watch, reading: Reading) -> Card:
 def last_card(watch: Watch) -> RunCard:
     """Make the card that a watch leaves."""
     return RunCard(watch.df, (watch.problem,) if watch.problem else ())
+
+
+def caption(watch: Watch, began_s: float, ended_s: float | None) -> dict[str, str]:
+    """Render the line above a panel, which is left where the panel itself cannot be shown.
+
+    Parameters
+    ----------
+    began_s, ended_s
+        When it was begun, and stopped if it was, in seconds since 1970.
+    """
+    target = watch.series.target
+    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, {format_utc(began_s)}"
+    if ended_s is None:
+        text += ": its panel lives as long as its kernel."
+    else:
+        text += f" to {format_utc(ended_s)}."
+    return {"text/plain": text, "text/html": muted(text)}
 
 
 def watch_line(watch: Watch) -> dict[str, str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from IPython.display import DisplayHandle, display
-from ipywidgets import HTML, Button, Dropdown, HBox, Layout, VBox
+from ipywidgets import HTML, Button, Dropdown, HBox, Layout
 
 from donutwork_magics.display import card_of
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.live import WidgetAndLine
+from donutwork_magics.display.pages import Box
 from donutwork_magics.display.readings import Reader
-from donutwork_magics.display.watch_card import last_card, live_card
+from donutwork_magics.display.watch_card import caption, last_card, live_card
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ
 from donutwork_magics.watch import Watch
@@ -25,7 +27,8 @@ class WatchPanel:
     """What is seen of a watch in a notebook.
 
     Its widgets are never closed: a page that was loaded anew does not get the last update, and would be left with
-    controls of nothing.
+    controls of nothing. The line above them is an output of its own, which is left of them in a notebook that was
+    saved while they were there, and is opened when their kernel has ended.
 
     Parameters
     ----------
@@ -43,8 +46,11 @@ class WatchPanel:
     def __init__(self, watch: Watch, protocols: Sequence[Http]) -> None:
         self._watch = watch
         self._reader = Reader(0)
+        self._line: DisplayHandle | None = None
         self._handle: DisplayHandle | None = None
-        self._frozen = False
+        self._began_s = time.time()
+        self._ended_s: float | None = None
+        self._left = False
         plan = watch.series.plan
         self._card = HTML()
         self._go = Button(layout=Layout(width="96px"))
@@ -61,29 +67,38 @@ class WatchPanel:
         self._rate.observe(self._change, names="value")
         self._http.observe(self._change, names="value")
         controls = HBox([self._go, self._end, self._rate, self._http], layout=Layout(flex_flow="row wrap"))
-        self.box = VBox([self._card, controls])
+        self.box = Box([self._card, controls])
 
     def show(self) -> None:
         """Display the panel in the running cell."""
         self.draw()
+        self._line = display(self._caption(), raw=True, display_id=True)
         self._handle = display(self._bundle(), display_id=True)
 
     def draw(self) -> None:
         """Show the watch as it is now."""
         self._card.value = to_html(live_card(self._watch, self._reader.read(self._watch.rows)))
         self._set_buttons()
-        if self._frozen and self._handle is not None:
-            self._frozen = False
-            self._handle.update(self._bundle())
+        if self._ended_s is not None:
+            self._ended_s, self._left = None, False
+            self._put(self._bundle())
 
-    def freeze(self) -> None:
+    def freeze(self, *, in_cell: bool) -> None:
         """Put the card of the rows in the panel's place, and into the panel where a page still shows that."""
         card = last_card(self._watch)
         self._card.value = to_html(card_of(card))
         self._set_buttons()
-        self._frozen = True
-        if self._handle is not None:
-            self._handle.update(card)
+        self._ended_s = self._ended_s or time.time()
+        self._put(card)
+        if in_cell and self.box.loaded_anew and not self._left:
+            # A page that was loaded anew shows it in the panel, and would save none.
+            self._left = True
+            display(card)
+
+    def _put(self, shown: object) -> None:
+        if self._line is not None and self._handle is not None:
+            self._line.update(self._caption(), raw=True)
+            self._handle.update(shown)
 
     def _set_buttons(self) -> None:
         running, stopped = self._watch.running, self._watch.state == "stopped"
@@ -93,6 +108,9 @@ class WatchPanel:
 
     def _change(self, _change: object) -> None:
         self._watch.change(rate_hz=self._rate.value, http=self._http.value)
+
+    def _caption(self) -> dict[str, str]:
+        return caption(self._watch, self._began_s, self._ended_s)
 
     def _bundle(self) -> WidgetAndLine:
         target = self._watch.series.target

@@ -1,4 +1,4 @@
-"""The live card of a single call (``--widget``): its card, and buttons that call again or measure."""
+"""What ``--widget`` adds to the card of a single call: buttons that call again or measure."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import contextvars
 import html
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
-from IPython.display import display
-from ipywidgets import HTML, Button, HBox, VBox
+from IPython.display import DisplayHandle, display
+from ipywidgets import HTML, Button, HBox
 
-from donutwork_magics.display import card_of
+from donutwork_magics.display import card_of, mimebundle
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.live import WidgetAndLine
-from donutwork_magics.display.text import to_text
+from donutwork_magics.display.pages import Box
 from donutwork_magics.display.units import clean
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import DonutworkError, Interrupted
 
+_LINE: Final = "Buttons to call again, and to measure: they live as long as their kernel."
+
 
 def call_widget(result: Displayed, *, again: Callable[[], Displayed], measure: Callable[[], Displayed]) -> CallWidget:
-    """Show the live card of a call.
+    """Show a call with its buttons.
 
     Parameters
     ----------
@@ -32,69 +36,106 @@ def call_widget(result: Displayed, *, again: Callable[[], Displayed], measure: C
         Makes a series of 50 pings. Both are called from a thread, one at a time.
     """
     widget = CallWidget(result, again=again, measure=measure)
-    # A terminal, and a console, show the text.
-    display(WidgetAndLine(widget.box, to_text(card_of(result))))
+    widget.show()
     return widget
 
 
 class CallWidget:
-    """A card with buttons; `box` is what is displayed.
+    """Buttons above the static cards of what they did.
+
+    The cards are an output of their own, which the buttons change in its place: so a saved notebook has the latest of
+    them, and loses the buttons only. A page that was loaded anew takes no such change any more: there the latest cards
+    are shown below the buttons.
 
     Attributes
     ----------
     box : ipywidgets.VBox
-        The card of the call, the buttons, a line that says what is going on, and the card of the series.
+        The buttons, a line that says what is going on, and the place for the cards of a page that was loaded anew.
     """
 
     def __init__(self, result: Displayed, *, again: Callable[[], Displayed], measure: Callable[[], Displayed]) -> None:
-        self._call = HTML(to_html(card_of(result)))
-        self._series = HTML()
+        self._call = result
+        self._series: Displayed | None = None
+        self._handle: DisplayHandle | None = None
+        self._latest = HTML()
         self._status = HTML()
         self._buttons = (
-            _button("Again", "Make the same call once more"),
-            _button("Measure 50", "Make 50 pings, five a second, and show their latency"),
+            Button(description="Again", tooltip="Make the same call once more"),
+            Button(description="Measure 50", tooltip="Make 50 pings, five a second, and show their latency"),
         )
         again_button, measure_button = self._buttons
-        again_button.on_click(lambda _button: self._start(again, self._call, "calling…"))
+        again_button.on_click(lambda _button: self._start(lambda: self._call_again(again), "calling…"))
         measure_button.on_click(
-            lambda _button: self._start(measure, self._series, "measuring 50 pings, about ten seconds…")
+            lambda _button: self._start(lambda: self._measure(measure), "measuring 50 pings, about ten seconds…")
         )
-        self.box = VBox([self._call, HBox([*self._buttons, self._status]), self._series])
+        self.box = Box([HBox([*self._buttons, self._status], layout={"flex_flow": "row wrap"}), self._latest])
 
-    def _start(self, action: Callable[[], Displayed], place: HTML, status: str) -> None:
+    def show(self) -> None:
+        """Display the buttons and the card in the running cell."""
+        display(WidgetAndLine(self.box, _LINE))
+        self._handle = display(self._cards(), display_id=True)
+
+    def _cards(self) -> _Cards:
+        return _Cards((self._call,) if self._series is None else (self._call, self._series))
+
+    def _call_again(self, again: Callable[[], Displayed]) -> None:
+        self._call = again()
+
+    def _measure(self, measure: Callable[[], Displayed]) -> None:
+        self._series = measure()
+
+    def _start(self, action: Callable[[], None], status: str) -> None:
         # Disabled by the first click, before the next can be looked at: so there is one thread at a time.
         if any(button.disabled for button in self._buttons):
             return
         self._set_busy(True)
-        self._status.value = _line(status)
+        self._status.value = _line(status, "status")
         # A plain thread has no parent message, and ipykernel then loses what it sends after a page reload. It is a
         # thread at all because a handler that waits would hold up every other message of the widgets.
         context = contextvars.copy_context()
         threading.Thread(
-            target=context.run, args=(self._carry_out, action, place), name="donutwork-widget", daemon=True
+            target=context.run, args=(self._carry_out, action), name="donutwork-widget", daemon=True
         ).start()
 
-    def _carry_out(self, action: Callable[[], Displayed], place: HTML) -> None:
-        status = ""
+    def _carry_out(self, action: Callable[[], None]) -> None:
+        problem = ""
         try:
-            place.value = to_html(card_of(action()))
+            action()
+            self._update()
         except (DonutworkError, Interrupted) as error:
-            status = f"✗ {error}"
+            problem = f"✗ {error}"
         except Exception as error:
             # Its text is not ours, and might tell what nobody should see.
-            status = f"✗ unexpected: {type(error).__name__}"
+            problem = f"✗ unexpected: {type(error).__name__}"
         finally:
-            self._status.value = _line(status)
+            self._status.value = _line(problem, "alert")
             self._set_busy(False)
+
+    def _update(self) -> None:
+        cards = self._cards()
+        if self._handle is not None:
+            self._handle.update(cards)
+        if self.box.loaded_anew:
+            self._latest.value = cards.html()
 
     def _set_busy(self, busy: bool) -> None:
         for button in self._buttons:
             button.disabled = busy
 
 
-def _button(description: str, tooltip: str) -> Button:
-    return Button(description=description, tooltip=tooltip)
+@dataclass(frozen=True, slots=True)
+class _Cards:
+    """Cards one below the other in a single output."""
+
+    values: tuple[Displayed, ...]
+
+    def html(self) -> str:
+        return "".join(to_html(card_of(value)) for value in self.values)
+
+    def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
+        texts = [mimebundle(value)["text/plain"] for value in self.values]
+        return {"text/plain": "\n\n".join(texts), "text/html": self.html()}
 
 
-def _line(text: str) -> str:
-    return f'<span role="status">{html.escape(clean(text))}</span>' if text else ""
+def _line(text: str, role: str) -> str:
+    return f'<span role="{role}">{html.escape(clean(text))}</span>' if text else ""

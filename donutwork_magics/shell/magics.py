@@ -323,7 +323,9 @@ class _Donutwork(Magics):
         if impolite:
             raise GrammarError(impolite)
         watch = Watch(Series(plan, target, call.http, call.family, call.timeout_s), keep=command.keep)
-        if hasattr(self.shell, "kernel"):
+        from donutwork_magics.display.live import takes_widgets
+
+        if takes_widgets(self.shell):
             from donutwork_magics.display.watch_panel import WatchPanel
 
             panel = WatchPanel(watch, ("auto", "1.1") if target.sandbox else get_args(Http))
@@ -341,6 +343,11 @@ class _Donutwork(Magics):
         return target
 
     def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection) -> None:
+        from donutwork_magics.display.live import takes_widgets
+
+        if not takes_widgets(self.shell):
+            display(value)
+            return
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.display.widget import call_widget
 

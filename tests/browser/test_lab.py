@@ -171,14 +171,25 @@ def test_the_live_card_calls_again_and_measures_by_mouse_and_keyboard(browser: B
         page = notebook.page
         notebook.run_all()
         again, measure = (page.get_by_role("button", name=name) for name in ("Again", "Measure 50"))
-        card = page.locator(".widget-html").first
-        before = card.inner_html()
+        [first] = cards(notebook)
         again.click()
-        page.wait_for_function("before => document.querySelector('.widget-html').innerHTML !== before", arg=before)
+        page.wait_for_function(f"first => {CARDS}[0].innerText !== first", arg=first)
         expect(again).to_be_enabled()
+        [second] = cards(notebook)
+
+        notebook.save_and_reopen()
+        page.wait_for_function(f"() => {CARDS}.length === 1")
+        assert cards(notebook) == [second]
         again.focus()
         page.keyboard.press("Tab")
         expect(measure).to_be_focused()
-        page.keyboard.press("Enter")
-        expect(page.get_by_text("50 pings, no errors")).to_be_visible()
+        page.keyboard.press("Space")
+        # The page does not know any more where the cards are to be updated.
+        expect(page.locator(".widget-html").get_by_text("50 pings, no errors")).to_be_visible()
         expect(again).to_be_enabled()
+
+        # The buttons go with their kernel, and the card stays.
+        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+        expect(page.locator(".jupyter-widgets-disconnected").first).to_be_visible()
+        assert cards(notebook) == [second]
+        assert_cards_are_readable(notebook)

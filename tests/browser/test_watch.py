@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import put_notebook
-from tests.browser.test_lab import DEAD_WIDGET, START, assert_cards_are_readable, assert_no_widget_is_left
+from tests.browser.test_lab import DEAD_WIDGET, START, assert_cards_are_readable, assert_no_widget_is_left, cards
 from tests.support.jupyter import PATIENCE_S, JupyterServer, Theme, open_notebook
 
 pytestmark = pytest.mark.browser
@@ -84,3 +84,34 @@ def test_stopping_leaves_a_card_that_is_saved(browser: Browser, server: JupyterS
         notebook.save_and_reopen()
         expect(page.get_by_role("img", name=re.compile("^Histogram of "))).to_be_visible()
         assert_no_widget_is_left(notebook)
+
+
+def test_with_its_kernel_it_ends_and_tells_since_when_it_was(browser: Browser, server: JupyterServer) -> None:
+    name = put_notebook(server, "watch-restart.ipynb", START, "w = %donutwork watch -r 40")
+    with open_notebook(browser, server, name) as notebook:
+        page = notebook.page
+        notebook.run_all()
+        expect(page.get_by_role("img", name=CHART)).to_be_visible()
+        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+        expect(page.locator(".jupyter-widgets-disconnected").first).to_be_visible()
+        left = pings(page)
+        page.wait_for_timeout(1000)
+        assert pings(page) == left
+        assert re.search(r"Watch of the sandbox, .* UTC: its panel lives as long as its kernel", cards(notebook)[0])
+
+
+def test_a_cell_that_stops_it_after_a_reload_saves_its_card(browser: Browser, server: JupyterServer) -> None:
+    name = put_notebook(server, "watch-reload.ipynb", START, "w = %donutwork watch -r 40", "1 + 1")
+    with open_notebook(browser, server, name) as notebook:
+        page = notebook.page
+        notebook.run_all()
+        expect(page.get_by_role("img", name=CHART)).to_be_visible()
+        notebook.save_and_reopen()
+        expect(page.get_by_role("img", name=CHART)).to_be_visible()
+        page.locator(".jp-CodeCell .cm-content").last.click()
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.type("w.stop()")
+        page.keyboard.press("Control+Enter")
+        # In the panel, and below the cell.
+        expect(page.get_by_text(re.compile(r"\d+ pings, no errors"))).to_have_count(2)
+        assert re.search(r"\d+ pings, no errors", cards(notebook)[-1])

@@ -162,6 +162,13 @@ class Kernel:
         index = widget["_options_labels"].index(option)
         self._tell(widget["id"], {"method": "update", "state": {"index": index}, "buffer_paths": []})
 
+    def load_anew(self) -> None:
+        """Ask for all widgets, as a front end does whose page is loaded anew; updates of outputs go on to be heard."""
+        content = {"comm_id": "control", "target_name": "jupyter.widget.control", "data": {}}
+        message = self._client.session.msg("comm_open", content, metadata={"version": "1.0.0"})
+        self._client.shell_channel.send(message)
+        self._tell("control", {"method": "request_states"})
+
     def _tell(self, model: str, data: dict[str, Any]) -> None:
         content = {"comm_id": model, "data": data}
         self._client.shell_channel.send(self._client.session.msg("comm_msg", content))
