@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -50,6 +51,9 @@ _TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;font-varian
 # Front ends stripe the rows of tables.
 _ROW: Final = '<tr style="background-color:transparent">'
 _NAME: Final = "padding:2px 0;text-align:left;font-weight:normal;"
+_LONG_WORD: Final = re.compile(r"[^\s<>]{13,}")
+# At most 12 characters, of which one may be written as an entity, and better at the end of a part of an address.
+_PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]*|[/._:=,@|-]{1,12}")
 _NUMBER: Final = "padding:2px 0 2px 9px;text-align:right"
 
 
@@ -174,16 +178,14 @@ def _breakdown(breakdown: Breakdown) -> str:
 
 
 def _pairs(table: Table) -> str:
-    # Names of our own are not broken on a narrow page: there they may use the space before the value.
-    own = "width:31%;min-width:96px;opacity:0.72;overflow-wrap:normal;"
-    look = "width:42%;font-family:monospace;" if table.code else own
+    look = "width:42%;font-family:monospace;" if table.code else "width:31%;opacity:0.72;"
     rows = "".join(
-        f'{_ROW}<th scope="row" style="{_NAME}{look}padding-right:12px;vertical-align:top">{_text(name)}</th>'
-        f'<td style="padding:2px 0;text-align:left">{_text(value)}</td></tr>'
+        f'{_ROW}<th scope="row" style="{_NAME}{look}padding-right:12px;vertical-align:top">{_breakable(name)}</th>'
+        f'<td style="padding:2px 0;text-align:left">{_breakable(value)}</td></tr>'
         for name, value in table.rows
     )
-    # Of fixed layout, so that a long word is broken instead of widening the table.
-    look = "table-layout:fixed;width:100%;overflow-wrap:break-word;margin:10px 0 0 0"
+    # Of automatic layout, in which no word of a name runs into the value.
+    look = "table-layout:auto;width:100%;margin:10px 0 0 0"
     return f'<table style="{_TABLE}{look}">{_caption(table)}<tbody>{rows}</tbody></table>'
 
 
@@ -257,3 +259,8 @@ def _details(details: Details) -> str:
 
 def _text(text: str) -> str:
     return html.escape(clean(text))
+
+
+def _breakable(text: str) -> str:
+    """Let long words be broken, which would widen a table: the sanitiser takes away the style that would do it."""
+    return _LONG_WORD.sub(lambda word: "<wbr>".join(_PARTS.findall(word[0])), _text(text))

@@ -25,7 +25,7 @@ from tests.display.values import HOSTILE, comparison, connection, everything, pi
 KEPT_TAGS = {
     *("div", "span", "strong", "details", "summary"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td"),
-    "img",
+    *("img", "wbr"),
 }
 KEPT_ATTRIBUTES = {"style", "title", "scope", "alt", "src"}
 # For the keyboard in a wide table; where they are dropped, the table looks the same and is read as a table still.
@@ -60,11 +60,13 @@ class Page(HTMLParser):
         self.attributes: set[str] = set()
         self.styles: list[tuple[str, str]] = []
         self.texts: list[str] = []
+        self._broken = False
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self._broken = tag == "wbr"
         self.attributes |= {name for name, _ in attrs}
         for declaration in filter(None, (dict(attrs).get("style") or "").split(";")):
             name, _, value = declaration.partition(":")
@@ -76,7 +78,11 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        # Where a word may be broken, it goes on.
+        if self._broken and self.texts:
+            data = self.texts.pop() + data
         self.texts.append(data)
+        self._broken = False
 
     @property
     def text(self) -> str:

@@ -54,8 +54,8 @@ class Search:
         found = self._plain(data)
         if b"\\" in data:
             found |= self._plain(_ESCAPE.sub(_unescaped, data))
-        if b"&" in data:
-            found |= self._plain(html.unescape(data.decode("latin-1")).encode("utf-8"))
+        if b"&" in data or b"<wbr>" in data:
+            found |= self._plain(html.unescape(data.decode("latin-1").replace("<wbr>", "")).encode("utf-8"))
         if b"%" in data:
             found |= self._plain(unquote_to_bytes(data))
         for literal in {match[0] for match in _BYTES_LITERAL.finditer(data)}:

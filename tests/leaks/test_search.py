@@ -44,6 +44,7 @@ MIDDLE = KEY[7 : 7 + SLICE]
         ("".join(f"\\x{byte:02x}" for byte in KEY.encode()), "plain"),
         (KEY.replace("/", "\\/"), "plain"),
         ("".join(f"&#{byte};" for byte in KEY.encode()), "plain"),
+        ("<wbr>".join(KEY), "plain"),
         (repr(hpack.Encoder().encode([("authorization", BEARER)], huffman=True)), "Huffman"),
         (repr(hpack.Encoder().encode([("authorization", BEARER)], huffman=True)), "HPACK"),
         (repr(hpack.Encoder().encode([("authorization", BEARER)], huffman=False)), "plain"),
