@@ -54,6 +54,10 @@ _NAME: Final = "padding:2px 0;text-align:left;font-weight:normal;"
 _LONG_WORD: Final = re.compile(r"[^\s<>]{13,}")
 # At most 12 characters, of which one may be written as an entity, and better at the end of a part of an address.
 _PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]*|[/._:=,@|-]{1,12}")
+# The step stands beside its state, or below it on a narrow page.
+_FLOW: Final = "display:flex;flex-wrap:wrap;gap:0 8px"
+_STATE: Final = "width:84px"
+_STEP: Final = "flex-grow:1;flex-basis:180px;min-width:0"
 _NUMBER: Final = "padding:2px 0 2px 9px;text-align:right"
 
 
@@ -203,31 +207,39 @@ def _columns(table: Table) -> str:
 
 
 def _steps(steps: Steps) -> str:
-    head = "".join(
-        f'<th scope="col" style="padding:2px 0;text-align:{side};font-weight:normal{width}">{name}</th>'
-        for name, side, width in (
-            ("State", "left", ";width:92px"),
-            ("Step", "left", ""),
-            ("Time", "right", ";width:72px"),
-        )
-    )
-    # Of fixed layout, so that a long word is broken instead of widening the table.
+    head = _cell("th", "col", "", _STATE, "State") + _cell("th", "col", "", _STEP, _ends("Step", "Time"))
     return (
-        f'<table style="{_TABLE}table-layout:fixed;width:100%;overflow-wrap:break-word;margin:10px 0 0 0">'
-        f'{_caption(steps)}<thead style="border:none"><tr style="background-color:transparent;{_MUTED}">{head}</tr>'
-        f"</thead><tbody>{''.join(map(_step, steps.rows))}</tbody></table>"
+        f'<table style="{_TABLE}width:100%;margin:10px 0 0 0">{_caption(steps)}<thead style="border:none">'
+        f'<tr style="background-color:transparent;padding:0 0 2px 0;{_MUTED};{_FLOW}">{head}</tr></thead>'
+        f"<tbody>{''.join(map(_step, steps.rows))}</tbody></table>"
     )
 
 
 def _step(row: Row) -> str:
-    cell = f"border-top:1px solid {_LINE};padding:4px 0;vertical-align:top;"
-    advice = f"<div>→ {_text(row.advice)}</div>" if row.advice else ""
-    return (
-        f'{_ROW}<td style="{cell}text-align:left;white-space:nowrap">{ICONS[row.tone]} {_text(row.state)}</td>'
-        f'<th scope="row" style="{cell}text-align:left;font-weight:normal"><strong>{_text(row.name)}</strong>'
-        f'<div style="opacity:0.72">{_text(row.found)}</div>{advice}</th>'
-        f'<td style="{cell}text-align:right;white-space:nowrap">{_text(row.time)}</td></tr>'
+    state = f"{ICONS[row.tone]} {_text(row.state)}"
+    advice = f"<div>→ {_breakable(row.advice)}</div>" if row.advice else ""
+    step = (
+        f"{_ends(f'<strong>{_text(row.name)}</strong>', _text(row.time))}"
+        f'<div style="opacity:0.72">{_breakable(row.found)}</div>{advice}'
     )
+    return (
+        f'<tr style="background-color:transparent;border-top:1px solid {_LINE};padding:4px 0;{_FLOW}">'
+        f"{_cell('td', '', 'white-space:nowrap;', _STATE, state)}{_cell('th', 'row', '', _STEP, step)}</tr>"
+    )
+
+
+def _cell(tag: str, scope: str, look: str, place: str, content: str) -> str:
+    scope = f' scope="{scope}"' if scope else ""
+    return (
+        f'<{tag}{scope} style="display:block;border:none;padding:0;text-align:left;font-weight:normal;{look}{place}">'
+        f"{content}</{tag}>"
+    )
+
+
+def _ends(left: str, right: str) -> str:
+    """Place the one on the left, and the other at the right end of the line."""
+    right = f'<span style="white-space:nowrap">{right}</span>' if right else ""
+    return f'<div style="display:flex;gap:0 12px;justify-content:space-between">{left}{right}</div>'
 
 
 def _caption(table: Table | Steps) -> str:
