@@ -12,7 +12,9 @@ _NOT_REACHED: Final = math.nan
 class Phases(NamedTuple):
     """Where the time of one call went, in milliseconds.
 
-    A phase is 0 where it did not happen (a reused connection), and NaN where it was not completed.
+    A phase is 0 where it did not happen (a reused connection), and NaN where it was not completed. The wait for the
+    first byte begins as the last byte of the request is given to the kernel: so it holds all of the server's time, also
+    where the server answers before that call returns.
     """
 
     dns_ms: float

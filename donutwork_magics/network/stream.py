@@ -124,15 +124,22 @@ class TimedStream(httpcore.NetworkStream):
         is_request = not marks.first_byte_ns
         if is_request and not marks.send_start_ns:
             marks.send_start_ns = now_ns
-        self._send(sock, buffer)
+        handed_ns = self._send(sock, buffer)
         if is_request:
-            marks.send_end_ns = time.perf_counter_ns()
+            marks.send_end_ns = handed_ns
 
-    def _send(self, sock: socket.socket, buffer: bytes) -> None:
+    def _send(self, sock: socket.socket, buffer: bytes) -> int:
+        """Send all, and return the moment before the kernel was given the last of it.
+
+        The moment after would be too late: on this machine a server can be woken, and answer, before the call returns,
+        and what it took would seem to be time of sending.
+        """
         sent = 0
+        handed_ns = 0
         failure: OSError
         while sent < len(buffer):
             self._limit_wait(sock)
+            handed_ns = time.perf_counter_ns()
             try:
                 sent += sock.send(buffer[sent:] if sent else buffer)
                 continue
@@ -142,6 +149,7 @@ class TimedStream(httpcore.NetworkStream):
                 failure = error
             # httpcore and we go on to read after this one: the server may have answered before it closed.
             raise httpcore.WriteError(os_reason(failure))
+        return handed_ns
 
     def _limit_wait(self, sock: socket.socket) -> None:
         """Let the next operation wait until the deadline at most, and not so long that nobody could wake it.
