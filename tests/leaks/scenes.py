@@ -129,6 +129,17 @@ for button in [one for one in list(_instances.values()) if isinstance(one, Butto
             thread.join(20)
 """
 
+WATCH = """
+w = %donutwork watch -r 100 -t 5s
+w.wait(0.3)
+print(w, repr(w), vars(w), vars(w._run))
+rich.inspect(w, private=True, dunder=False)
+display(w)
+w.stop()
+display(w, w.df, w.df.donutwork)
+print(w.problem, w.df.to_dict("list"), w.df.attrs)
+"""
+
 PUBLIC_NAMES = """
 from donutwork_magics import Client, collect
 import rich, rich.pretty
@@ -168,7 +179,8 @@ print("TLS secrets after:", secrets.exists())
 """
 """What a plain client leaks under the same conditions: what the sweep would find, had we done the same."""
 
-NAMED = ("ping", "connection", "load", "sandbox", "help")
+NAMED = ("ping", "connection", "check", "watch", "load", "sandbox", "help")
+WATCHED = {"401", "503", "redirect/host", "text", "statusline", "headerline"}
 
 
 def notebook(mode: str, places: dict[str, object], *, thorough: bool) -> nbformat.NotebookNode:
@@ -217,6 +229,10 @@ def _tour() -> Iterator[str]:
             + LOOK.format(name="df")
             + LOOK_AT_TABLE
         )
+        yield "report = %donutwork check\n" + LOOK.format(name="report") + "report"
+        yield "%donutwork check --strict --env production\n"
+        yield "aftermath()"
+        yield WATCH
     yield "loaded = %donutwork load journal.jsonl\nprint(loaded.to_string(), loaded.attrs)\nloaded"
     yield "%donutwork ping -n 5 -r 100 --cold -q -o quiet --http 1.1\nquiet"
     yield "%donutwork ping --env staging --ipv4"
@@ -249,6 +265,10 @@ def _failures(*, thorough: bool) -> Iterator[str]:
         if thorough:
             yield "%donutwork ping -n 2 -r 100 -t 5s -o df"
             yield "aftermath()"
+            yield "%donutwork check --strict -t 5s"
+            yield "aftermath()"
+        if scene in WATCHED:
+            yield WATCH
     for setting in OTHER_FAILURES:
         yield setting
         yield calls[0]

@@ -160,12 +160,12 @@ def test_only_the_configured_origin_gets_it_and_always_as_it_is(sweep: Sweep) ->
 def test_everything_was_there_to_be_searched(sweep: Sweep) -> None:
     files = {path.name for path in sweep.root.rglob("*") if path.is_file() and path.stat().st_size}
     wanted = {"debug.log", "history.sqlite", "notebook.ipynb", "notebook.html", "p.pickle", "c.pickle", "df.pickle"}
-    wanted |= {"df.csv", "df.parquet", "df.json", "journal.jsonl", "result.pickle"}
+    wanted |= {"df.csv", "df.parquet", "df.json", "journal.jsonl", "result.pickle", "report.pickle"}
     if sys.platform == "linux":
         wanted |= {"sandbox-environ", "sandbox-cmdline"}
     assert wanted <= files
     state = sweep.notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
-    assert "success" in json.dumps(state)
+    assert "ping: running" in json.dumps(state)
     assert sweep.text.count("[redacted]") > 100
     assert not [word for word in words.SPECS if f"%donutwork {word}" not in sweep.text]
 
