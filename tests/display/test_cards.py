@@ -224,7 +224,7 @@ def test_phases_that_did_not_happen_are_left_out() -> None:
 def test_a_ping_on_a_new_connection_has_figures_that_add_up() -> None:
     figures = [figure.caption for figure in ping_card(ping()).figures]
     assert figures == [
-        "in total, to the last byte",
+        "in total",
         "to open the connection",
         "network, outside the server",
         "server, its own RRT",
