@@ -198,9 +198,10 @@ def _columns(table: Table) -> str:
         f'{_ROW}<th scope="row" style="{_NAME}">{_text(name)}</th>{_numbers(values)}</tr>'
         for name, *values in table.rows
     )
-    # It is scrolled where the page is narrow, and the keyboard has to get there.
+    # It is scrolled where the page is narrow. The keyboard has to get there, and JupyterLab must leave it the arrows,
+    # which fold and unfold headings in a notebook.
     return (
-        f'<div tabindex="0" role="group" aria-label="{_text(table.caption)}" '
+        f'<div tabindex="0" role="group" aria-label="{_text(table.caption)}" data-lm-suppress-shortcuts="true" '
         f'style="overflow-x:auto;margin-top:10px"><table style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
         f"{_caption(table)}{_head(table.head)}<tbody>{rows}</tbody></table></div>"
     )
