@@ -164,6 +164,11 @@ class Notebook:
         self.page.reload()
         self.wait_until_open()
 
+    def restart(self) -> None:
+        """Restart the kernel, and wait until the new one is there."""
+        self.page.evaluate(f"() => {_PANEL}.sessionContext.restartKernel()")
+        self.wait_until_idle()
+
     def wait_until_open(self) -> None:
         """Wait until the cells are on the page."""
         self._wait(f"{_PANEL}?.content?.widgets?.length > 0")
@@ -224,7 +229,7 @@ def _listen(page: Page, noise: tuple[str, ...]) -> list[str]:
 
     def hear_console(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(noise):
-            complaints.append(f"console: {message.text}")
+            complaints.append(f"console: {message.text} {message.location['url']}")
 
     def hear_error(error: Error) -> None:
         if not error.message.startswith(noise):
