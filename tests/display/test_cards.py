@@ -29,7 +29,7 @@ KEPT_TAGS = {
 }
 KEPT_ATTRIBUTES = {"style", "title", "scope", "alt", "src"}
 # For the keyboard in a wide table; where they are dropped, the table looks the same and is read as a table still.
-DISPENSABLE_ATTRIBUTES = {"tabindex", "role", "aria-label"}
+DISPENSABLE_ATTRIBUTES = {"tabindex", "role", "aria-label", "data-lm-suppress-shortcuts"}
 KEPT_STYLES = {
     *(
         "background-color",
