@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, get_args
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import put_notebook
-from tests.browser.test_lab import CARDS, CONTRASTS, START, assert_no_widget_is_left
+from tests.browser.test_lab import CARDS, CONTRASTS, START, assert_no_widget_is_left, cards
 from tests.support.jupyter import PATIENCE_S, App, JupyterServer, Notebook, Theme, open_notebook
 
 pytestmark = pytest.mark.browser
@@ -97,6 +98,19 @@ def assert_arrows_scroll(notebook: Notebook) -> None:
     expect(table).not_to_have_js_property("scrollLeft", 0)
 
 
+def assert_steps_are_a_table(notebook: Notebook) -> None:
+    """The browser itself tells assistive software of a table, whatever the layout of its rows is."""
+    session = notebook.page.context.new_cdp_session(notebook.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    named = Counter((node["role"]["value"], node.get("name", {}).get("value")) for node in nodes if "role" in node)
+    # Of two checks.
+    for name in ("State", "Step", "Time"):
+        assert named["columnheader", name] == 2
+    for name in ("API key", "TLS", "Proxy"):
+        assert named["rowheader", name] == 2
+    assert named["cell", "✗ failed"] == 2
+
+
 def put_stranger(server: JupyterServer, saved: str, name: str) -> str:
     """Copy a saved notebook as if it came from elsewhere: another content than the one that was signed here."""
     content: dict[str, Any] = json.loads((server.root / saved).read_text("utf-8"))
@@ -115,6 +129,7 @@ def test_every_card_is_whole_run_reloaded_without_its_kernel_and_untrusted(
         expect(notebook.page.get_by_text("Examples\n")).to_be_visible()
         shown = look(notebook)
         assert [re.split("[\n,]", text)[0] for text in shown] == TITLES
+        assert_steps_are_a_table(notebook)
         assert_arrows_scroll(notebook)
         notebook.save_and_reopen()
         assert look(notebook, len(shown)) == shown
@@ -126,3 +141,55 @@ def test_every_card_is_whole_run_reloaded_without_its_kernel_and_untrusted(
         # JupyterLab takes away role, label and tabindex, and no word or number.
         assert look(notebook, len(shown)) == shown
         assert not notebook.is_trusted()
+        assert_steps_are_a_table(notebook)
+
+
+def test_in_notebook_7_a_series_shows_progress_and_an_interrupt_leaves_its_card(
+    browser: Browser, server: JupyterServer
+) -> None:
+    name = put_notebook(server, "series-7.ipynb", START, "df = %donutwork ping -n 4000 -r 20", "print('went', 'on')")
+    with open_notebook(browser, server, name, app="Notebook 7") as notebook:
+        page = notebook.page
+        notebook.start_all()
+        expect(page.get_by_role("progressbar", name="pings done")).to_be_visible()
+        for done in (r"^[1-9]/4000$", r"^[1-9]\d/4000$"):
+            expect(page.get_by_text(re.compile(done))).to_be_visible()
+        expect(page.locator(".jp-OutputArea svg[role=img]")).to_be_visible()
+        notebook.command("notebook:interrupt-kernel")
+        interrupted = page.locator("strong", has_text=re.compile(r"interrupted: \d+ pings"))
+        expect(interrupted).to_be_visible()
+        notebook.wait_until_idle()
+        [shown] = cards(notebook)
+        assert_no_widget_is_left(notebook)
+        notebook.save_and_reopen()
+        expect(interrupted).to_be_visible()
+        assert cards(notebook) == [shown]
+        assert_no_widget_is_left(notebook)
+        expect(page.get_by_text("went on")).to_have_count(0)
+
+
+def test_in_notebook_7_space_and_enter_press_the_buttons_of_a_watch(browser: Browser, server: JupyterServer) -> None:
+    name = put_notebook(server, "watch-7.ipynb", START, "w = %donutwork watch -r 20", "1 + 1")
+    with open_notebook(browser, server, name, app="Notebook 7") as notebook:
+        page = notebook.page
+        notebook.run_all()
+        pause, start, stop = (
+            page.locator(".widget-hbox").get_by_role("button", name=name) for name in ("Pause", "Start", "Stop")
+        )
+        pause.focus()
+        for key in ("Space", "Enter"):
+            expect(page.get_by_text("ping: running")).to_be_visible()
+            page.keyboard.press(key)
+            expect(page.get_by_text("ping: paused")).to_be_visible()
+            expect(start).to_be_focused()
+            page.keyboard.press(key)
+        expect(page.get_by_text("ping: running")).to_be_visible()
+        page.keyboard.press("Tab")
+        expect(stop).to_be_focused()
+        page.keyboard.press("Space")
+        expect(page.get_by_text(re.compile(r"\d+ pings?, no errors"))).to_be_visible()
+        shown = cards(notebook)
+        notebook.save_and_reopen()
+        expect(page.get_by_text(re.compile(r"\d+ pings?, no errors"))).to_be_visible()
+        assert cards(notebook) == shown
+        assert_no_widget_is_left(notebook)
