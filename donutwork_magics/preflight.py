@@ -15,7 +15,7 @@ from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import FAMILIES, Answer, Client, Family
 from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
 from donutwork_magics.client.http_date import http_date_s
-from donutwork_magics.client.replies import ConnectionReply, EndpointSeen
+from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Env, Target
 from donutwork_magics.client.setup import Setup, Unusable, read_setup, setup_of
@@ -28,7 +28,6 @@ CLOCK_TOLERANCE_S: Final = 5.0
 """With more between this clock and the server's, the check warns."""
 
 _ENVIRONMENTS: Final = ("staging", "production")
-_PROTOCOL: Final = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -287,10 +286,9 @@ def _protocol(found: _Found) -> Step:
         choice = f"ALPN: {' and '.join(ALPN[found.http])} offered, {opened.agreed.alpn or 'none'} chosen"
     if found.seen is None:
         return _skipped(name, f"HTTP/{spoken} ({choice}); what the API saw is not known")
-    match = _PROTOCOL.fullmatch(found.seen.protocol)
-    if match is None:
+    seen = http_version(found.seen.protocol)
+    if seen is None:
         return Step(name, "warn", f"HTTP/{spoken} ({choice}); the API names none that is documented")
-    seen = match[1] + (match[2] or "")
     if seen == spoken:
         return Step(name, "ok", f"HTTP/{spoken}, as the API saw it ({choice})")
     return Step(

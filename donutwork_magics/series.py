@@ -102,25 +102,32 @@ def collect(
         run_series(run, series, stop=came)
         run.finish(interrupted=came.is_set())
         df = table(run)
-    error = early_end(run)
+    error = early_end(run, "the df of this error")
     if error is not None:
         error.df = df
         raise error
     return df
 
 
-def early_end(run: Run) -> SeriesError | Interrupted | None:
-    """Return the error of a run that ended before its plan, in one line; None where it did not."""
+def early_end(run: Run, place: str) -> SeriesError | Interrupted | None:
+    """Return the error of a run that ended before its plan, in one line; None where it did not.
+
+    Parameters
+    ----------
+    place
+        Where its rows are, in words.
+    """
     if run.ending is None:
         return None
     rows = len(run.rows)
-    kept = f"{rows} row is kept." if rows == 1 else f"{rows} rows are kept."
+    kept = f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
+    ended = f"The series ended early: {kept}"
     if run.ending.journal_failure:
         return SeriesError(
-            f"The journal cannot be written ({run.ending.journal_failure}). Make room, or choose another place. "
-            f"The series ended here: {kept}"
+            f"{ended} The journal cannot be written ({run.ending.journal_failure}). Make room, or choose another place."
         )
     sample = run.ending.sample
     if sample is None:
         return Interrupted(kept)
-    return SeriesError(f"{advice(sample, run.ending.target, PING)} The series ended here: {kept}", sample.error)
+    # The advice comes last: it may end with a command.
+    return SeriesError(f"{ended} {advice(sample, run.ending.target, PING)}", sample.error)

@@ -177,7 +177,8 @@ class Watch(Displayed):
             plural(self.rows.total, "ping"),
             plural(self.rows.errors, "error"),
         ]
-        return f"<Watch {self.state}: {', '.join(facts)}>"
+        why = f". {self._problem}" if self._problem else ""
+        return f"<Watch {self.state}: {', '.join(facts)}{why}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
         from donutwork_magics.display.watch_card import watch_line

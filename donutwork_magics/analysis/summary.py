@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from donutwork_magics.analysis.percentiles import percentile
 from donutwork_magics.frame.schema import COLUMNS, missing_columns
 
 METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
@@ -18,7 +19,6 @@ PERCENTILES: Final[dict[str, float]] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms"
 
 _NEEDED: Final = ("timestamp", "started_ms", "lag_ms", "ttfb_ms", "rrt_ms", "reused", "warmup", "error")
 _Z_95: Final = 1.959964
-_RISK: Final = 0.05
 
 
 def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: str = "duration_ms") -> pd.DataFrame:
@@ -47,7 +47,8 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
         ``error_share``, ``error_share_low``, ``error_share_high``
             The share of errors and its 95 % interval (`wilson`).
         ``min_ms``, ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms``
-            Of the metric, percentiles with linear interpolation; NaN where there are fewer values than
+            Of the metric: the median, and for the tail the nearest rank, which is a value that was measured (between
+            two modes, interpolation would name one that no ping had). NaN where there are fewer values than
             `pings_needed`.
         ``jitter_ms``
             Of the metric, the mean of the absolute differences of consecutive values.
@@ -85,15 +86,6 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
     )
 
 
-def pings_needed(quantile: float) -> int:
-    """Return how many values it takes to speak of a quantile: 5 for p50, 59 for p95, 299 for p99.
-
-    With that many, the largest lies above the true quantile with 95 % confidence, whatever the distribution is:
-    ``1 - quantile ** n >= 0.95`` (S. S. Wilks, "Determination of sample sizes for setting tolerance limits", 1941).
-    """
-    return math.ceil(math.log(_RISK) / math.log(quantile))
-
-
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (E. B. Wilson, "Probable inference, the law of succession", 1927).
 
@@ -126,7 +118,7 @@ def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
         "error_share_low": low,
         "error_share_high": high,
         "min_ms": float(values.min()) if len(values) else math.nan,
-        **{name: _percentile(values, quantile) for name, quantile in PERCENTILES.items()},
+        **{name: percentile(values.to_numpy(dtype=np.float64), quantile) for name, quantile in PERCENTILES.items()},
         "max_ms": float(values.max()) if len(values) else math.nan,
         "jitter_ms": float(np.abs(np.diff(values)).mean()) if len(values) > 1 else math.nan,
         "network_share": 1 - server_share,
@@ -135,10 +127,6 @@ def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
         "lag_p50_ms": float(df["lag_ms"].median()),
         "reused_share": float(ok["reused"].astype(bool).mean()) if len(ok) else math.nan,
     }
-
-
-def _percentile(values: pd.Series[float], quantile: float) -> float:
-    return float(values.quantile(quantile)) if len(values) >= pings_needed(quantile) else math.nan
 
 
 def _server_share(ok: pd.DataFrame) -> float:

@@ -11,6 +11,7 @@ import msgspec
 
 from donutwork_magics.errors import Kind
 
+_PROTOCOL = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _RRT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s)")
 _UNIT_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
 
@@ -156,3 +157,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> NoReturn:
     raise ReplyError("schema", "a number is not finite")
+
+
+def http_version(protocol: str) -> str | None:
+    """Return the HTTP version that ``protocol`` names, as in a table (``1.1``, ``2``, ``3``); None where it is no name.
+
+    The documentation has ``HTTP2`` and ``HTTP3``.
+    """
+    match = _PROTOCOL.fullmatch(protocol)
+    return match and match[1] + (match[2] or "")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from donutwork_magics.client.replies import http_version
 from donutwork_magics.client.results import Connection, Ping, Result
 from donutwork_magics.display.card import Card, Details, Figure, Table
 from donutwork_magics.display.phases import known, phases, server_share
@@ -18,10 +18,12 @@ _PHASES_CAPTION: Final = "Phases of this call"
 def ping_card(ping: Ping) -> Card:
     """Make the card of a ping."""
     timing = ping.timing
+    opening_ms = sum(timing[phase] for phase in ("dns_ms", "connect_ms", "tls_ms"))
     figures = (
         Figure(format_ms(timing["duration_ms"]), "in total, to the last byte"),
+        *((Figure(format_ms(opening_ms), "to open the connection"),) if opening_ms else ()),
         Figure(format_ms(timing["network_ms"]), "network, outside the server"),
-        Figure(format_ms(ping.rrt_ms) if math.isfinite(ping.rrt_ms) else ping.rrt, "server, its own RRT"),
+        Figure(ping.rrt, "server, its own RRT"),
     )
     return Card(
         title="Ping",
@@ -48,10 +50,13 @@ def connection_card(connection: Connection) -> Card:
         "API version": connection.api_version,
     }
     address = connection.ipv4 or connection.ipv6 or ""
+    spoken = connection.timing["http_version"]
+    is_another = http_version(connection.protocol) != spoken
     return Card(
         title="Connection",
-        tone="ok",
+        tone="warn" if is_another else "ok",
         state="connected",
+        notes=(f"HTTP/{spoken} was spoken from here, and the API saw {connection.protocol}.",) if is_another else (),
         badges=_badges(connection, connection.env),
         figures=(
             Figure(address, "your address, as the API sees it"),
@@ -82,7 +87,7 @@ def _call(result: Result) -> tuple[tuple[str, str], ...]:
         ("Peer", timing["peer"] or "unknown"),
         ("Connection", _connection(timing)),
         ("Status", str(timing["status_code"])),
-        ("TCP round trip", format_ms(timing["tcp_rtt_ms"])),
+        ("TCP round trip, least", format_ms(timing["tcp_rtt_ms"])),
         ("Time", format_utc(timing["timestamp"].timestamp())),
     )
 

@@ -234,7 +234,7 @@ def blocks(heights: Iterable[float]) -> str:
 
 def heights_over_time(started_s: Numbers, duration_ms: Numbers, columns: int) -> list[float]:
     """Return the greatest duration of each of so many stretches of time; NaN where there is none."""
-    known = np.isfinite(started_s) & np.isfinite(duration_ms)
+    known = np.isfinite(started_s)
     started_s, duration_ms = started_s[known], duration_ms[known]
     heights = np.full(columns, np.nan)
     if started_s.size:

@@ -14,7 +14,7 @@ from IPython.display import DisplayHandle, display
 
 from donutwork_magics.display.card import Card, Figure, Picture, Pictures
 from donutwork_magics.display.html import to_html
-from donutwork_magics.display.readings import Reader, Reading, live_picture
+from donutwork_magics.display.readings import Reader, Reading, lately, live_picture
 from donutwork_magics.display.units import (
     UNKNOWN,
     clean,
@@ -49,13 +49,15 @@ class LiveView(Protocol):
     ) -> None:
         """Leave nothing half done on the screen, also where `finish` was not reached."""
 
-    def begin(self, plan: Plan, position: int, total: int) -> None:
+    def begin(self, plan: Plan, position: int, total: int, badges: tuple[str, ...] = ()) -> None:
         """Show that a series begins, before its first ping.
 
         Parameters
         ----------
         position, total
             It is series `position`, from 1, of `total`.
+        badges
+            Where its pings go.
         """
 
     def observe(self, progress: Progress) -> None:
@@ -108,18 +110,19 @@ class Readout:
     p95_ms: float = math.nan
     reading: Reading | None = None
     """The rows to draw; None before the first."""
+    badges: tuple[str, ...] = ()
 
     @property
     def rate_hz(self) -> float:
-        """Completed pings a second; NaN before the first."""
-        return self.done / self.elapsed_s if self.done and self.elapsed_s > 0 else math.nan
+        """Starts a second; NaN before there are two."""
+        return math.nan if self.reading is None else self.reading.rate_hz()
 
     @property
     def left_s(self) -> float:
         """How long it will probably take; NaN before that can be said."""
         estimates_s = []
         if self.plan.total is not None and self.done:
-            estimates_s.append((self.plan.total - self.done) / self.rate_hz)
+            estimates_s.append((self.plan.total - self.done) * self.elapsed_s / self.done)
         if self.plan.duration_s is not None:
             estimates_s.append(self.plan.duration_s - self.elapsed_s)
         return max(0.0, min(estimates_s)) if estimates_s else math.nan
@@ -138,8 +141,11 @@ class Readout:
 
     @property
     def count(self) -> str:
-        """How many are done, of how many if that is known."""
-        return f"{self.done}" if self.plan.total is None else f"{self.done}/{self.plan.total}"
+        """How many are done, of how many if that is known; first those of the warm-up, which do not count."""
+        if self.done < self.plan.warmup:
+            return f"warm-up {self.done}/{self.plan.warmup}"
+        done = self.done - self.plan.warmup
+        return f"{done}" if self.plan.count is None else f"{done}/{self.plan.count}"
 
     @property
     def left(self) -> str:
@@ -151,7 +157,7 @@ class Readout:
         parts = [
             f"{self.share:.0%}",
             f"{self.count} pings",
-            format_rate(self.rate_hz) if self.done else "",
+            format_rate(self.rate_hz) if math.isfinite(self.rate_hz) else "",
             self.left,
             plural(self.errors, "error"),
             f"p50 {format_ms(self.p50_ms)}" if math.isfinite(self.p50_ms) else "",
@@ -165,13 +171,14 @@ class Readout:
             title="Pings",
             tone="running",
             state=f"{self.title}: running",
+            badges=self.badges,
             figures=(
                 Figure(self.count, "pings done"),
                 Figure(format_rate(self.rate_hz), "rate"),
                 Figure(format_s(self.left_s) if math.isfinite(self.left_s) else UNKNOWN, "left"),
                 Figure(str(self.errors), "errors"),
-                Figure(format_ms(self.p50_ms), "p50 lately"),
-                Figure(format_ms(self.p95_ms), "p95 lately"),
+                lately("p50", self.p50_ms, 0.50),
+                lately("p95", self.p95_ms, 0.95),
             ),
             progress=self.share,
             sections=(Pictures((self._picture(self.reading),)),) if self.reading is not None else (),
@@ -185,14 +192,15 @@ class Readout:
 class _Meter:
     """Reads the rows of the running series, each of them once."""
 
-    def __init__(self, plan: Plan, position: int, total: int) -> None:
+    def __init__(self, plan: Plan, position: int, total: int, badges: tuple[str, ...]) -> None:
         self._plan = plan
+        self._badges = badges
         self._position = position
         self._total = total
         self._reader: Reader | None = None
 
     def start(self) -> Readout:
-        return Readout(self._plan, self._position, self._total)
+        return Readout(self._plan, self._position, self._total, badges=self._badges)
 
     def read(self, progress: Progress) -> Readout:
         rows, done = progress.rows, progress.done
@@ -210,6 +218,7 @@ class _Meter:
             p50_ms=p50_ms,
             p95_ms=p95_ms,
             reading=reading,
+            badges=self._badges,
         )
 
 
@@ -230,8 +239,8 @@ class _View:
     ) -> None:
         self._clear()
 
-    def begin(self, plan: Plan, position: int, total: int) -> None:
-        self._meter = _Meter(plan, position, total)
+    def begin(self, plan: Plan, position: int, total: int, badges: tuple[str, ...] = ()) -> None:
+        self._meter = _Meter(plan, position, total, badges)
         self._show(self._meter.start())
 
     def observe(self, progress: Progress) -> None:

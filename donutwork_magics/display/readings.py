@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from donutwork_magics.display.card import Picture
+from donutwork_magics.analysis.percentiles import percentile, pings_needed
+from donutwork_magics.display.card import Figure, Picture
 from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, timeline
 from donutwork_magics.display.units import format_ms, format_s, plural
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
@@ -16,7 +17,7 @@ from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
 LATEST: Final = 6000
 """An update looks at so many rows at most: it costs the same after an hour."""
 _OF_PERCENTILES: Final = 1000
-_SPANS_S: Final = (5.0, 10.0, 20.0, 30.0)
+_SPANS_S: Final = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,20 @@ class Reading:
     cut: bool = False
     """Whether there are older rows, which are not among these."""
 
+    def rate_hz(self, last_s: float = math.inf) -> float:
+        """Return the starts a second, of the last seconds; NaN before there are two."""
+        if self.started_s.size < 2:
+            return math.nan
+        lately_s = self.started_s[self.started_s >= self.started_s[-1] - last_s]
+        span_s = float(np.ptp(lately_s))
+        return (lately_s.size - 1) / span_s if span_s > 0 else math.nan
+
     def percentiles_ms(self) -> tuple[float, float]:
-        """Return p50 and p95 of the latest successes; NaN where there is none."""
+        """Return p50 and p95 of the latest successes; NaN where there are too few, as in a summary."""
         latest = slice(-_OF_PERCENTILES, None)
         values = self.duration_ms[latest][~self.failed[latest]]
-        if not values.size:
-            return math.nan, math.nan
-        p50_ms, p95_ms = np.percentile(values, [50, 95])
-        return float(p50_ms), float(p95_ms)
+        p50_ms, p95_ms = (percentile(values, quantile) for quantile in (0.50, 0.95))
+        return p50_ms, p95_ms
 
 
 class Reader:
@@ -79,6 +86,12 @@ class Reader:
             self._errors,
             cut=tail.first + own > self._first or started_s.size > LATEST,
         )
+
+
+def lately(name: str, value_ms: float, quantile: float) -> Figure:
+    """Make the figure of a percentile that changes as pings come in."""
+    known = math.isfinite(value_ms)
+    return Figure(format_ms(value_ms), f"{name} lately" if known else f"{name} needs {pings_needed(quantile)}")
 
 
 def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:

@@ -10,7 +10,8 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.analysis.drift import drift
-from donutwork_magics.analysis.summary import PERCENTILES, pings_needed, summary
+from donutwork_magics.analysis.percentiles import pings_needed
+from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
@@ -37,6 +38,9 @@ _MOST_LABELS: Final = 20
 _MOST_CARDS: Final = 3
 _MOST_TIMELINES: Final = 2
 _RATE_REACHED: Final = 0.95
+_NO_LABEL: Final = "ping"
+_MOSTLY: Final = 0.8
+_IN_TURN: Final = "The labels ran one after the other: what changed meanwhile looks like a difference between them."
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -89,14 +93,16 @@ def run_card(run: RunCard) -> Card:
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
     series = _series(df, attrs)
-    tone, state = _state(series.figures, attrs.get("ended"))
+    notes = tuple(_notes(series))
+    tone, state = _state(series.figures, attrs.get("ended"), notes)
+    label = str(df["label"].iloc[0]) if len(df) else _NO_LABEL
     return Card(
         title="Pings",
         tone=tone,
-        state=state,
+        state=state if label == _NO_LABEL else f"{label}: {state}",
         badges=_badges(df, attrs),
-        figures=_latency(series.figures),
-        notes=tuple(_notes(series)),
+        figures=_latency(series),
+        notes=notes,
         sections=(
             *run_pictures(df, series.figures),
             *_breakdowns(df),
@@ -107,7 +113,8 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 
 
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
-    tone, state = _state(_figures(df), attrs.get("ended"))
+    notes = tuple(f"{label}: {note}" for label in labels[:_MOST_LABELS] for note in _notes(_of(df, attrs, label)))
+    tone, state = _state(_figures(df), attrs.get("ended"), notes)
     shown = labels[:_MOST_LABELS]
     left_out = f'The first {len(shown)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
     unfolded = labels if len(labels) <= _MOST_CARDS else []
@@ -117,13 +124,17 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         tone=tone,
         state=state,
         badges=_badges(df, attrs),
-        notes=(left_out,) if len(labels) > len(shown) else (),
+        notes=(
+            *notes,
+            *((_IN_TURN,) if _ran_in_turn(df) else ()),
+            *((left_out,) if len(labels) > len(shown) else ()),
+        ),
         sections=(
             *comparison_pictures(df, figures),
             Table(
                 "Duration by label, Δ to the first",
                 tuple(_compared(figures)),
-                head=("label", "n", "errors", "p50", "p95", "max", "Δ p50"),
+                head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
             ),
         ),
         details=(
@@ -139,26 +150,34 @@ def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str,
     for label, figures in per_label.items():
         yield (
             str(label),
-            f"{figures['n']:.0f}",
-            f"{figures['errors']:.0f}",
             format_ms(figures["p50_ms"]),
+            UNKNOWN if label == first else format_difference_ms(figures["p50_ms"] - first_p50_ms),
             format_ms(figures["p95_ms"]),
             format_ms(figures["max_ms"]),
-            UNKNOWN if label == first else format_difference_ms(figures["p50_ms"] - first_p50_ms),
+            f"{figures['n']:.0f}",
+            f"{figures['errors']:.0f}",
         )
 
 
+def _ran_in_turn(df: pd.DataFrame) -> bool:
+    times = df.groupby("label", observed=True)["timestamp"].agg(["min", "max"]).sort_values("min")
+    return bool((times["min"].iloc[1:].to_numpy() >= times["max"].iloc[:-1].to_numpy()).all())
+
+
+def _of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> _Series:
+    return _series(df[df["label"] == label], attrs)
+
+
 def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, drawn: bool) -> Details:
-    part = df[df["label"] == label]
-    series = _series(part, attrs)
-    # How the run ended is said once, for the whole.
+    series = _of(df, attrs, label)
+    part = series.df
+    # How the run ended is said once, for the whole; so is what to know before believing its figures.
     tone, state = _state(series.figures, None)
     card = Card(
         title=str(label),
         tone=tone,
         state=state,
-        figures=_latency(series.figures),
-        notes=tuple(_notes(series)),
+        figures=_latency(series),
         sections=(
             *(label_pictures(part) if drawn else ()),
             *_breakdowns(part),
@@ -191,7 +210,7 @@ def _figures(df: pd.DataFrame) -> dict[str, Any]:
     return {str(name): value for name, value in summary(df).iloc[0].items()}
 
 
-def _state(figures: Mapping[str, Any], ended: str | None) -> tuple[Tone, str]:
+def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...] = ()) -> tuple[Tone, str]:
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
     if ended in {"interrupted", UNFINISHED}:
@@ -200,7 +219,9 @@ def _state(figures: Mapping[str, Any], ended: str | None) -> tuple[Tone, str]:
         return "bad", f"ended early, as the journal could not be written: {counted}"
     if ended:
         return "bad", f"ended early by {ended}: {counted}"
-    return ("warn" if errors else "ok" if n else "off"), counted
+    if n and errors == n:
+        return "bad", counted
+    return ("warn" if errors or notes else "ok" if n else "off"), counted
 
 
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -208,16 +229,35 @@ def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
     return (*sandbox, *map(str, df["env"].dropna().unique()))
 
 
-def _latency(figures: Mapping[str, Any]) -> tuple[Figure, ...]:
+def _latency(series: _Series) -> tuple[Figure, ...]:
+    figures = series.figures
     if not figures["ok"]:
-        return ()
-    percentiles = []
-    for column, quantile in PERCENTILES.items():
-        name = column.removesuffix("_ms")
-        known = math.isfinite(figures[column])
-        caption = name if known else f"{name} needs {pings_needed(quantile)} pings"
-        percentiles.append(Figure(format_ms(figures[column]), caption))
-    return (*percentiles, Figure(format_ms(figures["max_ms"]), "max"))
+        return (Figure(f"{figures['errors']:.0f} of {figures['n']:.0f}", "failed"),) if figures["n"] else ()
+    percentiles = {name: _percentile_figure(name, figures[name], quantile) for name, quantile in PERCENTILES.items()}
+    known = [figure for name, figure in percentiles.items() if math.isfinite(figures[name])]
+    unknown = [figure for figure in percentiles.values() if figure not in known]
+    return (*known, _max(series), *(_corrected(series) if _is_behind(series) else ()), *unknown)
+
+
+def _percentile_figure(column: str, value_ms: float, quantile: float) -> Figure:
+    name = column.removesuffix("_ms")
+    return Figure(
+        format_ms(value_ms), name if math.isfinite(value_ms) else f"{name} needs {pings_needed(quantile)} successes"
+    )
+
+
+def _max(series: _Series) -> Figure:
+    ok = series.df[series.df["error"].isna() & ~series.df["warmup"].astype(bool)]
+    reused = ok["reused"].to_numpy(dtype=bool)
+    is_alone = not reused[ok["duration_ms"].to_numpy().argmax()] and reused.mean() > _MOSTLY
+    return Figure(format_ms(series.figures["max_ms"]), "max, which had to connect" if is_alone else "max")
+
+
+def _corrected(series: _Series) -> Iterator[Figure]:
+    corrected = summary(series.df, metric="corrected_ms").iloc[0]
+    for name in PERCENTILES:
+        if math.isfinite(corrected[name]):
+            yield Figure(format_ms(float(corrected[name])), f"{name.removesuffix('_ms')} corrected")
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
@@ -229,13 +269,27 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
     )
 
 
-def _notes(series: _Series) -> Iterator[str]:
+def _is_behind(series: _Series) -> bool:
+    """Tell whether the rate was not reached, and the last pings began late: one late start alone is no trend."""
     planned_hz = series.plan.get("rate_hz")
-    achieved_hz = series.figures["rate_hz"]
-    if planned_hz and achieved_hz < _RATE_REACHED * planned_hz:
+    if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
+        return False
+    last = series.df["lag_ms"].iloc[-max(1, len(series.df) // 4) :]
+    return bool(last.median() > 1e3 / planned_hz)
+
+
+def _notes(series: _Series) -> Iterator[str]:
+    if _is_behind(series):
         yield (
-            f"The planned rate was not reached: {format_rate(achieved_hz)} of {format_rate(planned_hz)}. "
-            "corrected_ms has what someone who arrived on time waited."
+            f"The planned rate was not reached: {format_rate(series.figures['rate_hz'])} of "
+            f"{format_rate(series.plan['rate_hz'])}. Corrected times count from the planned start, as for someone who "
+            "arrived on time. A lower rate (-r), or more at a time (-c), keeps to the plan."
+        )
+    retried = int(series.df["retried"].astype(bool).sum())
+    if retried:
+        yield (
+            f"{plural(retried, 'ping')} had to be sent again, on a new connection, as the kept one had been closed. "
+            "Their durations hold both attempts, their phases the second."
         )
     moved = drift(series.df)
     if moved is not None:
@@ -269,7 +323,7 @@ def _measured(series: _Series) -> Iterator[tuple[str, str]]:
     if math.isfinite(figures["rate_hz"]):
         yield "Rate", _rate(series)
     if math.isfinite(figures["lag_p50_ms"]):
-        yield "Late starts", f"{format_ms(figures['lag_p50_ms'])} behind the plan, median"
+        yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan, median"
     if series.client:
         own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
         at_limit = "client_saturated" in series.client["notices"]
@@ -277,9 +331,6 @@ def _measured(series: _Series) -> Iterator[tuple[str, str]]:
     yield "Connections", _connections(series)
     if math.isfinite(figures["jitter_ms"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
-    retried = int(series.df["retried"].astype(bool).sum())
-    if retried:
-        yield "Retried", f"{plural(retried, 'ping')}, on a fresh connection"
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         yield "Pauses", f"{pauses['count']} in the whole run, {pauses['total_s']:.1f} s in total"
@@ -317,7 +368,7 @@ def _rate(series: _Series) -> str:
     if "rate_hz" not in series.plan:
         return achieved
     planned_hz = series.plan["rate_hz"]
-    return f"{achieved}, {f'{planned_hz:g}/s planned' if planned_hz else 'each when the last had ended'}"
+    return f"{achieved}, {f'{format_rate(planned_hz)} planned' if planned_hz else 'each when the last had ended'}"
 
 
 def _connections(series: _Series) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
+    Flags,
     Numbers,
     blocks,
     heights_of_bins,
@@ -92,9 +93,17 @@ def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
             "Duration over time, × errors" if errors else "Duration over time",
             "; ".join(seen) + ".",
             timeline(started_s, duration_ms, failed, column_px=column_px),
-            (("", blocks(heights_over_time(started_s[~failed], ok_ms, _BLOCKS))),),
+            tuple(_lines(started_s, duration_ms, failed)),
         )
     ]
+
+
+def _lines(started_s: Numbers, duration_ms: Numbers, failed: Flags) -> Iterator[tuple[str, str]]:
+    if not failed.all():
+        yield "", blocks(heights_over_time(started_s, np.where(failed, np.nan, duration_ms), _BLOCKS))
+    if failed.any():
+        crosses = heights_over_time(started_s, np.where(failed, 1.0, np.nan), _BLOCKS)
+        yield "", "".join(" " if math.isnan(cross) else "×" for cross in crosses).rstrip()
 
 
 def _histogram(ok_ms: Numbers, figures: Mapping[str, Any]) -> Picture:

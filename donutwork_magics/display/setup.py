@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.display.card import Card, Table, Tone
 from donutwork_magics.status import KeyState, Overview, SandboxStatus
 
+if TYPE_CHECKING:
+    from donutwork_magics.client.settings import Target
+
+_KEY_SET: Final = "key set"
+_TRY: Final = "Whether it is accepted shows in a call: %donutwork check tries it, step by step."
 _KEY_STATES: Final[dict[KeyState, str]] = {
     "set": "✓ set",
     "missing": "○ not set",
@@ -14,7 +19,10 @@ _KEY_STATES: Final[dict[KeyState, str]] = {
 }
 _SANDBOX_STATES: Final[dict[str, tuple[Tone, str]]] = {
     "running": ("ok", "Every call goes to the sandbox until %donutwork sandbox stop."),
-    "stopped": ("off", "Calls go to the real API. %donutwork sandbox start begins a sandbox."),
+    "stopped": (
+        "off",
+        "Calls go to the API itself (%donutwork tells where). %donutwork sandbox start begins one.",
+    ),
     "died": (
         "bad",
         "Calls are refused: %donutwork sandbox start begins a new one, %donutwork sandbox stop leaves it off.",
@@ -22,13 +30,18 @@ _SANDBOX_STATES: Final[dict[str, tuple[Tone, str]]] = {
 }
 
 
+def badges_of(target: Target) -> tuple[str, ...]:
+    """Say where pings go while they go there."""
+    return ("sandbox" if target.sandbox else target.host, *((target.env,) if target.env else ()))
+
+
 def overview_card(overview: Overview) -> Card:
     """Make the card of the overview."""
     tone, state = _readiness(overview)
     variable = overview.base_url_variable
     setup = (
-        ("Calls go to", overview.destination),
-        *((("Changed by", variable),) if variable else ()),
+        *((("Calls go to", overview.destination),) if overview.destination_ok else ()),
+        *((("Can be changed with", variable),) if variable else ()),
     )
     keys = tuple((key.variable, _KEY_STATES[key.state]) for key in overview.keys)
     return Card(
@@ -36,9 +49,13 @@ def overview_card(overview: Overview) -> Card:
         tone=tone,
         state=state,
         badges=("sandbox",) if overview.sandbox else (),
-        notes=tuple(key.advice for key in overview.keys if key.advice),
+        notes=(
+            *(() if overview.destination_ok else (overview.destination,)),
+            *(key.advice for key in overview.keys if key.advice),
+            *((_TRY,) if state == _KEY_SET else ()),
+        ),
         sections=(
-            Table("Setup", setup),
+            *((Table("Setup", setup),) if setup else ()),
             *((Table("Keys", keys, code=True),) if keys else ()),
             Table("Commands", overview.commands, code=True),
         ),
@@ -65,10 +82,12 @@ def sandbox_card(status: SandboxStatus) -> Card:
 def _readiness(overview: Overview) -> tuple[Tone, str]:
     if not overview.destination_ok:
         return "bad", "not ready"
-    if overview.sandbox or overview.keys[0].state == "set":
+    if overview.sandbox:
         return "ok", "ready"
+    if overview.keys[0].state == "set":
+        return "ok", _KEY_SET
     if overview.keys[0].state == "unusable":
         return "bad", "key not usable"
     if any(key.state == "set" for key in overview.keys):
-        return "ok", "ready with --env"
+        return "ok", "key set, for --env"
     return "warn", "no key set"

@@ -89,10 +89,10 @@ def _command(spec: w.Spec) -> Iterator[str]:
 
 
 def _section(spec: w.Spec, option: w.Option) -> str:
-    if spec not in w.CELL_SPECS:
-        return "Options"
     if spec is w.WATCH:
         return "Each call" if option.setting.scope == "call" else "The watch"
+    if spec not in w.CELL_SPECS:
+        return "Options"
     if option.setting.scope in ("makes series", "series"):
         return "A series: -n or -d make it one, the others need one of them"
     return "Each call"

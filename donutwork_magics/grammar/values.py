@@ -72,7 +72,7 @@ def duration_s(text: str) -> float:
     if match is None:
         raise ValueError("needs a duration with its unit (ns, us, ms, s, min or h), for example 10s or 200ms.")
     if match[2] is None:
-        raise ValueError("needs a unit: add a unit, for example 10s or 200ms.")
+        raise ValueError("needs a unit, for example 10s or 200ms.")
     seconds = float(match[1]) * SECONDS[match[2]]
     if not _SHORTEST_S <= seconds <= _LONGEST_S:
         raise ValueError("needs a duration above 0, from 1ns to 720h, for example 10s or 200ms.")

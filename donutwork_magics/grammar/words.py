@@ -233,7 +233,7 @@ _CALL_OPTIONS: Final = (
         "--env",
         metavar="|".join(_ENV),
         read=values.choice(_ENV),
-        help="which key and base URL to use, and the env that the reply must say",
+        help="use DONUTWORK_STAGING_API_KEY and _BASE_URL, or PRODUCTION, where set; the reply must say that env",
     ),
     _OUT_OPTION,
     WIDGET.by(

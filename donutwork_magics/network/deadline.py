@@ -30,6 +30,10 @@ class Deadline:
         self._at_ns = time.perf_counter_ns() + int(timeout_s * 1e9)
         self._cancelled = cancelled
 
+    def was_missed(self, moment_ns: int) -> bool:
+        """Tell whether a moment of `time.perf_counter_ns` was too late."""
+        return moment_ns > self._at_ns
+
     def remaining_s(self) -> float:
         """Seconds that are left, always above 0.
 

@@ -222,7 +222,9 @@ class TimedTransport(httpx.BaseTransport):
         try:
             # Before the connection is opened, so that it does not stand between the handshake and the request.
             authorization = self._authorization() if self._authorization is not None else None
-            return self._ready_connection(deadline, marks).exchange(request, authorization, marks)
+            reply = self._ready_connection(deadline, marks).exchange(request, authorization, marks)
+            # Also where it is this machine that was late to notice the last byte.
+            return NetworkFaultError("timeout") if deadline.was_missed(marks.last_byte_ns) else reply
         except (NetworkFaultError, CallCancelledError) as outcome:
             return _bare(outcome)
         except Exception as error:
@@ -310,8 +312,8 @@ class _Connection:
     def kernel_view(self, now_ns: int) -> tuple[float, int | None]:
         """Return the kernel's round-trip time, and the retransmits since it was asked before.
 
-        Asking costs a twentieth of a fast ping. So it is not asked again within a few milliseconds, in which its
-        smoothed time says nothing new; a call of which a segment was sent again takes longer than that.
+        Asking costs a twentieth of a fast ping. So it is not asked again within a few milliseconds, in which its least
+        time says nothing new; a call of which a segment was sent again takes longer than that.
         """
         if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
             return self.rtt_ms, self._no_retransmits

@@ -255,7 +255,7 @@ class _Donutwork(Magics):
                 one = df if len(lines) == 1 else df[df["label"] == line.label].reset_index(drop=True)
                 self._assign(line.command.call.out, one)
             live.finish(RunCard(df))
-        error = early_end(run)
+        error = early_end(run, _place(lines, out))
         if error is not None:
             error.df = df
             raise error
@@ -331,6 +331,10 @@ class _Donutwork(Magics):
             panel = WatchPanel(watch, ("auto", "1.1") if target.sandbox else get_args(Http))
             panel.show()
             watch.show_in(panel)
+        else:
+            from donutwork_magics.display.watch_card import CardAtTheEnd
+
+            watch.show_in(CardAtTheEnd(watch))
         watch.start()
         self.session.add_watch(watch)
         self._keep(watch)
@@ -398,15 +402,23 @@ def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
     return f"The check failed at {step.name}: {step.detail}. {step.advice}{more}", step.kind
 
 
+def _place(lines: list[CellLine], out: str | None) -> str:
+    names = [name for name in (out, *(line.command.call.out for line in lines)) if name]
+    if names:
+        return ", ".join(names)
+    return f"{LAST}, and nothing was assigned" if value_is_used() else LAST
+
+
 def _is_quiet(line: CellLine) -> bool:
     return isinstance(line.command, PingCommand) and line.command.series is not None and line.command.series.quiet
 
 
 def _carry_out(run: Run, planned: list[Series], live: LiveView, stop: threading.Event) -> None:
+    from donutwork_magics.display.setup import badges_of
     from donutwork_magics.sampling.run import run_series
 
     for position, series in enumerate(planned, start=1):
-        live.begin(series.plan, position, len(planned))
+        live.begin(series.plan, position, len(planned), badges_of(series.target))
         run_series(run, series, live.observe, stop=stop)
         if run.ending is not None or stop.is_set():
             break

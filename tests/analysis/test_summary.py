@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
-from donutwork_magics.analysis.summary import METRICS, pings_needed, summary, wilson
+from donutwork_magics.analysis.percentiles import pings_needed
+from donutwork_magics.analysis.summary import METRICS, summary, wilson
 from tests.display.frames import frame
 
 

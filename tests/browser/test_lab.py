@@ -159,7 +159,7 @@ def test_an_interrupt_leaves_the_card_of_the_completed_rows(browser: Browser, se
         page.wait_for_timeout(1000)
         notebook.command("notebook:interrupt-kernel")
         expect(page.get_by_text("interrupted:").first).to_be_visible()
-        expect(page.get_by_text("rows are kept.").first).to_be_visible()
+        expect(page.get_by_text("rows are kept in _donutwork, and nothing was assigned.").first).to_be_visible()
         expect(page.get_by_text("ping: running")).to_have_count(0)
         notebook.wait_until_idle()
         expect(page.locator(".jp-OutputArea-output", has_text="went on")).to_have_count(0)

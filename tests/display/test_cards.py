@@ -229,8 +229,8 @@ def test_a_connection_tells_what_the_api_saw() -> None:
 
 def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> None:
     text = mimebundle(RunCard(frame([1.0] * 58)))["text/plain"]
-    assert "–  p95 needs 59 pings" in text
-    assert "–  p99 needs 299 pings" in text
+    assert "–  p95 needs 59 successes" in text
+    assert "–  p99 needs 299 successes" in text
     assert "1.00 ms  p50" in text
 
 
@@ -241,6 +241,7 @@ def test_errors_are_counted_by_kind_with_their_interval() -> None:
 
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
     df = frame([1.0] * 5, every_ms=200.0, warmup=1)
+    df["lag_ms"] = df["seq"] * 100.0
     df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "in_flight": 1}
     text = mimebundle(RunCard(df))["text/plain"]
     for fact in (
@@ -256,8 +257,8 @@ def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
 
 def test_labels_are_compared_to_the_first() -> None:
     text = mimebundle(comparison("x", labels=2))["text/plain"]
-    assert re.search(r"x 0 +70 +0 +5.00 ms +5.00 ms +5.00 ms +–\n", text)
-    assert re.search(r"x 1 +70 +0 +6.00 ms +6.00 ms +6.00 ms +\+1.00 ms\n", text)
+    assert re.search(r"x 0 +5.00 ms +– +5.00 ms +5.00 ms +70 +0\n", text)
+    assert re.search(r"x 1 +6.00 ms +\+1.00 ms +6.00 ms +6.00 ms +70 +0\n", text)
 
 
 def test_many_labels_are_cut_and_it_says_so() -> None:
@@ -300,10 +301,10 @@ def test_the_accessor_of_another_frame_says_so_when_it_is_used() -> None:
 @pytest.mark.parametrize(
     ("keys", "state"),
     [
-        ((KeyStatus("A", "set", ""),), "✓ Donutwork: ready"),
+        ((KeyStatus("A", "set", ""),), "✓ Donutwork: key set"),
         ((KeyStatus("A", "missing", "Set A."),), "⚠ Donutwork: no key set"),
         ((KeyStatus("A", "unusable", "A is empty."),), "✗ Donutwork: key not usable"),
-        ((KeyStatus("A", "missing", "Set A."), KeyStatus("B", "set", "")), "✓ Donutwork: ready with --env"),
+        ((KeyStatus("A", "missing", "Set A."), KeyStatus("B", "set", "")), "✓ Donutwork: key set, for --env"),
     ],
 )
 def test_the_overview_begins_with_whether_one_can_begin(keys: tuple[KeyStatus, ...], state: str) -> None:

@@ -56,11 +56,27 @@ def test_the_rows_of_a_series_before_are_not_its_own() -> None:
 def test_warm_up_is_neither_drawn_nor_counted() -> None:
     run, reader = series(), Reader(0)
     run.ping(500.0, warmup=True, error="dns")
-    run.ping(5.0)
+    for _ in range(59):
+        run.ping(5.0)
     reading = reader.read(run.rows)
-    assert list(reading.duration_ms) == [5.0]
+    assert list(reading.duration_ms) == [5.0] * 59
     assert reading.errors == 0
     assert reading.percentiles_ms() == (5.0, 5.0)
+
+
+def test_a_percentile_waits_for_the_successes_that_it_needs() -> None:
+    run = series()
+    for n, (p50_ms, p95_ms) in {
+        4: (math.nan, math.nan),
+        5: (5.0, math.nan),
+        58: (5.0, math.nan),
+        59: (5.0, 5.0),
+    }.items():
+        while len(run.rows) < 2 * n:
+            run.ping(5.0)
+            run.ping(900.0, error="timeout")
+        read = Reader(0).read(run.rows).percentiles_ms()
+        assert read == pytest.approx(percentiles_ms, nan_ok=True)
 
 
 def test_rows_that_made_room_do_not_confuse_it() -> None:

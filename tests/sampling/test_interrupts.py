@@ -43,7 +43,7 @@ def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
             with interrupts():
                 # Those that come when the series has ended are not its business.
                 thread = interrupt_again_and_again(chance.uniform(0.1, 0.2), 0.3)
-                with pytest.raises(Interrupted, match=r"rows are kept\.$") as caught:
+                with pytest.raises(Interrupted, match=r"rows are kept in the df of this error\.$") as caught:
                     collect(10**6, rate_hz=200, concurrency=1 + number % 3, target=target, journal=file)
                 thread.join()
             assert len(caught.value.df) > 5

@@ -277,7 +277,7 @@ class TestFailedSeries:
     def test_an_unreachable_host_ends_it_after_five_in_a_row(self, keyed: Kernel) -> None:
         keyed.run("os.environ['DONUTWORK_BASE_URL'] = 'http://127.0.0.1:9'")
         cell = keyed.run("%donutwork ping -n 50 -r 100")
-        assert "5 rows are kept" in one_line_error(cell, "SeriesError")
+        assert "5 rows are kept in" in one_line_error(cell, "SeriesError")
 
     def test_a_rest_that_the_server_asks_for_shifts_the_plan(self, keyed: Kernel) -> None:
         raws = iter([reply(b"", "429 Too Many Requests", "Retry-After: 1")])

@@ -88,7 +88,7 @@ class TestCommand:
         assert sandboxed.run("sum(range(10))").result["text/plain"] == "45"
         until(sandboxed, f"len(w.df) > {before + 20}")
         assert sandboxed.value(
-            "(w.df.donutwork.summary().errors.item(), w.df.seq.tolist() == list(range(len(w.df))))"
+            "(lambda df: (df.donutwork.summary().errors.item(), df.seq.tolist() == list(range(len(df)))))(w.df)"
         ) in {"(0, True)"}
 
     def test_its_table_is_of_schema_1_from_the_first_moment(self, sandboxed: Kernel) -> None:
@@ -186,7 +186,7 @@ class TestEnd:
         until(sandboxed, "len(w.df) > n + 3")
         assert VIEW in started.displays[1]
         assert sandboxed.value(
-            "(w.df.seq.tolist() == list(range(len(w.df))), len(w.df.attrs['donutwork']['plan']))"
+            "(lambda df: (df.seq.tolist() == list(range(len(df))), len(df.attrs['donutwork']['plan'])))(w.df)"
         ) == ("(True, 2)")
         sandboxed.run("w.stop()\nw.stop()")
         assert VIEW not in started.displays[1]
