@@ -54,10 +54,12 @@ _NAME: Final = "padding:2px 0;text-align:left;font-weight:normal;"
 _LONG_WORD: Final = re.compile(r"[^\s<>]{13,}")
 # At most 12 characters, of which one may be written as an entity, and better at the end of a part of an address.
 _PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]*|[/._:=,@|-]{1,12}")
-# The step stands beside its state, or below it on a narrow page.
-_FLOW: Final = "display:flex;flex-wrap:wrap;gap:0 8px"
-_STATE: Final = "width:84px"
-_STEP: Final = "flex-grow:1;flex-basis:180px;min-width:0"
+# A row of steps: state, step and time in a line, and below it, across, what was found.
+_FLOW: Final = "display:flex;flex-wrap:wrap"
+_STATE: Final = "width:14%;min-width:84px;white-space:nowrap"
+_STEP: Final = "flex-grow:1;flex-basis:0px"
+_TIME: Final = "padding-left:12px;white-space:nowrap"
+_FOUND: Final = "width:100%;padding-left:14%"
 _NUMBER: Final = "padding:2px 0 2px 9px;text-align:right"
 
 
@@ -198,16 +200,19 @@ def _columns(table: Table) -> str:
         f'{_ROW}<th scope="row" style="{_NAME}">{_text(name)}</th>{_numbers(values)}</tr>'
         for name, *values in table.rows
     )
-    # It is scrolled where the page is narrow, and the keyboard has to get there.
+    # It is scrolled where the page is narrow. The keyboard has to get there, and JupyterLab must leave it the arrows,
+    # which fold and unfold headings in a notebook.
     return (
-        f'<div tabindex="0" role="group" aria-label="{_text(table.caption)}" '
+        f'<div tabindex="0" role="group" aria-label="{_text(table.caption)}" data-lm-suppress-shortcuts="true" '
         f'style="overflow-x:auto;margin-top:10px"><table style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
         f"{_caption(table)}{_head(table.head)}<tbody>{rows}</tbody></table></div>"
     )
 
 
 def _steps(steps: Steps) -> str:
-    head = _cell("th", "col", "", _STATE, "State") + _cell("th", "col", "", _STEP, _ends("Step", "Time"))
+    head = "".join(
+        _cell("th", look, name, "col") for look, name in ((_STATE, "State"), (_STEP, "Step"), (_TIME, "Time"))
+    )
     return (
         f'<table style="{_TABLE}width:100%;margin:10px 0 0 0">{_caption(steps)}<thead style="border:none">'
         f'<tr style="background-color:transparent;padding:0 0 2px 0;{_MUTED};{_FLOW}">{head}</tr></thead>'
@@ -216,30 +221,25 @@ def _steps(steps: Steps) -> str:
 
 
 def _step(row: Row) -> str:
-    state = f"{ICONS[row.tone]} {_text(row.state)}"
     advice = f"<div>→ {_breakable(row.advice)}</div>" if row.advice else ""
-    step = (
-        f"{_ends(f'<strong>{_text(row.name)}</strong>', _text(row.time))}"
-        f'<div style="opacity:0.72">{_breakable(row.found)}</div>{advice}'
+    cells = (
+        _cell("td", _STATE, f"{ICONS[row.tone]} {_text(row.state)}"),
+        _cell("th", _STEP, f"<strong>{_breakable(row.name)}</strong>", "row"),
+        _cell("td", _TIME, _text(row.time)),
+        _cell("td", _FOUND, f'<div style="opacity:0.72">{_breakable(row.found)}</div>{advice}'),
     )
     return (
         f'<tr style="background-color:transparent;border-top:1px solid {_LINE};padding:4px 0;{_FLOW}">'
-        f"{_cell('td', '', 'white-space:nowrap;', _STATE, state)}{_cell('th', 'row', '', _STEP, step)}</tr>"
+        f"{''.join(cells)}</tr>"
     )
 
 
-def _cell(tag: str, scope: str, look: str, place: str, content: str) -> str:
+def _cell(tag: str, look: str, content: str, scope: str = "") -> str:
     scope = f' scope="{scope}"' if scope else ""
     return (
-        f'<{tag}{scope} style="display:block;border:none;padding:0;text-align:left;font-weight:normal;{look}{place}">'
-        f"{content}</{tag}>"
+        f'<{tag}{scope} style="display:block;box-sizing:border-box;border:none;padding:0;text-align:left;'
+        f'font-weight:normal;{look}">{content}</{tag}>'
     )
-
-
-def _ends(left: str, right: str) -> str:
-    """Place the one on the left, and the other at the right end of the line."""
-    right = f'<span style="white-space:nowrap">{right}</span>' if right else ""
-    return f'<div style="display:flex;gap:0 12px;justify-content:space-between">{left}{right}</div>'
 
 
 def _caption(table: Table | Steps) -> str:

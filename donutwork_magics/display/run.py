@@ -132,7 +132,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         sections=(
             *comparison_pictures(df, figures),
             Table(
-                "Duration by label, and the difference of its p50 to the first",
+                "Duration by label, Δ to the first",
                 tuple(_compared(figures)),
                 head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
             ),

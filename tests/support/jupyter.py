@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, WebSocket, sync_playwright
 
@@ -44,6 +45,8 @@ _NOISE: dict[App, tuple[str, ...]] = {
     "Notebook 7": (
         "Cannot read properties of undefined (reading 'schema')",
         "Command 'filebrowser:open-path' not registered.",
+        # The server looks up a static file by its name alone, once for both, and refuses JupyterLab's to Notebook.
+        "Failed to load resource: the server responded with a status of 403 (Forbidden) /static/notebook/",
     ),
 }
 _PANEL = "window.jupyterapp?.shell?.currentWidget"
@@ -164,6 +167,11 @@ class Notebook:
         self.page.reload()
         self.wait_until_open()
 
+    def restart(self) -> None:
+        """Restart the kernel, and wait until the new one is there."""
+        self.page.evaluate(f"() => {_PANEL}.sessionContext.restartKernel()")
+        self.wait_until_idle()
+
     def wait_until_open(self) -> None:
         """Wait until the cells are on the page."""
         self._wait(f"{_PANEL}?.content?.widgets?.length > 0")
@@ -223,8 +231,9 @@ def _listen(page: Page, noise: tuple[str, ...]) -> list[str]:
             complaints.append(f"socket to {socket.url}")
 
     def hear_console(message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(noise):
-            complaints.append(f"console: {message.text}")
+        text = f"{message.text} {urlsplit(message.location['url']).path}"
+        if message.type == "error" and not text.startswith(noise):
+            complaints.append(f"console: {text}")
 
     def hear_error(error: Error) -> None:
         if not error.message.startswith(noise):
