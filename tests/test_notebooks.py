@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from tests.support.notebooks import NOTEBOOKS, run_notebook
 
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+# As they are before any test runs.
+BEFORE = {path: path.read_bytes() for path in NOTEBOOKS}
 KEY_LIKE = re.compile(r"sandbox_[\w-]{20}|Bearer\s+\S{8}", re.IGNORECASE)
 PATH_OF_A_MACHINE = re.compile(r"(?<![\w./])/(home|root|Users|tmp|usr|opt|var|work)/|\b[A-Za-z]:\\")
 
@@ -34,17 +37,16 @@ def test_the_tutorials_are_there() -> None:
 
 @EACH
 def test_each_notebook_runs_as_text_and_is_not_changed_by_it(
-    path: Path, first_notebook: subprocess.CompletedProcess[str]
+    path: Path, notebook_runs: dict[Path, Future[subprocess.CompletedProcess[str]]]
 ) -> None:
-    before = path.read_bytes()
-    run = first_notebook if path == NOTEBOOKS[0] else run_notebook(str(path))
+    run = notebook_runs[path].result()
 
     assert (run.returncode, run.stderr) == (0, "")
     assert re.findall(r"^In \[(\d+)\]", run.stdout, re.MULTILINE) == [
         str(number) for number in range(1, len(code_cells(path)) + 1)
     ]
     assert re.search(rf" -m jupyterlab (--allow-root )?\S*{path.name}\n\Z", run.stdout)
-    assert path.read_bytes() == before
+    assert path.read_bytes() == BEFORE[path]
 
 
 @EACH
