@@ -19,12 +19,15 @@ class NetworkFaultError(Exception):
         The outcome's name.
     reason
         A few words of ours, or of the operating system or OpenSSL; never text that the server sent.
+    unprocessed
+        The server itself said that it did nothing with the request.
     """
 
-    def __init__(self, kind: NetworkKind, reason: str = "") -> None:
+    def __init__(self, kind: NetworkKind, reason: str = "", *, unprocessed: bool = False) -> None:
         super().__init__(kind, reason)
         self.kind: NetworkKind = kind
         self.reason = reason
+        self.unprocessed = unprocessed
 
 
 class CallCancelledError(Exception):

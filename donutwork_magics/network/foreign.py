@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h2.errors
 import h2.events
 import h2.exceptions
 import httpcore
@@ -26,8 +27,9 @@ def http_fault(error: Exception, *, ended: bool) -> NetworkFaultError:
         return NetworkFaultError("connection_lost", "closed by the server")
     # httpcore wraps HTTP/2's events and exceptions into its own.
     match error.args:
-        case (h2.events.StreamReset(), *_):
-            return NetworkFaultError("connection_lost", "the server gave the request up")
+        case (h2.events.StreamReset(error_code=code), *_):
+            refused = code == h2.errors.ErrorCodes.REFUSED_STREAM
+            return NetworkFaultError("connection_lost", "the server gave the request up", unprocessed=refused)
         case (h2.exceptions.TooManyStreamsError(), *_):
             return NetworkFaultError("connection_lost", "the server takes no more requests on it")
         case (h2.events.ConnectionTerminated(), *_):

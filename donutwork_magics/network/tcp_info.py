@@ -8,9 +8,9 @@ import struct
 import sys
 from typing import NamedTuple
 
-# struct tcp_info of <linux/tcp.h>: eight bytes, then 32-bit fields, of which tcpi_total_retrans is the 24th; then four
-# of 64 bits, and again 32-bit fields, of which tcpi_min_rtt is the fourth. It only ever grows at its end.
-_TOTAL_RETRANS_AND_MIN_RTT = struct.Struct("=8x 92x I 32x 12x I")
+# struct tcp_info of <linux/tcp.h>: eight bytes, then 32-bit fields, of which tcpi_rtt is the 16th and tcpi_total_retrans
+# the 24th; then four of 64 bits, and again 32-bit fields, of which tcpi_min_rtt is the 4th. It only grows at its end.
+_FIELDS = struct.Struct("=8x 60x I 28x I 32x 12x I")
 _NO_RTT_YET = 0xFFFFFFFF
 
 
@@ -23,6 +23,8 @@ class TcpInfo(NamedTuple):
     Not the smoothed one (RFC 6298): a server that answers at once acknowledges with its answer, so that its own time is
     in that, and a slow server would look like a slow network.
     """
+    smoothed_rtt_ms: float
+    """The smoothed one."""
     total_retransmits: int
     """Segments sent again since the connection was made."""
 
@@ -32,10 +34,10 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
     if sys.platform != "linux":
         return None
     try:
-        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TOTAL_RETRANS_AND_MIN_RTT.size)
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
     except OSError:
         return None
-    if len(raw) < _TOTAL_RETRANS_AND_MIN_RTT.size:
+    if len(raw) < _FIELDS.size:
         return None
-    total_retransmits, rtt_us = _TOTAL_RETRANS_AND_MIN_RTT.unpack(raw)
-    return TcpInfo(math.nan if rtt_us == _NO_RTT_YET else rtt_us / 1e3, total_retransmits)
+    smoothed_us, total_retransmits, least_us = _FIELDS.unpack(raw)
+    return TcpInfo(math.nan if least_us == _NO_RTT_YET else least_us / 1e3, smoothed_us / 1e3, total_retransmits)

@@ -157,7 +157,7 @@ class TimedTransport(httpx.BaseTransport):
         marks = Marks()
         outcome = self._attempt(request, deadline, marks)
         retried = False
-        rtt_ms = self._connection.rtt_ms if self._connection is not None else math.nan
+        rtt_ms = self._connection.smoothed_rtt_ms if self._connection is not None else math.nan
         if _was_stale(outcome, marks, rtt_ms):
             retried = marks.send_start_ns > 0
             self.close()
@@ -280,7 +280,9 @@ class _Connection:
         # Made ahead where the server may choose it: it takes longer than the request, and the handshake is timed.
         self._http2 = Http2Connection(stream, origin) if may_be_http2 or stream.http2 else None
         self._viewed_ns = 0
-        self.rtt_ms = math.nan
+        self._rtt_ms = math.nan
+        self.smoothed_rtt_ms = math.nan
+        """How long the peer usually takes to be heard of, when it was asked last."""
         self._retransmits = 0
         self._no_retransmits: int | None = 0
         self.opened_ahead = False
@@ -316,13 +318,13 @@ class _Connection:
         time says nothing new; a call of which a segment was sent again takes longer than that.
         """
         if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
-            return self.rtt_ms, self._no_retransmits
+            return self._rtt_ms, self._no_retransmits
         self._viewed_ns = now_ns
         info = self.stream.tcp_info()
         if info is None:
             self._no_retransmits = None
             return math.nan, None
-        self.rtt_ms = info.rtt_ms
+        self._rtt_ms, self.smoothed_rtt_ms = info.rtt_ms, info.smoothed_rtt_ms
         before, self._retransmits = self._retransmits, info.total_retransmits
         return info.rtt_ms, info.total_retransmits - before
 
@@ -343,6 +345,9 @@ def _was_stale(outcome: object, marks: Marks, rtt_ms: float) -> bool:
         return False
     if not marks.reused or marks.first_byte_ns:
         return False
+    if outcome.unprocessed:
+        # Then it may always (RFC 9113, 8.7).
+        return True
     heard_after_ms = (time.perf_counter_ns() - marks.send_start_ns) / 1e6 if marks.send_start_ns else 0.0
     longest_ms = _UNKNOWN_RTT_MS if math.isnan(rtt_ms) else max(_SHORT_RTT_MS, 3 * rtt_ms)
     return heard_after_ms <= longest_ms

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import pandas as pd
@@ -126,6 +127,18 @@ def refuses_the_next(connection: socket.socket) -> None:
     peer.wait()
 
 
+def refuses_the_next_late(connection: socket.socket) -> None:
+    peer = h2.Peer(connection)
+    peer.send(h2.settings())
+    first = peer.request()
+    peer.send(h2.headers(first), h2.data(first))
+    if second := peer.request():
+        # Longer than a loss may take to be heard of.
+        time.sleep(0.2)
+        peer.send(h2.reset_stream(7)(second))
+    peer.wait()
+
+
 def goes_away_at_once(connection: socket.socket) -> None:
     peer = h2.Peer(connection)
     peer.send(h2.settings())
@@ -159,6 +172,13 @@ def test_as_many_rows_as_pings_over_http2(handler: Handler, retried: int | None,
     check(df, FEWER)
     assert set(df.http_version) == {"2"}
     assert retried is None or df.retried.sum() == retried
+
+
+def test_what_a_server_says_it_did_not_process_goes_out_again_however_late_it_says_so(tls_http2: Tls) -> None:
+    with Server(refuses_the_next_late, tls=tls_http2.server) as server:
+        df = collect(3, rate_hz=None, timeout_s=5.0, target=target_of(server.url, tls_http2.ca_pem))
+    assert df.error.isna().all()
+    assert list(df.retried) == [False, True, True]
 
 
 def test_a_new_connection_that_fails_is_not_tried_again() -> None:
