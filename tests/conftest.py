@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.notebooks import run_notebook
+from tests.support.notebooks import NOTEBOOKS, ROOT, run_notebook
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,9 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
         ("JUPYTER_RUNTIME_DIR", "runtime"),
     ):
         os.environ[name] = str(Path(home.name).resolve() / directory)
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Else each of the many processes here would compile pandas and IPython anew.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(home.name).resolve() / "compiled")
 
 
 @pytest.fixture(scope="session")
-def first_notebook() -> subprocess.CompletedProcess[str]:
-    """What the last step of the README's first command printed."""
-    return run_notebook("notebooks/01_first_ping.ipynb")
+def notebook_runs() -> Iterator[dict[Path, Future[subprocess.CompletedProcess[str]]]]:
+    """Each notebook, run as by the last step of the README's first command; side by side, as they mostly wait."""
+    with ThreadPoolExecutor(len(NOTEBOOKS)) as aside:
+        yield {path: aside.submit(run_notebook, path.relative_to(ROOT).as_posix()) for path in NOTEBOOKS}

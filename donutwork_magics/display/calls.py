@@ -20,7 +20,7 @@ def ping_card(ping: Ping) -> Card:
     timing = ping.timing
     opening_ms = sum(timing[phase] for phase in ("dns_ms", "connect_ms", "tls_ms"))
     figures = (
-        Figure(format_ms(timing["duration_ms"]), "in total, to the last byte"),
+        Figure(format_ms(timing["duration_ms"]), "in total"),
         *((Figure(format_ms(opening_ms), "to open the connection"),) if opening_ms else ()),
         Figure(format_ms(timing["network_ms"]), "network, outside the server"),
         Figure(ping.rrt, "server, its own RRT"),

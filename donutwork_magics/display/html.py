@@ -52,6 +52,7 @@ _TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;font-varian
 _ROW: Final = '<tr style="background-color:transparent">'
 _NAME: Final = "padding:2px 0;text-align:left;font-weight:normal;"
 _LONG_WORD: Final = re.compile(r"[^\s<>]{13,}")
+_CAMELS: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 # At most 12 characters, of which one may be written as an entity, and better at the end of a part of an address.
 _PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]*|[/._:=,@|-]{1,12}")
 # A row of steps: state, step and time in a line, and below it, across, what was found.
@@ -275,4 +276,7 @@ def _text(text: str) -> str:
 
 def _breakable(text: str) -> str:
     """Let long words be broken, which would widen a table: the sanitiser takes away the style that would do it."""
-    return _LONG_WORD.sub(lambda word: "<wbr>".join(_PARTS.findall(word[0])), _text(text))
+    return _LONG_WORD.sub(
+        lambda word: "<wbr>".join(part for piece in _CAMELS.split(word[0]) for part in _PARTS.findall(piece)),
+        _text(text),
+    )

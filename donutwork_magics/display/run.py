@@ -274,7 +274,7 @@ def _is_behind(series: _Series) -> bool:
     planned_hz = series.plan.get("rate_hz")
     if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
         return False
-    last = series.df["lag_ms"].iloc[-max(1, len(series.df) // 4) :]
+    last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
     return bool(last.median() > 1e3 / planned_hz)
 
 

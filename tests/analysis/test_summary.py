@@ -15,6 +15,13 @@ from donutwork_magics.analysis.summary import METRICS, summary, wilson
 from tests.display.frames import frame
 
 
+def test_a_percentile_of_the_tail_is_a_value_that_was_measured() -> None:
+    times_ms = [0.5] * 57 + [1001.0] * 3
+    found = summary(frame(times_ms)).iloc[0]
+    assert (found["p50_ms"], found["p95_ms"]) == (0.5, 0.5)
+    assert summary(frame([*times_ms, 1001.0])).iloc[0]["p95_ms"] == 1001.0
+
+
 @pytest.mark.parametrize(("quantile", "needed"), [(0.5, 5), (0.95, 59), (0.99, 299), (0.999, 2995)])
 def test_a_percentile_needs_as_many_pings_as_its_tail_is_thin(quantile: float, needed: int) -> None:
     assert pings_needed(quantile) == needed

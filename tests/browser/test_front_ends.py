@@ -188,6 +188,8 @@ def test_in_notebook_7_space_and_enter_press_the_buttons_of_a_watch(browser: Bro
         expect(stop).to_be_focused()
         page.keyboard.press("Space")
         expect(page.get_by_text(re.compile(r"\d+ pings?, no errors"))).to_be_visible()
+        # The panel has the card a moment before the output has.
+        assert_no_widget_is_left(notebook)
         shown = cards(notebook)
         notebook.save_and_reopen()
         expect(page.get_by_text(re.compile(r"\d+ pings?, no errors"))).to_be_visible()

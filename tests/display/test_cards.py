@@ -14,6 +14,7 @@ import pytest
 import donutwork_magics.frame.accessor  # noqa: F401
 from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.display import mimebundle
+from donutwork_magics.display.calls import ping_card
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
@@ -221,6 +222,23 @@ def test_phases_that_did_not_happen_are_left_out() -> None:
     assert "TLS " not in text.split("Measured")[0]
 
 
+def test_a_ping_on_a_new_connection_has_figures_that_add_up() -> None:
+    figures = [figure.caption for figure in ping_card(ping()).figures]
+    assert figures == [
+        "in total",
+        "to open the connection",
+        "network, outside the server",
+        "server, its own RRT",
+    ]
+
+
+def test_a_connection_that_something_translates_is_a_warning() -> None:
+    text = mimebundle(connection("HTTP3"))["text/plain"]
+    assert text.startswith("⚠ Connection: connected")
+    assert "HTTP/2 was spoken from here, and the API saw HTTP3." in text
+    assert mimebundle(connection("HTTP2"))["text/plain"].startswith("✓ Connection: connected")
+
+
 def test_a_connection_tells_what_the_api_saw() -> None:
     text = mimebundle(connection("HTTP3"))["text/plain"]
     assert "192.0.2.7  your address, as the API sees it" in text
@@ -253,6 +271,74 @@ def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
         "127.0.0.1:8080/2026-02-01/ping.json",
     ):
         assert fact in text
+
+
+def test_where_the_rate_was_not_reached_the_corrected_times_are_among_the_figures() -> None:
+    df = frame([20.0] * 60, every_ms=200.0)
+    df["lag_ms"] = df["seq"] * 100.0
+    df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
+    df.attrs["donutwork"] = ATTRS
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert text.startswith("⚠ Pings: 60 pings, no errors")
+    # The 57th of 60.
+    assert "5.62 s  p95 corrected" in text
+    assert "2.97 s  p50 corrected" in text
+    assert "The planned rate was not reached: 5.00/s of 10.0/s." in text
+
+
+def test_one_late_start_is_no_rate_that_was_not_reached() -> None:
+    df = frame([1.0] * 10)
+    late = df["seq"] == 9
+    df.loc[late, ["started_ms", "lag_ms"]] = [1300.0, 400.0]
+    df.attrs["donutwork"] = ATTRS
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert "not reached" not in text
+    assert "corrected" not in text
+
+
+def test_pings_that_were_sent_again_are_told_and_why_they_took_longer() -> None:
+    df = frame([1.0] * 10)
+    df["retried"] = df["seq"] < 2
+    text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
+    assert "⚠ Pings: 10 pings, no errors" in text
+    assert "2 pings had to be sent again, on a new connection, as the kept one had been closed." in text
+
+
+def test_all_that_failed_is_bad_and_says_how_many() -> None:
+    text = mimebundle(RunCard(frame([1.0] * 3, errors=dict.fromkeys(range(3), "server_error"))))["text/plain"]
+    assert text.startswith("✗ Pings: 3 pings, 3 errors")
+    assert "3 of 3  failed" in text
+    assert "Duration over time, × errors" in text
+    assert re.search("×  +×  +×", text)
+
+
+def test_a_maximum_that_had_to_connect_says_so() -> None:
+    df = frame([9.0] + [1.0] * 9)
+    df["reused"] = df["seq"] > 0
+    assert "9.00 ms  max, which had to connect" in mimebundle(RunCard(df))["text/plain"]
+    df["reused"] = False
+    assert "which had to connect" not in mimebundle(RunCard(df))["text/plain"]
+
+
+def test_a_label_of_ones_own_is_in_the_state() -> None:
+    assert mimebundle(RunCard(frame([1.0], label="monitor")))["text/plain"].startswith("✓ Pings: monitor: 1 ping")
+
+
+def test_what_to_know_of_each_label_is_said_in_sight_of_the_comparison() -> None:
+    plans = [{**ATTRS["plan"][0], "label": label} for label in ("a", "b")]
+    a, b = (frame([1.0] * 20, label=label, every_ms=200.0) for label in ("a", "b"))
+    a["lag_ms"] = a["seq"] * 100.0
+    b["timestamp"] += pd.Timedelta(seconds=10)
+    df = pd.concat([a, b], ignore_index=True)
+    df.attrs["donutwork"] = {**ATTRS, "plan": plans}
+    text = mimebundle(RunCard(df))["text/plain"]
+    before = " ".join(text.split("Where the time went")[0].split())
+    assert "a: The planned rate was not reached: 5.00/s of 10.0/s." in before
+    assert "b: The planned" not in before
+    assert "The labels ran one after the other" in before
+    b["timestamp"] -= pd.Timedelta(seconds=9)
+    interleaved = pd.concat([a, b], ignore_index=True)
+    assert "one after the other" not in mimebundle(RunCard(interleaved))["text/plain"]
 
 
 def test_labels_are_compared_to_the_first() -> None:

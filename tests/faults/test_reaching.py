@@ -18,7 +18,7 @@ from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply
 from tests.servers.tls import Tls, expired, self_signed, trusted
 
-SHORT_S = 0.4
+SHORT_S = 0.2
 LONG_S = 5.0
 
 

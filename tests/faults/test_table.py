@@ -14,7 +14,7 @@ from tests.faults.cases import HTTP1, HTTP2, Fault
 from tests.servers import Server
 from tests.servers.tls import Tls
 
-SHORT_S = 0.4
+SHORT_S = 0.2
 LONG_S = 5.0
 
 

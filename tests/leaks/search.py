@@ -17,7 +17,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 import hpack
+import numpy as np
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from numpy.typing import NDArray
 
 SLICE = 12
 _BYTES_LITERAL = re.compile(rb"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
@@ -38,12 +40,16 @@ class Search:
         self.needles: dict[bytes, str] = {}
         # Each slice holds one of these, so that only what is around them needs a further look.
         self._halves: set[bytes] = set()
+        # For each half, and each two bytes of it: whether they occur there, as a look-up in a table takes one pass.
+        self._pairs = np.zeros((SLICE // 4, 2**16), dtype=np.bool_)
         self._huffman: set[str] = set()
         for key in keys:
             for name, form in _forms(key):
                 self.needles |= dict.fromkeys(_slices(form), name)
                 self._halves |= {form[at : at + SLICE // 2] for at in range(0, len(form) - SLICE // 2 + 1, SLICE // 2)}
             self._huffman |= set(map(_huffman_bits, _slices(key.encode())))
+        for half in self._halves:
+            self._pairs[range(SLICE // 4), _pairs(half)[::2]] = True
 
     def text(self, text: str) -> set[str]:
         """Return the forms in which the key, or a slice of it, is in a text, as it stands or unescaped."""
@@ -77,7 +83,7 @@ class Search:
         """Return what is in a file; of a database also what is in its rows, which the pages may cut in two."""
         data = path.read_bytes()
         if path.suffix == ".ipynb":
-            return self.text("\n".join(_strings(json.loads(data))))
+            return self.text("\n".join(dict.fromkeys(_strings(json.loads(data)))))
         found = self.data(data)
         if data.startswith(_SQLITE):
             with closing(sqlite3.connect(path)) as database:
@@ -85,8 +91,16 @@ class Search:
         return found
 
     def _plain(self, data: bytes) -> set[str]:
-        around = {data[max(0, at - SLICE) : at + 2 * SLICE] for half in self._halves for at in _places(half, data)}
+        around = {data[max(0, at - SLICE) : at + 2 * SLICE] for at in self._places(data)}
         return {name for needle, name in self.needles.items() if any(needle in chunk for chunk in around)}
+
+    def _places(self, data: bytes) -> Iterator[int]:
+        """Give every place where a half begins."""
+        pairs = _pairs(data)
+        places = np.arange(max(0, len(data) - SLICE // 2 + 1))
+        for number, known in enumerate(self._pairs):
+            places = places[known[pairs[places + 2 * number]]]
+        return (at for at in places.tolist() if data[at : at + SLICE // 2] in self._halves)
 
     def _http2(self, block: bytes) -> set[str]:
         """Look into what may be an HPACK block: for its Huffman code at any bit, and for what it decodes to."""
@@ -122,11 +136,10 @@ def _slices(form: bytes) -> list[bytes]:
     return [form[at : at + SLICE] for at in range(len(form) - SLICE + 1)]
 
 
-def _places(part: bytes, data: bytes) -> Iterator[int]:
-    at = data.find(part)
-    while at >= 0:
-        yield at
-        at = data.find(part, at + 1)
+def _pairs(data: bytes) -> NDArray[np.integer]:
+    """Return, for each byte but the last, the number that it makes with the next."""
+    each = np.frombuffer(data, dtype=np.uint8).astype(np.uint16)
+    return each[:-1] << 8 | each[1:]
 
 
 def _huffman_bits(text: bytes) -> str:

@@ -12,6 +12,7 @@ import ssl
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -56,7 +57,13 @@ class Sweep:
         return match[1]
 
 
-def run(mode: str, protocol: str, root: Path, *, thorough: bool) -> Sweep:
+SETTINGS = {
+    " ".join(setting): setting
+    for setting in (("Context", "HTTP/1.1"), ("Verbose", "HTTP/2"), ("Minimal", "HTTP/1.1 with TLS"))
+}
+
+
+async def run(mode: str, protocol: str, root: Path, *, thorough: bool) -> Sweep:
     authority = trustme.CA()
     contexts = {version: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for version in ("http/1.1", "h2")}
     for version, context in contexts.items():
@@ -83,20 +90,18 @@ def run(mode: str, protocol: str, root: Path, *, thorough: bool) -> Sweep:
             "DECOY": DECOY,
         }
         notebook = scenes.notebook(mode, places, thorough=thorough)
-        execute(notebook, root, proxy_server.url)
+        await execute(notebook, root, proxy_server.url)
         for server in (other, proxy_server):
             assert server.connections == 0
             with socket.create_connection(("127.0.0.1", server.port)) as control:
                 control.sendall(b"control")
                 control.shutdown(socket.SHUT_WR)
                 control.recv(1)
-    nbformat.write(notebook, root / "notebook.ipynb")
-    (root / "notebook.html").write_text(HTMLExporter().from_notebook_node(notebook)[0], "utf-8")
     elsewhere = {"redirect": bytes(recorder.received), "proxy": bytes(proxy.received)}
     return Sweep(root, protocol, notebook, [*plain.received, *secure.received], elsewhere)
 
 
-def execute(notebook: nbformat.NotebookNode, root: Path, proxy: str) -> None:
+async def execute(notebook: nbformat.NotebookNode, root: Path, proxy: str) -> None:
     """Run it in a kernel whose every directory is below `root`."""
     home, temporary = root / "home", root / "tmp"
     home.mkdir()
@@ -131,21 +136,44 @@ def execute(notebook: nbformat.NotebookNode, root: Path, proxy: str) -> None:
         ipython_hist_file=str(root / "history.sqlite"),
         resources={"metadata": {"path": root}},
     )
-    asyncio.run(_execute(client, environ))
-
-
-async def _execute(client: NotebookClient, environ: dict[str, str]) -> None:
     await client.async_execute(env=environ, cleanup_kc=True)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[("Context", "HTTP/1.1"), ("Verbose", "HTTP/2"), ("Minimal", "HTTP/1.1 with TLS")],
-    ids=" ".join,
-)
-def sweep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    mode, protocol = request.param
-    return run(mode, protocol, tmp_path_factory.mktemp("sweep").resolve(), thorough=mode == "Context")
+async def run_all(roots: dict[str, Path]) -> dict[str, Sweep]:
+    """Run the notebooks of all settings side by side: each often waits, and uses one processor only."""
+    runs = [run(mode, protocol, roots[name], thorough=mode == "Context") for name, (mode, protocol) in SETTINGS.items()]
+    return dict(zip(SETTINGS, await asyncio.gather(*runs), strict=True))
+
+
+class Page(str):
+    """A finished page, not parsed anew: that takes longer than to make it, and adds only a few attributes."""
+
+    __slots__ = ()
+
+    def select(self, selector: str) -> list[Any]:
+        return []
+
+
+def save(sweep: Sweep) -> None:
+    """Write the notebook as Jupyter does, and as HTML."""
+    nbformat.write(sweep.notebook, sweep.root / "notebook.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nbconvert.exporters.html.BeautifulSoup", lambda html, **_options: Page(html))
+        page, _resources = HTMLExporter().from_notebook_node(sweep.notebook)
+    (sweep.root / "notebook.html").write_text(page, "utf-8")
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sweep]:
+    done = asyncio.run(run_all({name: tmp_path_factory.mktemp("sweep").resolve() for name in SETTINGS}))
+    for sweep in done.values():
+        save(sweep)
+    return done
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def sweep(request: pytest.FixtureRequest, sweeps: dict[str, Sweep]) -> Sweep:
+    return sweeps[request.param]
 
 
 def test_no_trace_of_the_key_is_in_anything_that_is_left(sweep: Sweep) -> None:

@@ -18,6 +18,7 @@ import pytest
 from donutwork_magics.network import opener, resolver
 from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.network.stream import TimedStream
 from donutwork_magics.network.tls import Http, tls_context
 from donutwork_magics.network.transport import EXCHANGE, Exchange, TimedTransport, TransportFaultError
 from tests.servers import (
@@ -163,6 +164,33 @@ class TestPhases:
             (exchange,) = exchanges(server, 1)
         assert 0 < exchange.tcp_rtt_ms < 1000
         assert exchange.tcp_retransmits == 0
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux")
+    def test_the_time_of_a_slow_server_is_not_in_the_round_trip(self) -> None:
+        def slow(connection: socket.socket) -> None:
+            while read_request(connection):
+                time.sleep(0.03)
+                connection.sendall(reply())
+
+        with Server(slow) as server:
+            last = exchanges(server, 8)[-1]
+        assert last.phases.ttfb_ms > 30
+        assert 0 < last.tcp_rtt_ms < 15
+
+    def test_a_reply_that_is_noticed_after_the_deadline_is_a_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        receive = TimedStream._receive
+
+        def receive_late(stream: TimedStream, sock: socket.socket, max_bytes: int) -> bytes:
+            data = receive(stream, sock, max_bytes)
+            # As on a machine that has other things to do.
+            time.sleep(0.25)
+            return data
+
+        monkeypatch.setattr(TimedStream, "_receive", receive_late)
+        with Server(answer(reply())) as server:
+            fault = fault_of(server, timeout_s=0.2)
+        assert fault.kind == "timeout"
+        assert fault.exchange.duration_ms >= 200
 
     def test_ipv6(self) -> None:
         with Server(answer(reply()), family=socket.AF_INET6) as server:

@@ -270,7 +270,7 @@ def test_a_full_disk_ends_the_run_with_its_rows_kept(file: Path) -> None:
         _out, stderr = process.communicate(timeout=60)
     last = stderr.strip().splitlines()[-1]
     assert "The journal cannot be written (File too large). Make room, or choose another place." in last
-    kept = int(last.split("The series ended here: ")[1].split()[0])
+    kept = int(last.split("The series ended early: ")[1].split()[0])
     df = load(file)
     # The row that did not fit is kept in memory.
     assert kept == len(df) + 1 > 20

@@ -269,7 +269,7 @@ class TestFailedSeries:
     def test_some_end_it_with_the_rows_kept(self, keyed: Kernel, raw: bytes, options: str, kind: str) -> None:
         with Server(answer(raw)) as server:
             cell = aimed_at(keyed, server).run(f"%donutwork ping -n 9 -r 50 {options} -o kept")
-        assert "1 row is kept" in one_line_error(cell, "SeriesError")
+        assert "The series ended early: 1 row is kept in kept. " in one_line_error(cell, "SeriesError")
         assert keyed.value("(kept.error.tolist(), _donutwork is kept)") == f"(['{kind}'], True)"
         assert keyed.value("kept.attrs['donutwork']['ended']") == f"'{kind}'"
         assert len(cell.displays) == 1
@@ -277,7 +277,13 @@ class TestFailedSeries:
     def test_an_unreachable_host_ends_it_after_five_in_a_row(self, keyed: Kernel) -> None:
         keyed.run("os.environ['DONUTWORK_BASE_URL'] = 'http://127.0.0.1:9'")
         cell = keyed.run("%donutwork ping -n 50 -r 100")
-        assert "5 rows are kept in" in one_line_error(cell, "SeriesError")
+        assert "5 rows are kept in _donutwork. " in one_line_error(cell, "SeriesError")
+
+    def test_the_variable_that_it_would_have_filled_is_said_to_be_as_it_was(self, keyed: Kernel) -> None:
+        keyed.run("os.environ['DONUTWORK_BASE_URL'] = 'http://127.0.0.1:9'\ndf = 'of before'")
+        cell = keyed.run("df = %donutwork ping -n 50 -r 100")
+        assert "5 rows are kept in _donutwork, and nothing was assigned. " in one_line_error(cell, "SeriesError")
+        assert keyed.value("(df, len(_donutwork))") == "('of before', 5)"
 
     def test_a_rest_that_the_server_asks_for_shifts_the_plan(self, keyed: Kernel) -> None:
         raws = iter([reply(b"", "429 Too Many Requests", "Retry-After: 1")])
@@ -341,7 +347,7 @@ class TestFailedSeries:
 
         with Server(turning) as server:
             cell = aimed_at(keyed, server).run("%%donutwork -n 3 -r 100 -o kept\na: ping\nb: ping\nc: ping")
-        assert "4 rows are kept" in one_line_error(cell, "SeriesError")
+        assert "4 rows are kept in kept. " in one_line_error(cell, "SeriesError")
         assert keyed.value("kept.label.tolist()") == "['a', 'a', 'a', 'b']"
 
 

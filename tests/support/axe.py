@@ -27,7 +27,8 @@ def look(page: Page, elements: str) -> Findings:
     elements
         A JavaScript expression, an array of them.
     """
-    page.evaluate(_script())
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(_script())
     found = page.evaluate(f"async () => axe.run({elements})")
     broken = [
         f"{rule['impact']}: {rule['help']}: {node['html'][:200]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -81,7 +82,7 @@ class Kernel:
         self._manager.start_kernel(env=self._environ, cwd=str(self._home))
         self._client = self._manager.blocking_client()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=PATIENCE_S)
+        self._wait_until_heard()
         return self
 
     def __exit__(
@@ -92,6 +93,18 @@ class Kernel:
             self._manager.shutdown_kernel(now=exc_type is not None)
         self._manager.cleanup_resources()
         _close_loop()
+
+    def _wait_until_heard(self) -> None:
+        """Wait until the kernel answers on both channels; jupyter_client then waits for silence too."""
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            assert time.monotonic() < end_s, "the kernel did not start"
+            assert self._manager.is_alive(), "the kernel ended"
+            self._client.kernel_info()
+            with contextlib.suppress(queue.Empty):
+                self._client.get_shell_msg(timeout=1)
+                self._client.get_iopub_msg(timeout=0.2)
+                return
 
     def run(self, code: str, *, interrupt_after_s: float | None = None) -> Cell:
         """Run a cell, and interrupt it as the stop button does where that is asked for."""
