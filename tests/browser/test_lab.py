@@ -12,7 +12,6 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 DEAD_WIDGET = ("Error displaying widget", "model not found", "Loading widget")
-CHECK = "%donutwork check"
 START = "%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;"
 CARDS = """[...document.querySelectorAll(".jp-OutputArea-output[data-mime-type='text/html']")]
     .filter(output => !output.querySelector('table.dataframe'))"""
@@ -112,24 +111,6 @@ def test_a_series_shows_progress_and_then_its_card_in_the_same_place(browser: Br
         notebook.save_and_reopen()
         expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
         assert_no_widget_is_left(notebook)
-
-
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_a_check_is_readable_at_every_width_and_outlives_the_kernel(
-    browser: Browser, server: JupyterServer, theme: Theme
-) -> None:
-    name = put_notebook(
-        server, f"check-{theme}.ipynb", f"{START}\n%donutwork sandbox start --fault forbidden:1;", CHECK
-    )
-    with open_notebook(browser, server, name, theme=theme) as notebook:
-        notebook.run_all()
-        expect(notebook.page.get_by_text("failed at ping:read, connection:read")).to_be_visible()
-        expect(notebook.page.get_by_role("rowheader", name="connection:read")).to_be_visible()
-        assert_cards_are_readable(notebook)
-        shown = cards(notebook)
-        notebook.save_and_reopen()
-        notebook.page.wait_for_function(f"count => {CARDS}.length === count", arg=len(shown))
-        assert cards(notebook) == shown
 
 
 def test_a_tab_completes_what_the_grammar_has_there(browser: Browser, server: JupyterServer) -> None:
