@@ -8,8 +8,8 @@ import struct
 import sys
 from typing import NamedTuple
 
-# struct tcp_info of <linux/tcp.h>: eight bytes, then 32-bit fields, of which tcpi_rtt is the 16th and tcpi_total_retrans
-# the 24th; then four of 64 bits, and again 32-bit fields, of which tcpi_min_rtt is the 4th. It only grows at its end.
+# struct tcp_info of <linux/tcp.h>: eight bytes; 32-bit fields, of which tcpi_rtt is the 16th and tcpi_total_retrans the
+# 24th; four of 64 bits; and again 32-bit fields, of which tcpi_min_rtt is the 4th. It only grows at its end.
 _FIELDS = struct.Struct("=8x 60x I 28x I 32x 12x I")
 _NO_RTT_YET = 0xFFFFFFFF
 
