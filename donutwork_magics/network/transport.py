@@ -31,7 +31,8 @@ EXCHANGE = "donutwork.exchange"
 
 
 _VIEW_EVERY_NS = 5_000_000
-_SHORT_RTT_MS = 50.0
+_SHORT_RTT_MS = 100.0
+"""A container whose share of processors is used up stands still for up to this long, and we with it."""
 _UNKNOWN_RTT_MS = 500.0
 
 
