@@ -47,14 +47,15 @@ _SEGMENTS: Final[dict[str, str]] = {
     "network": "#4c8dd6",
     "server": "#8a9a3b",
 }
-_TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;font-variant-numeric:tabular-nums;"
+_TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;"
+_NO_BREAK: Final = "\u00a0"
 # Front ends stripe the rows of tables.
 _ROW: Final = '<tr style="background-color:transparent">'
-_NAME: Final = "padding:2px 0;text-align:left;font-weight:normal;"
+_NAME: Final = "padding:2px 0;text-align:left;font-weight:normal"
 _LONG_WORD: Final = re.compile(r"[^\s<>]{13,}")
 _CAMELS: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 # At most 12 characters, of which one may be written as an entity, and better at the end of a part of an address.
-_PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]*|[/._:=,@|-]{1,12}")
+_PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]{0,12}|[/._:=,@|-]{1,12}")
 # A row of steps: state, step and time in a line, and below it, across, what was found.
 _FLOW: Final = "display:flex;flex-wrap:wrap"
 _STATE: Final = "width:14%;min-width:84px;white-space:nowrap"
@@ -69,7 +70,7 @@ def to_html(card: Card) -> str:
     return (
         f'<div style="border:1px solid {_LINE};border-left:4px solid {_EDGES[card.tone]};border-radius:6px;'
         "padding:10px 16px 12px 14px;margin:4px 0;max-width:640px;box-sizing:border-box;font-size:13px;"
-        'line-height:1.45">'
+        'line-height:1.45;font-variant-numeric:tabular-nums">'
         f"{_inside(card)}</div>"
     )
 
@@ -108,7 +109,7 @@ def _figures(card: Card) -> str:
     if not card.figures:
         return ""
     figures = "".join(
-        f'<div><div style="font-size:{24 if first else 16}px;line-height:1.25;white-space:nowrap">{_text(figure.value)}'
+        f'<div><div style="font-size:{24 if first else 16}px;white-space:nowrap">{_text(figure.value)}'
         f'</div><div style="{_MUTED}">{_text(figure.caption)}</div></div>'
         for first, figure in ((figure is card.figures[0], figure) for figure in card.figures)
     )
@@ -178,18 +179,21 @@ def _breakdown(breakdown: Breakdown) -> str:
     head = _head((*breakdown.head, "share"))
     return (
         f'<div style="{_MUTED};margin-top:10px">{_text(breakdown.caption)}</div>'
-        f'<div style="display:flex;height:10px;border-radius:3px;overflow:hidden;margin:4px 0 2px 0">{bar}</div>'
+        f'<div style="display:flex;height:10px;margin:4px 0 2px">{bar}</div>'
         f'<table style="{_TABLE}table-layout:fixed;width:100%;max-width:300px;margin:0">{head}'
         f"<tbody>{rows}</tbody></table>"
     )
 
 
 def _pairs(table: Table) -> str:
-    look = "width:42%;font-family:monospace;" if table.code else "width:31%;opacity:0.72;"
+    look = "font-family:monospace" if table.code else "opacity:0.72"
+    width = f"width:{42 if table.code else 31}%;"
     rows = "".join(
-        f'{_ROW}<th scope="row" style="{_NAME}{look}padding-right:12px;vertical-align:top">{_breakable(name)}</th>'
+        f'{_ROW}<th scope="row" style="padding:2px 12px 2px 0;text-align:left;font-weight:normal;vertical-align:top;'
+        # One cell makes the whole column so wide.
+        f'{"" if at else width}{look}">{_breakable(name)}</th>'
         f'<td style="padding:2px 0;text-align:left">{_breakable(value)}</td></tr>'
-        for name, value in table.rows
+        for at, (name, value) in enumerate(table.rows)
     )
     # Of automatic layout, in which no word of a name runs into the value.
     look = "table-layout:auto;width:100%;margin:10px 0 0 0"
@@ -259,7 +263,8 @@ def _head(names: tuple[str, ...]) -> str:
 
 def _numbers(values: Iterable[str]) -> str:
     # A number is not parted from its unit.
-    return "".join(f'<td style="{_NUMBER}">{_text(value).replace(" ", "&nbsp;")}</td>' for value in values)
+    texts = (_text(value).replace(" ", _NO_BREAK) for value in values)
+    return "".join(f'<td style="{_NUMBER}">{text}</td>' for text in texts)
 
 
 def _details(details: Details) -> str:

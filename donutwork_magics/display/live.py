@@ -88,10 +88,13 @@ def takes_widgets(shell: Any) -> bool:
     """Tell whether what the running cell displays can be updated.
 
     A terminal and `jupyter console` print what comes, and never what is updated. The console also has a kernel; but a
-    notebook names the cell that it runs, and what runs a notebook without anybody there lets nobody be asked.
+    notebook names the cell that it runs (JupyterLab, Notebook 7, VS Code), and what runs a notebook without anybody
+    there lets nobody be asked.
     """
     if not hasattr(shell, "kernel"):
         return False
+    if "google.colab" in sys.modules:
+        return True
     message = shell.get_parent() if hasattr(shell, "get_parent") else {}
     return not message.get("content", {}).get("allow_stdin") or "cellId" in message.get("metadata", {})
 

@@ -91,7 +91,8 @@ class Reader:
 def lately(name: str, value_ms: float, quantile: float) -> Figure:
     """Make the figure of a percentile that changes as pings come in."""
     known = math.isfinite(value_ms)
-    return Figure(format_ms(value_ms), f"{name} lately" if known else f"{name} needs {pings_needed(quantile)}")
+    caption = f"{name} lately" if known else f"{name} needs {pings_needed(quantile)} successes"
+    return Figure(format_ms(value_ms), caption)
 
 
 def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:

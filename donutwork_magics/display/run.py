@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import pandas as pd
 
-from donutwork_magics.analysis.drift import drift
 from donutwork_magics.analysis.percentiles import pings_needed
-from donutwork_magics.analysis.summary import PERCENTILES, summary
+from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
+from donutwork_magics.display.run_notes import corrected_ms, notes_of, notes_of_labels
+from donutwork_magics.display.run_series import RunSeries, figures_of, label_of, series_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import (
     UNKNOWN,
@@ -30,14 +31,12 @@ from donutwork_magics.display.units import (
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.frame.schema import missing_columns
 from donutwork_magics.frame.table import ATTRS
-from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, BUSY_WAKE_MS
 from donutwork_magics.sampling.describe import UNFINISHED
 
 _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""
 _MOST_CARDS: Final = 3
 _MOST_TIMELINES: Final = 2
-_RATE_REACHED: Final = 0.95
 _NO_LABEL: Final = "ping"
 _MOSTLY: Final = 0.8
 _IN_TURN: Final = "The labels ran one after the other: what changed meanwhile looks like a difference between them."
@@ -62,21 +61,6 @@ class RunCard(Displayed):
         return to_text(run_card(self))
 
 
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """The rows of one label, or of a run that has only one, and what is known about them."""
-
-    df: pd.DataFrame
-    figures: Mapping[str, Any]
-    """One row of the summary."""
-    plan: Mapping[str, Any]
-    """Empty where the frame does not tell."""
-    client: Mapping[str, Any]
-    """What the series cost the client; empty where the frame does not tell."""
-    attrs: Mapping[str, Any]
-    """Of the whole run; empty where the frame does not tell."""
-
-
 @card_of.register
 def run_card(run: RunCard) -> Card:
     """Make the card of a run."""
@@ -92,8 +76,8 @@ def run_card(run: RunCard) -> Card:
 
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
-    series = _series(df, attrs)
-    notes = tuple(_notes(series))
+    series = series_of(df, attrs)
+    notes = tuple(note.text for note in notes_of(series))
     tone, state = _state(series.figures, attrs.get("ended"), notes)
     label = str(df["label"].iloc[0]) if len(df) else _NO_LABEL
     return Card(
@@ -113,12 +97,12 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 
 
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
-    notes = tuple(f"{label}: {note}" for label in labels[:_MOST_LABELS] for note in _notes(_of(df, attrs, label)))
-    tone, state = _state(_figures(df), attrs.get("ended"), notes)
-    shown = labels[:_MOST_LABELS]
-    left_out = f'The first {len(shown)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
-    unfolded = labels if len(labels) <= _MOST_CARDS else []
-    figures = {label: _figures(df[df["label"] == label]) for label in shown}
+    series = {label: label_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
+    notes = tuple(notes_of_labels({label: tuple(notes_of(own)) for label, own in series.items()}))
+    tone, state = _state(figures_of(df), attrs.get("ended"), notes)
+    left_out = f'The first {len(series)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
+    unfolded = series if len(labels) <= _MOST_CARDS else {}
+    figures = {label: own.figures for label, own in series.items()}
     return Card(
         title="Pings",
         tone=tone,
@@ -127,7 +111,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         notes=(
             *notes,
             *((_IN_TURN,) if _ran_in_turn(df) else ()),
-            *((left_out,) if len(labels) > len(shown) else ()),
+            *((left_out,) if len(labels) > len(series) else ()),
         ),
         sections=(
             *comparison_pictures(df, figures),
@@ -138,7 +122,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
             ),
         ),
         details=(
-            *(_label_details(df, attrs, label, drawn=len(labels) <= _MOST_TIMELINES) for label in unfolded),
+            *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in unfolded.items()),
             *_details(df, attrs),
         ),
     )
@@ -160,21 +144,21 @@ def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str,
 
 
 def _ran_in_turn(df: pd.DataFrame) -> bool:
-    times = df.groupby("label", observed=True)["timestamp"].agg(["min", "max"]).sort_values("min")
-    return bool((times["min"].iloc[1:].to_numpy() >= times["max"].iloc[:-1].to_numpy()).all())
+    times = _times(df).groupby(df["label"].astype(object), dropna=False).agg(["min", "max"]).sort_values("min")
+    return len(times) > 1 and bool((times["min"].iloc[1:].to_numpy() >= times["max"].iloc[:-1].to_numpy()).all())
 
 
-def _of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> _Series:
-    return _series(df[df["label"] == label], attrs)
+def _times(df: pd.DataFrame) -> pd.Series[pd.Timestamp]:
+    # A file of text gives text back.
+    return pd.to_datetime(df["timestamp"], utc=True)
 
 
-def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, drawn: bool) -> Details:
-    series = _of(df, attrs, label)
+def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
     part = series.df
     # How the run ended is said once, for the whole; so is what to know before believing its figures.
     tone, state = _state(series.figures, None)
     card = Card(
-        title=str(label),
+        title="Pings",
         tone=tone,
         state=state,
         figures=_latency(series),
@@ -185,29 +169,6 @@ def _label_details(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any, *, dr
         ),
     )
     return Details(f"Where the time went: {label}", (card,))
-
-
-def _series(df: pd.DataFrame, attrs: Mapping[str, Any]) -> _Series:
-    label = df["label"].iloc[0] if len(df) else None
-    plans = attrs.get("plan") or [{}]
-    own = [place for place, plan in enumerate(plans) if plan.get("label") == label] or [0] * (len(plans) == 1)
-    clients = [client for place, client in enumerate(attrs.get("client") or []) if place in own]
-    return _Series(df, _figures(df), _common([plans[place] for place in own]), clients[-1] if clients else {}, attrs)
-
-
-def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return what the parts of a watch have in common; it rested between them, so that no rate is that of the whole."""
-    if len(plans) < 2:
-        return plans[0] if plans else {}
-    first, *others = plans
-    alike = {name: value for name, value in first.items() if all(plan.get(name) == value for plan in others)}
-    counts = [plan.get("count") for plan in plans]
-    planned = {} if None in counts else {"count": sum(filter(None, counts))}
-    return {name: value for name, value in alike.items() if name not in {"rate_hz", "count"}} | planned
-
-
-def _figures(df: pd.DataFrame) -> dict[str, Any]:
-    return {str(name): value for name, value in summary(df).iloc[0].items()}
 
 
 def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...] = ()) -> tuple[Tone, str]:
@@ -229,14 +190,15 @@ def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
     return (*sandbox, *map(str, df["env"].dropna().unique()))
 
 
-def _latency(series: _Series) -> tuple[Figure, ...]:
+def _latency(series: RunSeries) -> tuple[Figure, ...]:
     figures = series.figures
     if not figures["ok"]:
         return (Figure(f"{figures['errors']:.0f} of {figures['n']:.0f}", "failed"),) if figures["n"] else ()
     percentiles = {name: _percentile_figure(name, figures[name], quantile) for name, quantile in PERCENTILES.items()}
     known = [figure for name, figure in percentiles.items() if math.isfinite(figures[name])]
     unknown = [figure for figure in percentiles.values() if figure not in known]
-    return (*known, _max(series), *(_corrected(series) if _is_behind(series) else ()), *unknown)
+    corrected = (Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
+    return (*known, _max(series), *corrected, *unknown)
 
 
 def _percentile_figure(column: str, value_ms: float, quantile: float) -> Figure:
@@ -246,18 +208,11 @@ def _percentile_figure(column: str, value_ms: float, quantile: float) -> Figure:
     )
 
 
-def _max(series: _Series) -> Figure:
+def _max(series: RunSeries) -> Figure:
     ok = series.df[series.df["error"].isna() & ~series.df["warmup"].astype(bool)]
     reused = ok["reused"].to_numpy(dtype=bool)
     is_alone = not reused[ok["duration_ms"].to_numpy().argmax()] and reused.mean() > _MOSTLY
     return Figure(format_ms(series.figures["max_ms"]), "max, which had to connect" if is_alone else "max")
-
-
-def _corrected(series: _Series) -> Iterator[Figure]:
-    corrected = summary(series.df, metric="corrected_ms").iloc[0]
-    for name in PERCENTILES:
-        if math.isfinite(corrected[name]):
-            yield Figure(format_ms(float(corrected[name])), f"{name.removesuffix('_ms')} corrected")
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
@@ -269,54 +224,7 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
     )
 
 
-def _is_behind(series: _Series) -> bool:
-    """Tell whether the rate was not reached, and the last pings began late: one late start alone is no trend."""
-    planned_hz = series.plan.get("rate_hz")
-    if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
-        return False
-    last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
-    return bool(last.median() > 1e3 / planned_hz)
-
-
-def _notes(series: _Series) -> Iterator[str]:
-    if _is_behind(series):
-        yield (
-            f"The planned rate was not reached: {format_rate(series.figures['rate_hz'])} of "
-            f"{format_rate(series.plan['rate_hz'])}. Corrected times count from the planned start, as for someone who "
-            "arrived on time. A lower rate (-r), or more at a time (-c), keeps to the plan."
-        )
-    retried = int(series.df["retried"].astype(bool).sum())
-    if retried:
-        yield (
-            f"{plural(retried, 'ping')} had to be sent again, on a new connection, as the kept one had been closed. "
-            "Their durations hold both attempts, their phases the second."
-        )
-    moved = drift(series.df)
-    if moved is not None:
-        yield (
-            f"Latency drifted: its median was {format_ms(moved.first_ms)} in the first third, and "
-            f"{format_ms(moved.last_ms)} in the last. No one figure stands for the whole."
-        )
-    notices = series.client.get("notices") or ()
-    if "client_saturated" in notices and series.plan.get("concurrency", 1) > 1:
-        yield (
-            f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. Pings in "
-            "flight waited for each other, and the times contain that. Fewer at a time (-c) measure more truly."
-        )
-    if "kernel_busy" in notices:
-        yield f"Something else was busy beside the pings: {_busy(series.client)}. The times contain some of that."
-
-
-def _busy(client: Mapping[str, Any]) -> str:
-    causes = []
-    if client["other_cpu_share"] >= BUSY_CPU_SHARE:
-        causes.append(f"other threads of this kernel took {client['other_cpu_share']:.0%} of a core")
-    if client["wake_p95_ms"] >= BUSY_WAKE_MS:
-        causes.append(f"this machine began pings {format_ms(client['wake_p95_ms'])} late (p95)")
-    return ", and ".join(causes)
-
-
-def _measured(series: _Series) -> Iterator[tuple[str, str]]:
+def _measured(series: RunSeries) -> Iterator[tuple[str, str]]:
     figures, attrs = series.figures, series.attrs
     yield "Pings", _pings(series)
     yield "Errors", _errors(series)
@@ -331,6 +239,9 @@ def _measured(series: _Series) -> Iterator[tuple[str, str]]:
     yield "Connections", _connections(series)
     if math.isfinite(figures["jitter_ms"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
+    retried = int(series.df["retried"].astype(bool).sum())
+    if retried:
+        yield "Sent again", f"{plural(retried, 'ping')}, on a new connection"
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         yield "Pauses", f"{pauses['count']} in the whole run, {pauses['total_s']:.1f} s in total"
@@ -338,7 +249,7 @@ def _measured(series: _Series) -> Iterator[tuple[str, str]]:
         yield "Given up", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
 
 
-def _pings(series: _Series) -> str:
+def _pings(series: RunSeries) -> str:
     plan = series.plan
     planned = [
         f"of {plan['count']} planned" if plan.get("count") else "",
@@ -349,7 +260,7 @@ def _pings(series: _Series) -> str:
     return " ".join(filter(None, (f"{series.figures['n']:.0f}", *planned))) + left_out
 
 
-def _errors(series: _Series) -> str:
+def _errors(series: RunSeries) -> str:
     df, figures = series.df, series.figures
     if not figures["n"]:
         return "none"
@@ -363,7 +274,7 @@ def _errors(series: _Series) -> str:
     return f"{figures['errors']:.0f}, {format_share(figures['error_share'])} ({interval}): {kinds}"
 
 
-def _rate(series: _Series) -> str:
+def _rate(series: RunSeries) -> str:
     achieved = format_rate(series.figures["rate_hz"])
     if "rate_hz" not in series.plan:
         return achieved
@@ -371,7 +282,7 @@ def _rate(series: _Series) -> str:
     return f"{achieved}, {f'{format_rate(planned_hz)} planned' if planned_hz else 'each when the last had ended'}"
 
 
-def _connections(series: _Series) -> str:
+def _connections(series: RunSeries) -> str:
     df, plan = series.df, series.plan
     kind = [("cold" if plan["cold"] else "warm")] if "cold" in plan else []
     reused = [f"{format_share(series.figures['reused_share'])} reused"] if series.figures["ok"] else []
@@ -384,7 +295,8 @@ def _connections(series: _Series) -> str:
 def _details(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[Details, ...]:
     rows = []
     if len(df):
-        rows.append(("Began", format_utc(df["timestamp"].min().timestamp())))
+        began = _times(df).min()
+        rows += [] if pd.isna(began) else [("Began", format_utc(began.timestamp()))]
     if attrs:
         versions = attrs.get("versions") or {}
         rows += [

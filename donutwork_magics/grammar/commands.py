@@ -25,7 +25,7 @@ class CallOptions:
     out
         The variable that takes the result, or None.
     widget
-        Show a live card; False for a series and in a cell.
+        Show buttons above the card; False for a series and in a cell.
     """
 
     http: Http

@@ -233,13 +233,13 @@ _CALL_OPTIONS: Final = (
         "--env",
         metavar="|".join(_ENV),
         read=values.choice(_ENV),
-        help="use DONUTWORK_STAGING_API_KEY and _BASE_URL, or PRODUCTION, where set; the reply must say that env",
+        help="which key and base URL (DONUTWORK_STAGING_API_KEY, or PRODUCTION), and the env that the reply must say",
     ),
     _OUT_OPTION,
     WIDGET.by(
         "--widget",
         read=values.constant(True),
-        help="a single call: a live card with buttons (again, measure 50)",
+        help="a single call: its card below buttons (again, measure 50)",
     ),
 )
 

@@ -347,7 +347,7 @@ def _was_stale(outcome: object, marks: Marks, rtt_ms: float) -> bool:
     if not marks.reused or marks.first_byte_ns:
         return False
     if outcome.unprocessed:
-        # Then it may always (RFC 9113, 8.7).
+        # Then it does not matter how late that is heard of (RFC 9113, 8.7).
         return True
     heard_after_ms = (time.perf_counter_ns() - marks.send_start_ns) / 1e6 if marks.send_start_ns else 0.0
     longest_ms = _UNKNOWN_RTT_MS if math.isnan(rtt_ms) else max(_SHORT_RTT_MS, 3 * rtt_ms)

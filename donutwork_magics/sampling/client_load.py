@@ -16,8 +16,7 @@ BUSY_CPU_SHARE: Final = 0.2
 BUSY_WAKE_MS: Final = 2.0
 """An idle machine wakes a thread within a tenth of this; a busy Python thread beside it takes 5 ms to let go."""
 
-_FEWEST_WAKES: Final = 59
-"""As for any p95, see `donutwork_magics.analysis.percentiles.pings_needed`."""
+_FEWEST_WAKES: Final = 20
 _MOST: Final = 200_000
 
 

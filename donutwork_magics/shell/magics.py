@@ -403,9 +403,9 @@ def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
 
 
 def _place(lines: list[CellLine], out: str | None) -> str:
-    names = [name for name in (out, *(line.command.call.out for line in lines)) if name]
-    if names:
-        return ", ".join(names)
+    name = out or (lines[0].command.call.out if len(lines) == 1 else None)
+    if name:
+        return name
     return f"{LAST}, and nothing was assigned" if value_is_used() else LAST
 
 

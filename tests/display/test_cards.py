@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from donutwork_magics.display.calls import ping_card
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.sampling.client_load import ClientLoad
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
 from tests.display.values import HOSTILE, comparison, connection, everything, ping, report, run
@@ -103,6 +105,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).replace("\u00a0", " ").split())
 
 
+CLIENT = ClientLoad(0.4, 0.9, 0.1, 5.0, 0.9, 0.3, 400).as_attrs()
 CARDS = sorted(everything())
 
 
@@ -194,7 +197,12 @@ def test_the_saved_card_of_a_comparison_is_small(labels: int) -> None:
         for at in range(labels)
     ]
     df = pd.concat(parts, ignore_index=True)
-    df.attrs["donutwork"] = ATTRS
+    df["lag_ms"] = df["seq"] * 100.0
+    df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
+    df["retried"] = df["seq"] % 10 == 0
+    plans = [{**ATTRS["plan"][0], "label": label, "rate_hz": 1000.0} for label in df["label"].unique()]
+    client = {**CLIENT, "notices": ["client_saturated", "kernel_busy"]}
+    df.attrs["donutwork"] = {**ATTRS, "plan": plans, "client": [client] * labels}
     assert len(mimebundle(RunCard(df))["text/html"].encode()) <= 30_000
 
 
@@ -283,7 +291,49 @@ def test_where_the_rate_was_not_reached_the_corrected_times_are_among_the_figure
     # The 57th of 60.
     assert "5.62 s  p95 corrected" in text
     assert "2.97 s  p50 corrected" in text
-    assert "The planned rate was not reached: 5.00/s of 10.0/s." in text
+    words = " ".join(text.split())
+    assert "The planned rate was not reached: 5.00/s of 10.0/s." in words
+    assert "for someone who arrived on time: p50 2.97 s, p95 5.62 s." in words
+
+
+def test_a_stall_that_was_caught_up_with_is_told_too() -> None:
+    df = frame([2.0] * 400, every_ms=5.0)
+    stalled = df["seq"].between(100, 180)
+    df.loc[stalled, "lag_ms"] = 1000.0 - (df["seq"] - 100) * 12
+    df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
+    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}]}
+    text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
+    assert text.startswith("⚠ Pings: 400 pings, no errors")
+    assert "Some pings began late, behind others that took long, or timed out." in text
+    assert re.search(r"9\d\d ms p99 corrected", text)
+
+
+def test_a_saturated_client_is_not_told_to_do_more_at_a_time() -> None:
+    df = frame([20.0] * 60, every_ms=200.0)
+    df["lag_ms"] = df["seq"] * 100.0
+    plan = {**ATTRS["plan"][0], "concurrency": 8}
+    df.attrs["donutwork"] = {**ATTRS, "plan": [plan], "client": [{**CLIENT, "notices": ["client_saturated"]}]}
+    text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
+    assert "A lower rate (-r) may keep to the plan." in text
+    assert "Fewer at a time (-c) measure more truly." in text
+
+
+def test_the_card_of_a_table_that_was_read_from_text_is_the_same() -> None:
+    df = frame([1.0] * 60)
+    again = pd.read_csv(StringIO(df.to_csv(index=False)))
+    again["error"] = again["error"].astype(object)
+    # What was in its attributes, no file of text keeps.
+    df.attrs.clear()
+    assert mimebundle(RunCard(again)) == mimebundle(RunCard(df))
+    again["timestamp"] = pd.NaT
+    assert "Began" not in mimebundle(RunCard(again))["text/plain"]
+
+
+def test_rows_without_a_label_are_a_label_of_their_own() -> None:
+    a, b = frame([1.0] * 20, label="a"), frame([2.0] * 30, label="b")
+    b["label"] = None
+    text = mimebundle(RunCard(pd.concat([a, b], ignore_index=True)))["text/plain"]
+    assert re.search(r"(None|nan) +2.00 ms .* 30 +0\n", text)
 
 
 def test_one_late_start_is_no_rate_that_was_not_reached() -> None:
@@ -301,7 +351,12 @@ def test_pings_that_were_sent_again_are_told_and_why_they_took_longer() -> None:
     df["retried"] = df["seq"] < 2
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     assert "⚠ Pings: 10 pings, no errors" in text
-    assert "2 pings had to be sent again, on a new connection, as the kept one had been closed." in text
+    assert "2 pings had to be sent again, on a new connection, as the kept one was closed or did not take them." in text
+    few = frame([1.0] * 300)
+    few["retried"] = few["seq"] < 2
+    text = " ".join(mimebundle(RunCard(few))["text/plain"].split())
+    assert "✓ Pings: 300 pings, no errors" in text
+    assert "Sent again 2 pings, on a new connection" in text
 
 
 def test_all_that_failed_is_bad_and_says_how_many() -> None:

@@ -12,7 +12,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.display.live import LiveView, Readout, live_view
+from donutwork_magics.display.live import LiveView, Readout, live_view, takes_widgets
 from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.plan import Plan
@@ -62,6 +62,27 @@ class Series:
         slot = Slot(len(self.rows), None)
         self.rows.append(Sample(exchange, **outcome), slot, origin_ns=0, label=self.plan.label, warmup=warmup)
         self.elapsed_s += 0.1
+
+
+@pytest.mark.parametrize(
+    ("content", "metadata", "takes"),
+    [
+        ({"allow_stdin": True}, {"cellId": "c1"}, True),
+        ({"allow_stdin": False}, {}, True),
+        ({}, {}, True),
+        ({"allow_stdin": True}, {}, False),
+    ],
+    ids=["notebook", "without anybody there", "no message", "console"],
+)
+def test_widgets_go_where_they_are_taken(content: dict[str, object], metadata: dict[str, str], takes: bool) -> None:
+    class Shell:
+        kernel = object()
+
+        def get_parent(self) -> dict[str, object]:
+            return {"content": content, "metadata": metadata}
+
+    assert takes_widgets(Shell()) == takes
+    assert not takes_widgets(object())
 
 
 @pytest.fixture

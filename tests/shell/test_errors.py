@@ -350,6 +350,12 @@ class TestFailedSeries:
         assert "4 rows are kept in kept. " in one_line_error(cell, "SeriesError")
         assert keyed.value("kept.label.tolist()") == "['a', 'a', 'a', 'b']"
 
+    def test_a_line_with_a_variable_of_its_own_is_not_taken_for_the_place_of_all_rows(self, keyed: Kernel) -> None:
+        with Server(answer(reply(b"{}", "403 Forbidden"))) as server:
+            cell = aimed_at(keyed, server).run("%%donutwork -n 3 -r 100\na: ping\nb: ping -o kept")
+        assert "1 row is kept in _donutwork. " in one_line_error(cell, "SeriesError")
+        assert keyed.value("(len(kept), len(_donutwork))") == "(0, 1)"
+
 
 class TestKey:
     @pytest.mark.parametrize("mode", ["Context", "Verbose", "Minimal"])
