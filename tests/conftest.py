@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.support.notebooks import NOTEBOOKS, ROOT, run_notebook
+from tests.support.notebooks import ROOT, Runs, run_notebook
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def notebook_runs() -> Iterator[dict[Path, Future[subprocess.CompletedProcess[str]]]]:
-    """Each notebook, run as by the last step of the README's first command; side by side, as they mostly wait."""
-    with ThreadPoolExecutor(len(NOTEBOOKS)) as aside:
-        yield {path: aside.submit(run_notebook, path.relative_to(ROOT).as_posix()) for path in NOTEBOOKS}
+def notebook_runs() -> Runs:
+    """Each notebook, run once as by the last step of the README's first command.
+
+    One after the other: a kernel binds the ports that were free when it was asked for, and nothing else may take them.
+    """
+    return cache(lambda path: run_notebook(path.relative_to(ROOT).as_posix()))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
-from tests.support.notebooks import NOTEBOOKS, run_notebook
+from tests.support.notebooks import NOTEBOOKS, Runs, run_notebook
 
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 # As they are before any test runs.
@@ -31,42 +28,14 @@ def write(path: Path, *sources: str) -> str:
     return str(path)
 
 
-# A run takes most of its time to start, on one processor: that of another test may go on beside it.
-SMALL: dict[str, tuple[str, ...]] = {
-    "failing": ("1 / 0", "print('not reached')"),
-    "wrong": ("%load_ext donutwork_magics\n%donutwork pong", "'not reached'"),
-    "dying": ("import os; os._exit(1)",),
-    "key": ("import os\nprint([name for name in os.environ if 'DONUTWORK' in name])",),
-    "live": (
-        "from IPython.display import display\nhandle = display('running', display_id=True)\nhandle.update('done')",
-        "for part in 'abc':\n    print(part, end='', flush=True)",
-    ),
-}
-Small = dict[str, Future[subprocess.CompletedProcess[str]]]
-ENVIRON = {"key": {"DONUTWORK_API_KEY": "dw_live_Kx81mZq0vTnR57yE"}}
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """Each of the notebooks above, run."""
-    directory = tmp_path_factory.mktemp("small")
-    with ThreadPoolExecutor(2) as aside:
-        yield {
-            name: aside.submit(run_notebook, write(directory / f"{name}.ipynb", *cells), **ENVIRON.get(name, {}))
-            for name, cells in SMALL.items()
-        }
-
-
 def test_the_tutorials_are_there() -> None:
     names = ["01_first_ping.ipynb", "02_latency.ipynb", "03_watch_and_check.ipynb"]
     assert [path.name for path in NOTEBOOKS] == names
 
 
 @EACH
-def test_each_notebook_runs_as_text_and_is_not_changed_by_it(
-    path: Path, notebook_runs: dict[Path, Future[subprocess.CompletedProcess[str]]]
-) -> None:
-    run = notebook_runs[path].result()
+def test_each_notebook_runs_as_text_and_is_not_changed_by_it(path: Path, notebook_runs: Runs) -> None:
+    run = notebook_runs(path)
 
     assert (run.returncode, run.stderr) == (0, "")
     assert re.findall(r"^In \[(\d+)\]", run.stdout, re.MULTILINE) == [
@@ -102,8 +71,8 @@ def test_nothing_of_the_machine_or_a_key_is_saved(path: Path) -> None:
     assert all("execution" not in cell.metadata for cell in code_cells(path))
 
 
-def test_a_cell_that_fails_ends_the_run_with_one_line(small: Small) -> None:
-    run = small["failing"].result()
+def test_a_cell_that_fails_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    run = run_notebook(write(tmp_path / "failing.ipynb", "1 / 0", "print('not reached')"))
 
     assert run.returncode == 1
     assert run.stdout.endswith("failing.ipynb stopped: ZeroDivisionError: division by zero\n")
@@ -111,16 +80,16 @@ def test_a_cell_that_fails_ends_the_run_with_one_line(small: Small) -> None:
     assert run.stderr == ""
 
 
-def test_a_usage_error_ends_the_run_too(small: Small) -> None:
-    run = small["wrong"].result()
+def test_a_usage_error_ends_the_run_too(tmp_path: Path) -> None:
+    run = run_notebook(write(tmp_path / "wrong.ipynb", "%load_ext donutwork_magics\n%donutwork pong", "'not reached'"))
 
     assert run.returncode == 1
     assert "stopped: UsageError: Unknown command; did you mean ping?" in run.stdout
     assert "reached" not in run.stdout
 
 
-def test_a_kernel_that_dies_ends_the_run(small: Small) -> None:
-    run = small["dying"].result()
+def test_a_kernel_that_dies_ends_the_run(tmp_path: Path) -> None:
+    run = run_notebook(write(tmp_path / "dying.ipynb", "import os; os._exit(1)"))
 
     assert run.returncode == 1
     assert run.stdout.endswith("dying.ipynb stopped: the kernel ended.\n")
@@ -133,14 +102,21 @@ def test_a_missing_notebook_is_one_line() -> None:
     assert run.stderr.splitlines()[-1].endswith(f"error: there is no notebook {Path('notebooks/none.ipynb')}")
 
 
-def test_the_readers_own_key_never_reaches_a_notebook(small: Small) -> None:
-    run = small["key"].result()
+def test_the_readers_own_key_never_reaches_a_notebook(tmp_path: Path) -> None:
+    path = write(tmp_path / "key.ipynb", "import os\nprint([name for name in os.environ if 'DONUTWORK' in name])")
+    run = run_notebook(path, DONUTWORK_API_KEY="dw_live_Kx81mZq0vTnR57yE")
 
     assert "[]" in run.stdout.splitlines()
 
 
-def test_a_display_is_printed_in_its_final_state_and_a_stream_as_one(small: Small) -> None:
-    run = small["live"].result()
+def test_a_display_is_printed_in_its_final_state_and_a_stream_as_one(tmp_path: Path) -> None:
+    run = run_notebook(
+        write(
+            tmp_path / "live.ipynb",
+            "from IPython.display import display\nhandle = display('running', display_id=True)\nhandle.update('done')",
+            "for part in 'abc':\n    print(part, end='', flush=True)",
+        )
+    )
 
     assert "'done'" in run.stdout.splitlines()
     assert "abc" in run.stdout.splitlines()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
-from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
 from donutwork_magics.grammar import parse_cell, parse_line
-from tests.support.notebooks import NOTEBOOKS, ROOT
+from tests.support.notebooks import NOTEBOOKS, ROOT, Runs
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -53,9 +50,9 @@ def test_ci_runs_the_second_command_itself() -> None:
 
 
 def test_the_output_that_is_shown_is_what_the_first_command_prints(
-    notebook_runs: dict[Path, Future[subprocess.CompletedProcess[str]]],
+    notebook_runs: Runs,
 ) -> None:
-    printed = "\n".join(map(shape, notebook_runs[NOTEBOOKS[0]].result().stdout.splitlines()))
+    printed = "\n".join(map(shape, notebook_runs(NOTEBOOKS[0]).stdout.splitlines()))
 
     assert PRINTED
     for block in PRINTED:

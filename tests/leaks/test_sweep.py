@@ -127,6 +127,10 @@ async def execute(notebook: nbformat.NotebookNode, root: Path, proxy: str) -> No
         language="python",
     )
     manager.connection_file = str(root / "connection.json")
+    if sys.platform == "linux":
+        # A port that is free as the kernel is started may be taken by the next one before this one binds it. (Elsewhere
+        # the path of a socket may be shorter than those of temporary directories are.)
+        manager.transport = "ipc"
     client = NotebookClient(
         notebook,
         km=manager,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+Runs = Callable[[Path], subprocess.CompletedProcess[str]]
+"""What `notebooks/run.py` printed for a notebook."""
 
 
 def run_notebook(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
