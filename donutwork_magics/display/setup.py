@@ -21,7 +21,7 @@ _SANDBOX_STATES: Final[dict[str, tuple[Tone, str]]] = {
     "running": ("ok", "Every call goes to the sandbox until %donutwork sandbox stop."),
     "stopped": (
         "off",
-        "Calls go to the API itself (%donutwork tells where). %donutwork sandbox start begins one.",
+        "Calls go to the API itself (%donutwork tells where). %donutwork sandbox start brings it back.",
     ),
     "died": (
         "bad",
