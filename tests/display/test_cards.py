@@ -450,7 +450,13 @@ def test_the_accessor_of_another_frame_says_so_when_it_is_used() -> None:
 )
 def test_the_overview_begins_with_whether_one_can_begin(keys: tuple[KeyStatus, ...], state: str) -> None:
     overview = Overview("https://api.example", True, False, "DONUTWORK_BASE_URL", keys, ())
-    assert mimebundle(overview)["text/plain"].splitlines()[0] == state
+    text = mimebundle(overview)["text/plain"]
+    assert text.splitlines()[0] == state
+    for key in keys:
+        assert key.advice in text
+    assert re.search("Calls go to  +https://api.example\n.*Can be changed with  +DONUTWORK_BASE_URL\n", text)
+    # Whether the API takes the key is not known before a call.
+    assert ("%donutwork check tries it" in text) == (state == "✓ Donutwork: key set")
 
 
 def test_an_overview_without_a_usable_address_says_why() -> None:
@@ -458,6 +464,8 @@ def test_an_overview_without_a_usable_address_says_why() -> None:
     text = mimebundle(overview)["text/plain"]
     assert text.startswith("✗ Donutwork: not ready")
     assert "DONUTWORK_BASE_URL is not https." in text
+    assert "Calls go to" not in text
+    assert "Can be changed with  DONUTWORK_BASE_URL" in text
 
 
 def test_a_check_tells_state_time_finding_and_advice_of_each_step() -> None:

@@ -216,7 +216,7 @@ from tests.display.values import run
 OBSERVED = """
 series = Series(Plan(count=3, label="cold"))
 with live_view(get_ipython(), quiet=False) as live:
-    live.begin(series.plan, 1, 1)
+    live.begin(series.plan, 1, 1, ("sandbox",))
     series.ping(2.0)
     live.observe(series)
     {end}
@@ -274,6 +274,7 @@ def test_the_widget_shows_how_the_series_comes_on(kernel: BlockingKernelClient) 
     states = [content["data"]["state"]["value"] for content in of_type(messages, "comm_msg")]
     assert "0/3" in states[0]
     assert "1/3" in states[-1]
+    assert [">sandbox<" in state for state in (states[0], states[-1])] == [True, True]
     assert 'aria-valuenow="33.3"' in states[-1]
     assert "<svg" not in states[0]
     assert 'role="img" aria-label="Durations of the last 1 s: 1 ping from 2.00 ms' in states[-1]
