@@ -14,7 +14,7 @@ from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.interrupts import interrupts
 from donutwork_magics.sampling.journal import journal_path, open_journals
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.run import Ending, Run, Series, run_series
 from donutwork_magics.sampling.warm_up import warm_up
 
 if TYPE_CHECKING:
@@ -121,13 +121,17 @@ def early_end(run: Run, place: str) -> SeriesError | Interrupted | None:
         return None
     rows = len(run.rows)
     kept = f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
-    ended = f"The series ended early: {kept}"
-    if run.ending.journal_failure:
-        return SeriesError(
-            f"{ended} The journal cannot be written ({run.ending.journal_failure}). Make room, or choose another place."
-        )
-    sample = run.ending.sample
-    if sample is None:
+    why = reason_of(run.ending)
+    if not why:
         return Interrupted(kept)
     # The advice comes last: it may end with a command.
-    return SeriesError(f"{ended} {advice(sample, run.ending.target, PING)}", sample.error)
+    return SeriesError(
+        f"The series ended early: {kept} {why}", run.ending.sample.error if run.ending.sample is not None else None
+    )
+
+
+def reason_of(ending: Ending) -> str:
+    """Return what happened and what to do next, in one line; empty for an interrupt."""
+    if ending.journal_failure:
+        return f"The journal cannot be written ({ending.journal_failure}). Make room, or choose another place."
+    return "" if ending.sample is None else advice(ending.sample, ending.target, PING)

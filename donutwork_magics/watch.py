@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from donutwork_magics.client.advice import advice
-from donutwork_magics.client.endpoints import PING
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.journal import Journal
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.run import Progress, Run, Series, run_series
+from donutwork_magics.series import reason_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,19 +47,26 @@ class Watch(Displayed):
     """Pings in the background.
 
     It keeps the target that it began with, key and all: what changes in the environment, or becomes of the sandbox,
-    does not send it elsewhere. Where going on is pointless, it stops by itself and says why.
+    does not send it elsewhere. Where going on is pointless, it stops by itself and says why. Its journal, if it has
+    one, is open from now on until it has stopped.
 
     Parameters
     ----------
     series
         What to do; its plan is endless.
     keep
-        How many rows are kept, the latest.
+        How many rows are kept in memory, the latest.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be a journal, or another run writes to it.
     """
 
     def __init__(self, series: Series, *, keep: int) -> None:
         self._series = series
         self._run = Run(rows=Rows(keep))
+        self._open_journal()
         self._lock = threading.Lock()
         self._change = threading.Event()
         self._wish: State = "stopped"
@@ -106,7 +114,13 @@ class Watch(Displayed):
         return table(replace(run, rows=run.rows.copy(), series=list(run.series) or [self._series], finished=stopped))
 
     def start(self) -> None:
-        """Ping, from now on or again; returns at once."""
+        """Ping, from now on or again; returns at once.
+
+        Raises
+        ------
+        SettingsError
+            Meanwhile its file cannot be a journal any more, or another run writes to it.
+        """
         self._set("running")
 
     def pause(self) -> None:
@@ -119,6 +133,8 @@ class Watch(Displayed):
         with self._lock:
             self._wish = "stopped"
             self._change.set()
+            if self._thread is None:
+                self._close_journal()
 
     def stop(self) -> None:
         """Stop, and leave the card of the rows in place of the panel."""
@@ -187,6 +203,12 @@ class Watch(Displayed):
 
     def _set(self, wish: State) -> None:
         with self._lock:
+            if self._thread is None:
+                try:
+                    self._open_journal()
+                except SettingsError as error:
+                    self._problem = str(error)
+                    raise
             if wish != self._wish:
                 self._wish = wish
                 self._problem = ""
@@ -210,23 +232,27 @@ class Watch(Displayed):
         except Exception as error:
             # The panel cannot be drawn. Nobody is to wait for a thread that has gone.
             with self._lock:
-                self._problem, self._wish, self._thread = _unexpected(error), "stopped", None
+                self._problem, self._wish = _unexpected(error), "stopped"
+                self._close_journal()
+                self._thread = None
 
     def _goes_on(self) -> bool:
         with self._lock:
             self._change.clear()
             if self._wish != "stopped":
                 return True
+        self._finish_journal()
         self._freeze(in_cell=False)
         with self._lock:
             if self._wish == "stopped":
+                self._close_journal()
                 self._thread = None
             return self._wish != "stopped"
 
     def _ping(self) -> None:
         """Ping until something is changed, or it has to end."""
         del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
-        self._run.ending = None
+        self._run.ending, self._run.finished = None, False
         problem = ""
         try:
             run_series(self._run, self._series, self._observe, stop=self._change)
@@ -236,6 +262,22 @@ class Watch(Displayed):
         if problem:
             with self._lock:
                 self._problem, self._wish = problem, "stopped"
+
+    def _open_journal(self) -> None:
+        file = self._series.journal
+        if file is not None and not self._run.journals:
+            self._run.journals = {file: Journal(file)}
+
+    def _finish_journal(self) -> None:
+        """Have everything on the disk, and how it ended."""
+        if self._run.journals and self._run.series:
+            self._run.finish()
+            self._problem = self._problem or _early_end(self._run)
+
+    def _close_journal(self) -> None:
+        for journal in self._run.journals.values():
+            journal.close()
+        self._run.journals = {}
 
     def _observe(self, _progress: Progress) -> None:
         if time.monotonic() - self._drawn_s >= _DRAW_EVERY_S:
@@ -252,9 +294,8 @@ class Watch(Displayed):
 
 
 def _early_end(run: Run) -> str:
-    if run.ending is None or run.ending.sample is None:
-        return ""
-    return f"The watch ended: {advice(run.ending.sample, run.ending.target, PING)}"
+    why = "" if run.ending is None else reason_of(run.ending)
+    return f"The watch ended: {why}" if why else ""
 
 
 def _unexpected(error: Exception) -> str:

@@ -149,15 +149,17 @@ class TestCommands:
 
     def test_watch_has_the_options_of_a_call_and_of_a_series_without_an_end(self) -> None:
         assert parse_line("watch") == WatchCommand(
-            CALL, rate_hz=5.0, cold=False, label="ping", keep=100_000, allow_load=False
+            CALL, rate_hz=5.0, cold=False, label="ping", keep=100_000, journal=None, allow_load=False
         )
-        assert parse_line("watch -i 2s --cold --label x --keep 7 --allow-load -t 1s --env staging --ipv4 -o w;") == (
+        options = "-i 2s --cold --label x --keep 7 --journal 'a b' --allow-load -t 1s --env staging --ipv4 -o w;"
+        assert parse_line(f"watch {options}") == (
             WatchCommand(
                 CallOptions(http="auto", family="ipv4", timeout_s=1.0, env="staging", out="w", widget=False),
                 rate_hz=0.5,
                 cold=True,
                 label="x",
                 keep=7,
+                journal="a b",
                 allow_load=True,
                 silenced=True,
             )
@@ -718,6 +720,12 @@ class TestHelp:
             if spec is not w.HELP:
                 assert text in docstring()
             assert f"%donutwork {name}" in help_text(None)
+
+    def test_a_watch_and_its_calls_have_sections(self) -> None:
+        watch, _, calls = help_text("watch").partition("\nThe watch\n")[2].partition("\nEach call\n")
+        assert [flag in watch for flag in ("--rate", "--keep", "--journal")] == [True] * 3
+        assert [flag in calls for flag in ("--timeout", "--env", "--out")] == [True] * 3
+        assert "--timeout" not in watch
 
     def test_it_fits_a_terminal_of_80_columns(self) -> None:
         assert max(map(len, (docstring() + help_text("help")).splitlines())) < 80

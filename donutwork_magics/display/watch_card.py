@@ -46,7 +46,7 @@ def live_card(watch: Watch, reading: Reading) -> Card:
 
 def last_card(watch: Watch) -> RunCard:
     """Make the card that a watch leaves."""
-    return RunCard(watch.df, (watch.problem,) if watch.problem else ())
+    return RunCard(watch.df, tuple(filter(None, (watch.problem, _made_room(watch)))))
 
 
 def caption(watch: Watch, began_s: float, ended_s: float | None) -> dict[str, str]:
@@ -87,12 +87,25 @@ class CardAtTheEnd:
 def watch_line(watch: Watch) -> dict[str, str]:
     """Render a watch as a value: one line of text, or a small card that says how to go on."""
     tone: Tone = "bad" if watch.problem and watch.state == "stopped" else _TONES[watch.state]
-    kept, so_far = ("", "") if watch.state == "stopped" else (" .stop() ends it.", " so far")
+    ends, so_far = ("", "") if watch.state == "stopped" else (" .stop() ends it.", " so far")
+    file = watch.series.journal
+    journal = f" Each row is in {file}, too." if file is not None else ""
     card = Card(
         title="Watch",
         tone=tone,
         state=f"{watch.series.plan.label}: {watch.state}, {plural(watch.rows.total, 'ping')}{so_far}",
         badges=badges_of(watch.series.target),
-        notes=(*((watch.problem,) if watch.problem else ()), f"Its .df has the rows so far as a DataFrame.{kept}"),
+        notes=(
+            *((watch.problem,) if watch.problem else ()),
+            f"Its .df has the rows so far as a DataFrame.{journal}{ends}",
+        ),
     )
     return {"text/plain": repr(watch), "text/html": to_html(card)}
+
+
+def _made_room(watch: Watch) -> str:
+    rows, file = watch.rows, watch.series.journal
+    if rows.keep is None or rows.total <= rows.keep:
+        return ""
+    where = f"; all are in {file}." if file is not None else ", which was to keep no more (--keep)."
+    return f"The latest {plural(rows.keep, 'row')} of a watch of {plural(rows.total, 'ping')}{where}"

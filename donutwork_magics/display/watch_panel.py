@@ -15,6 +15,7 @@ from donutwork_magics.display.live import WidgetAndLine
 from donutwork_magics.display.pages import Box
 from donutwork_magics.display.readings import Reader
 from donutwork_magics.display.watch_card import caption, last_card, live_card
+from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ
 from donutwork_magics.watch import Watch
@@ -62,7 +63,7 @@ class WatchPanel:
         self._http = _dropdown("Protocol", [(name if name == "auto" else f"HTTP/{name}", name) for name in protocols])
         self._http.value = watch.series.http
         # Handlers ask only, since a click comes in the thread that runs the cells.
-        self._go.on_click(lambda _button: watch.pause() if watch.running else watch.start())
+        self._go.on_click(lambda _button: self._pause_or_start())
         self._end.on_click(lambda _button: watch.end())
         self._rate.observe(self._change, names="value")
         self._http.observe(self._change, names="value")
@@ -105,6 +106,16 @@ class WatchPanel:
         self._go.description, self._go.icon = ("Pause", "pause") if running else ("Start", "play")
         self._go.tooltip = "Send no further ping, until it is started again" if running else "Go on with the pings"
         self._end.disabled = stopped
+
+    def _pause_or_start(self) -> None:
+        if self._watch.running:
+            self._watch.pause()
+            return
+        try:
+            self._watch.start()
+        except SettingsError:
+            # It is the watch's problem now, and is to be read in the page and not in a log.
+            self.freeze(in_cell=False)
 
     def _change(self, _change: object) -> None:
         self._watch.change(rate_hz=self._rate.value, http=self._http.value)

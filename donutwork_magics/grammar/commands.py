@@ -113,7 +113,9 @@ class WatchCommand:
     rate_hz
         Planned starts per second; None is as fast as possible (``-r max``).
     keep
-        How many rows are kept at most, the latest.
+        How many rows are kept in memory at most, the latest.
+    journal
+        The file that takes each row as it is completed, or None.
     """
 
     call: CallOptions
@@ -121,6 +123,7 @@ class WatchCommand:
     cold: bool
     label: str
     keep: int
+    journal: str | None
     allow_load: bool
     silenced: bool = False
 

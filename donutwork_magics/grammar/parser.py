@@ -329,6 +329,7 @@ def _watch(layer: Layer) -> WatchCommand:
         cold=chosen(layer, w.COLD),
         label=chosen(layer, w.LABEL),
         keep=chosen(layer, w.KEEP),
+        journal=chosen(layer, w.JOURNAL),
         allow_load=chosen(layer, w.ALLOW_LOAD),
     )
 

@@ -323,7 +323,7 @@ LOAD: Final = Spec(
     "load",
     "a journal, as the DataFrame that it was written from",
     "Read a file that --journal wrote, also one whose kernel was killed. The result is the DataFrame of its rows, "
-    "displayed as the run's card. No request is sent.",
+    "displayed as the run's card; that of a watch may be read while it goes on. No request is sent.",
     options=(_OUT_OPTION,),
     argument=Argument("file", metavar="FILE", read=values.file_name),
     examples=(
@@ -333,12 +333,12 @@ LOAD: Final = Spec(
 )
 
 _WATCH_OPTIONS: Final = (
-    *(option for option in _SERIES_OPTIONS if option.setting in (RATE, COLD, LABEL, ALLOW_LOAD)),
+    *(option for option in _SERIES_OPTIONS if option.setting in (RATE, COLD, LABEL, JOURNAL, ALLOW_LOAD)),
     KEEP.by(
         "--keep",
         metavar="N",
         read=values.whole(1, _MANY),
-        help="how many rows are kept at most: the oldest make room",
+        help="how many rows are kept in memory at most: the oldest make room, and stay in a journal",
     ),
     *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
 )
@@ -354,6 +354,7 @@ WATCH: Final = Spec(
     examples=(
         ("w = %donutwork watch", "5 pings a second, until w.stop()"),
         ("%donutwork watch -r 1 --keep 3600 -o hour", "one a second, into hour; the last hour is kept"),
+        ("%donutwork watch --journal night.jsonl", "each row on the disk too; load reads it, also after a crash"),
     ),
 )
 

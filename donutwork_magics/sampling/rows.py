@@ -141,6 +141,8 @@ class Rows:
 
     Attributes
     ----------
+    keep : int or None
+        As given.
     dropped : int
         Rows that were there, and made room.
     errors : int
@@ -148,7 +150,7 @@ class Rows:
     """
 
     def __init__(self, keep: int | None = None) -> None:
-        self._keep = keep
+        self.keep = keep
         self._lock = threading.Lock()
         self.dropped = 0
         self.errors = 0
@@ -181,8 +183,8 @@ class Rows:
     def copy(self) -> Rows:
         """Copy the rows, no more than are to be kept."""
         with self._lock:
-            copy = Rows(self._keep)
-            first = 0 if self._keep is None else max(0, len(self) - self._keep)
+            copy = Rows(self.keep)
+            first = 0 if self.keep is None else max(0, len(self) - self.keep)
             copy.dropped, copy.errors = self.dropped + first, self.errors
             copy.floats = {name: column[first:] for name, column in self.floats.items()}
             copy.integers = {name: column[first:] for name, column in self.integers.items()}
@@ -205,8 +207,8 @@ class Rows:
             self._append(sample, slot, origin_ns=origin_ns, label=label, block=block, warmup=warmup)
             self.errors += sample.error is not None and not warmup
             # In chunks: to move what is kept for each single row would cost more than the row.
-            if self._keep is not None and len(self) > self._keep + max(1, self._keep // _CHUNKS):
-                self._drop(len(self) - self._keep)
+            if self.keep is not None and len(self) > self.keep + max(1, self.keep // _CHUNKS):
+                self._drop(len(self) - self.keep)
 
     def _append(self, sample: Sample, slot: Slot, *, origin_ns: int, label: str, block: int, warmup: bool) -> None:
         exchange, phases = sample.exchange, sample.exchange.phases

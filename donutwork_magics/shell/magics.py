@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
     from donutwork_magics.display.live import LiveView
     from donutwork_magics.errors import Kind
+    from donutwork_magics.sampling.plan import Plan
     from donutwork_magics.sampling.run import Run, Series
     from donutwork_magics.watch import Watch
 
@@ -271,14 +272,12 @@ class _Donutwork(Magics):
         GrammarError
             It would be impolite.
         """
-        from donutwork_magics.sampling.journal import check_journal, journal_path
         from donutwork_magics.sampling.plan import Plan
-        from donutwork_magics.sampling.run import Series
 
         command = line.command
         assert isinstance(command, PingCommand)
         assert command.series is not None
-        options, call = command.series, command.call
+        options = command.series
         plan = Plan(
             count=options.count,
             duration_s=options.duration_s,
@@ -289,14 +288,20 @@ class _Donutwork(Magics):
             label=line.label,
             allow_load=options.allow_load,
         )
-        target = self._target(command)
+        return self._aimed(command, plan, options.journal)
+
+    def _aimed(self, command: PingCommand | WatchCommand, plan: Plan, journal: str | None) -> Series:
+        from donutwork_magics.sampling.journal import check_journal, journal_path
+        from donutwork_magics.sampling.run import Series
+
+        target, call = self._target(command), command.call
         impolite = plan.impolite(loopback=target.is_loopback)
         if impolite:
             raise GrammarError(impolite)
-        journal = None if options.journal is None else journal_path(options.journal)
-        if journal is not None:
-            check_journal(journal)
-        return Series(plan, target, call.http, call.family, call.timeout_s, journal)
+        file = None if journal is None else journal_path(journal)
+        if file is not None:
+            check_journal(file)
+        return Series(plan, target, call.http, call.family, call.timeout_s, file)
 
     def _watch(self, command: WatchCommand) -> Watch | None:
         """Begin a watch, and show its panel where there is a kernel.
@@ -308,7 +313,6 @@ class _Donutwork(Magics):
         """
         shielded(_prepare)
         from donutwork_magics.sampling.plan import Plan
-        from donutwork_magics.sampling.run import Series
         from donutwork_magics.watch import Watch
 
         plan = Plan(
@@ -318,28 +322,32 @@ class _Donutwork(Magics):
             allow_load=command.allow_load,
             endless=True,
         )
-        target, call = self._target(command), command.call
-        impolite = plan.impolite(loopback=target.is_loopback)
-        if impolite:
-            raise GrammarError(impolite)
-        watch = Watch(Series(plan, target, call.http, call.family, call.timeout_s), keep=command.keep)
+        watch = Watch(self._aimed(command, plan, command.journal), keep=command.keep)
+        try:
+            self._show_watch(watch)
+            watch.start()
+        except BaseException:
+            # An interrupt too: nobody would ever give the journal free.
+            watch.stop()
+            raise
+        self.session.add_watch(watch)
+        self._keep(watch)
+        self._assign(command.call.out, watch)
+        return None if command.call.out else watch
+
+    def _show_watch(self, watch: Watch) -> None:
         from donutwork_magics.display.live import takes_widgets
 
         if takes_widgets(self.shell):
             from donutwork_magics.display.watch_panel import WatchPanel
 
-            panel = WatchPanel(watch, ("auto", "1.1") if target.sandbox else get_args(Http))
+            panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else get_args(Http))
             panel.show()
             watch.show_in(panel)
         else:
             from donutwork_magics.display.watch_card import CardAtTheEnd
 
             watch.show_in(CardAtTheEnd(watch))
-        watch.start()
-        self.session.add_watch(watch)
-        self._keep(watch)
-        self._assign(call.out, watch)
-        return None if call.out else watch
 
     def _target(self, command: PingCommand | ConnectionCommand | WatchCommand) -> Target:
         target = self.session.target(command.call.env)

@@ -130,7 +130,7 @@ for button in [one for one in list(_instances.values()) if isinstance(one, Butto
 """
 
 WATCH = """
-w = %donutwork watch -r 100 -t 5s
+w = %donutwork watch -r 100 -t 5s --journal watch.jsonl
 w.wait(0.3)
 print(w, repr(w), vars(w), vars(w._run))
 rich.inspect(w, private=True, dunder=False)

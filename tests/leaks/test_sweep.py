@@ -192,7 +192,7 @@ def test_only_the_configured_origin_gets_it_and_always_as_it_is(sweep: Sweep) ->
 def test_everything_was_there_to_be_searched(sweep: Sweep) -> None:
     files = {path.name for path in sweep.root.rglob("*") if path.is_file() and path.stat().st_size}
     wanted = {"debug.log", "history.sqlite", "notebook.ipynb", "notebook.html", "p.pickle", "c.pickle", "df.pickle"}
-    wanted |= {"df.csv", "df.parquet", "df.json", "journal.jsonl", "result.pickle", "report.pickle"}
+    wanted |= {"df.csv", "df.parquet", "df.json", "journal.jsonl", "watch.jsonl", "result.pickle", "report.pickle"}
     if sys.platform == "linux":
         wanted |= {"sandbox-environ", "sandbox-cmdline"}
     assert wanted <= files

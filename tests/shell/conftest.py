@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.shell.watching import THREADS
 from tests.support.kernel import Kernel
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
+_SANDBOX = "getattr(get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox, 'url', '')"
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +27,27 @@ def sandboxed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     with Kernel(tmp_path_factory.mktemp("kernel")) as kernel:
         assert kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;").ok
         yield kernel
+
+
+@pytest.fixture
+def no_watch_left(sandboxed: Kernel) -> Iterator[None]:
+    """Leave no watch behind, and a sandbox without faults in the place of one that a test took away."""
+    before = sandboxed.value(_SANDBOX)
+    yield
+    # Only those that have not ended: one that is stopped again draws its card again.
+    sandboxed.run(
+        "import gc, os\n"
+        "for w in [w for w in gc.get_objects() if type(w).__name__ == 'Watch' and w._thread]: w.stop()\n"
+        "for w in ('DONUTWORK_API_KEY', 'DONUTWORK_BASE_URL'): os.environ.pop(w, None)\n"
+        "del w"
+    )
+    assert sandboxed.value(THREADS) == "[]"
+    if sandboxed.value(_SANDBOX) != before:
+        assert sandboxed.run("%donutwork sandbox start --seed 1;").ok
+
+
+@pytest.fixture
+def panelled(sandboxed: Kernel) -> Kernel:
+    """The kernel without the widgets of the tests before, for those of a single watch."""
+    sandboxed.widgets.clear()
+    return sandboxed

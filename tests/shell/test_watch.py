@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -13,73 +12,12 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.shell.conftest import KEY
+from tests.shell.watching import HTML, PATIENCE_S, THREADS, VIEW, card, number, seen, until
 from tests.support.kernel import Kernel
 
-HTML = "text/html"
-VIEW = "application/vnd.jupyter.widget-view+json"
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-PATIENCE_S = 20.0
-# The one that resolves names is parked for the next lookup.
-THREADS = (
-    "sorted(t.name for t in __import__('threading').enumerate() "
-    "if t.name.startswith('donutwork') and t.name != 'donutwork-resolver')"
-)
 
-SANDBOX = "getattr(get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox, 'url', '')"
-
-
-@pytest.fixture(autouse=True)
-def _end(sandboxed: Kernel) -> Iterator[None]:
-    """Leave no watch behind, and a sandbox without faults in the place of one that a test took away."""
-    before = sandboxed.value(SANDBOX)
-    yield
-    # Only those that have not ended: one that is stopped again draws its card again.
-    sandboxed.run(
-        "import gc, os\n"
-        "for w in [w for w in gc.get_objects() if type(w).__name__ == 'Watch' and w._thread]: w.stop()\n"
-        "for w in ('DONUTWORK_API_KEY', 'DONUTWORK_BASE_URL'): os.environ.pop(w, None)\n"
-        "del w"
-    )
-    assert sandboxed.value(THREADS) == "[]"
-    if sandboxed.value(SANDBOX) != before:
-        assert sandboxed.run("%donutwork sandbox start --seed 1;").ok
-
-
-def until(kernel: Kernel, condition: str) -> None:
-    """Wait until an expression is true in the kernel, which has to be free for it."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while kernel.value(f"bool({condition})") != "True":
-        assert time.monotonic() < deadline_s, f"{condition} did not come true: {kernel.value('w')}"
-        kernel.listen(0.1)
-
-
-def number(kernel: Kernel, expression: str) -> int:
-    return int(ast.literal_eval(kernel.value(f"int({expression})")))
-
-
-def seen(kernel: Kernel, condition: Callable[[], bool]) -> None:
-    """Wait until a widget is as it should be."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, str(kernel.widgets)[-3000:]
-        kernel.listen(0.2)
-
-
-def card(kernel: Kernel) -> str:
-    """The HTML of the panel's card: the one that is not empty."""
-    [value] = [
-        str(widget["value"])
-        for widget in kernel.widgets.values()
-        if widget.get("_model_name") == "HTMLModel" and widget.get("value")
-    ]
-    return value
-
-
-@pytest.fixture
-def panelled(sandboxed: Kernel) -> Kernel:
-    """The kernel without the widgets of the tests before, for those of a single watch."""
-    sandboxed.widgets.clear()
-    return sandboxed
+pytestmark = pytest.mark.usefixtures("no_watch_left")
 
 
 class TestCommand:
@@ -245,7 +183,7 @@ class TestEnd:
         assert sandboxed.value("(w.running, len(w.df), w.df.attrs['donutwork']['ended'])") == f"(False, 1, '{fault}')"
         assert f"ended early by {fault}" in started.displays[1][HTML]
         assert "The watch ended: " in started.displays[1][HTML]
-        assert sandboxed.value("w.problem.startswith('The watch ended: ')") == "True"
+        assert sandboxed.value("(w.problem.startswith('The watch ended: '), w.problem in repr(w))") == "(True, True)"
         assert "The watch ended: " in sandboxed.run("w").result[HTML]
 
     def test_a_long_retry_after_ends_it(self, sandboxed: Kernel) -> None:
