@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO
 
 from IPython.display import DisplayHandle, display
 
@@ -22,17 +21,17 @@ from donutwork_magics.display.units import (
     format_rate,
     format_s,
     plural,
-    shorten,
-    width,
 )
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.run import Progress
 
+if TYPE_CHECKING:
+    from donutwork_magics.display.progress_line import ProgressLine
+
 _CHART_S: Final = 60.0
 _SHARE_OF_DRAWING: Final = 0.02
 """Of the time, at most: what is drawn competes with what is measured."""
-_MOST_COLUMNS: Final = 120
 
 
 class LiveView(Protocol):
@@ -81,7 +80,7 @@ def live_view(shell: object, *, quiet: bool) -> LiveView:
         return _View()
     if takes_widgets(shell):
         return _KernelView()
-    return _TerminalView(sys.stdout, is_terminal=hasattr(shell, "kernel") or sys.stdout.isatty())
+    return _TerminalView(sys.stdout if hasattr(shell, "kernel") or sys.stdout.isatty() else None)
 
 
 def takes_widgets(shell: Any) -> bool:
@@ -155,18 +154,24 @@ class Readout:
         """How long it will probably take, in words."""
         return f"{format_s(self.left_s)} left" if math.isfinite(self.left_s) else ""
 
-    def line(self) -> str:
-        """Say everything in one line."""
-        parts = [
-            f"{self.share:.0%}",
-            f"{self.count} pings",
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """How it comes on, what matters most first."""
+        parts = (
+            self.count,
             format_rate(self.rate_hz) if math.isfinite(self.rate_hz) else "",
             self.left,
             plural(self.errors, "error"),
             f"p50 {format_ms(self.p50_ms)}" if math.isfinite(self.p50_ms) else "",
             f"p95 {format_ms(self.p95_ms)}" if math.isfinite(self.p95_ms) else "",
-        ]
-        return f"{clean(self.title)}: {', '.join(filter(None, parts))}"
+        )
+        return tuple(filter(None, parts))
+
+    @property
+    def line(self) -> str:
+        """Say everything in one line."""
+        done, *more = self.facts
+        return f"{clean(self.title)}: {self.share:.0%}, {', '.join((f'{done} pings', *more))}"
 
     def card(self) -> Card:
         """Make the card that the static one will take the place of."""
@@ -289,7 +294,7 @@ class _KernelView(_View):
     def _show(self, readout: Readout) -> None:
         self._html.value = to_html(readout.card())
         if self._handle is None:
-            self._handle = display(WidgetAndLine(self._html, readout.line()), display_id=True)
+            self._handle = display(WidgetAndLine(self._html, readout.line), display_id=True)
 
     def _clear(self) -> None:
         if self._handle is not None:
@@ -313,13 +318,15 @@ class WidgetAndLine:
 
 
 class _TerminalView(_View):
-    """One line that is written over, where the output is a terminal."""
+    """A line that the card follows; the card only, where the output is no terminal."""
 
-    def __init__(self, stream: TextIO, *, is_terminal: bool) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
-        self._stream = stream
-        self._is_terminal = is_terminal
-        self._used = 0
+        self._line: ProgressLine | None = None
+        if stream is not None:
+            from donutwork_magics.display.progress_line import ProgressLine
+
+            self._line = ProgressLine(stream)
 
     def finish(self, card: Displayed | None) -> None:
         self._clear()
@@ -327,20 +334,9 @@ class _TerminalView(_View):
             display(card)
 
     def _show(self, readout: Readout) -> None:
-        if self._is_terminal:
-            columns = min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - 1
-            line = shorten(readout.line(), columns)
-            self._write(line + " " * (self._used - width(line)))
-            self._used = width(line)
+        if self._line is not None:
+            self._line.show(readout.title, readout.share, readout.facts)
 
     def _clear(self) -> None:
-        if self._used:
-            self._write(" " * self._used)
-            self._write("")
-            self._used = 0
-
-    def _write(self, text: str) -> None:
-        # A terminal of an old code page has no µ.
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write("\r" + text.encode(encoding, "replace").decode(encoding))
-        self._stream.flush()
+        if self._line is not None:
+            self._line.close()

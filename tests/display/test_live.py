@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,13 +101,14 @@ def showing_on(stream: io.StringIO, *, quiet: bool = False) -> Iterator[LiveView
 
 
 def last_line(screen: Screen) -> str:
-    return screen.getvalue().rpartition("\r")[2].rstrip()
+    """The line as it is now, without its bar."""
+    return re.sub(r"\|.*\|", "", screen.getvalue().rpartition("\r")[2].rstrip())
 
 
 def test_a_terminal_has_a_line_before_the_first_ping(screen: Screen) -> None:
     with showing_on(screen) as live:
         live.begin(Plan(count=50, label="cold"), 2, 3)
-        assert last_line(screen) == "cold (2 of 3): 0%, 0/50 pings, 0 errors"
+        assert last_line(screen) == "cold (2 of 3)   0% 0/50, 0 errors"
 
 
 def test_the_line_tells_rate_time_left_errors_and_percentiles(screen: Screen) -> None:
@@ -113,20 +117,20 @@ def test_the_line_tells_rate_time_left_errors_and_percentiles(screen: Screen) ->
         live.begin(series.plan, 1, 1, ("sandbox",))
         series.ping(500.0, warmup=True)
         live.observe(series)
-        assert last_line(screen) == "ping: 1%, warm-up 1/2 pings, 11 s left, 0 errors"
+        assert last_line(screen) == "ping   1% warm-up 1/2, 11 s left, 0 errors"
         series.ping(500.0, warmup=True)
         for duration_ms in range(1, 5):
             series.ping(duration_ms)
             live.observe(series)
-        assert last_line(screen) == "ping: 6%, 4/100 pings, 10.0/s, 10 s left, 0 errors"
+        assert last_line(screen) == "ping   6% 4/100, 10.0/s, 10 s left, 0 errors"
         series.ping(900.0, error="timeout")
         series.ping(5.0)
         live.observe(series)
-        assert last_line(screen) == "ping: 8%, 6/100 pings, 10.0/s, 10 s left, 1 error, p50 3.00 ms"
+        assert last_line(screen) == "ping   8% 6/100, 10.0/s, 10 s left, 1 error, p50 3.00 ms"
         for duration_ms in range(6, 60):
             series.ping(duration_ms)
         live.observe(series)
-        assert last_line(screen).endswith("60/100 pings, 10.0/s, 4 s left, 1 error, p50 30.0 ms, p95 57.0 ms")
+        assert last_line(screen).endswith("60/100, 10.0/s, 4 s left, 1 error, p50 30.0 ms, p95 57.0 ms")
 
 
 def test_each_series_counts_its_own_errors(screen: Screen) -> None:
@@ -139,7 +143,7 @@ def test_each_series_counts_its_own_errors(screen: Screen) -> None:
         live.begin(second.plan, 2, 2)
         second.ping(3.0)
         live.observe(second)
-        assert "1/2 pings" in last_line(screen)
+        assert "1/2, " in last_line(screen)
         assert "0 errors" in last_line(screen)
 
 
@@ -153,14 +157,72 @@ def test_running_percentiles_are_those_of_the_latest_rows(screen: Screen) -> Non
         assert "p50 7.00 ms, p95 7.00 ms" in last_line(screen)
 
 
-def test_the_line_is_cut_to_the_terminal_and_cleared_at_the_end(
+def test_the_bar_grows_with_what_is_done(screen: Screen) -> None:
+    series = Series(Plan(count=4))
+    bars = []
+    with showing_on(screen) as live:
+        live.begin(series.plan, 1, 1)
+        for _ping in range(4):
+            series.ping(1.0)
+            live.observe(series)
+            bars.append(screen.getvalue().rpartition("|")[0].rpartition("|")[2])
+    assert [round(bar.count("█") / len(bar), 1) for bar in bars] == [0.2, 0.5, 0.8, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ("78", "cold (2 of 3)  50%|| 50/100, 10.0/s, 5 s left, 0 errors, p50 30.0 ms"),
+        ("70", "cold (2 of 3)  50%|| 50/100, 10.0/s, 5 s left, 0 errors"),
+        ("40", "cold (2 of 3)  50%|| 50/100, 10.0/s"),
+        ("20", "cold …  50%||"),
+    ],
+)
+def test_the_line_leaves_out_what_does_not_fit_and_is_cleared_at_the_end(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, columns: str, shown: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    series = Series(Plan(count=100, label="cold"))
+    with showing_on(screen) as live:
+        live.begin(series.plan, 2, 3)
+        for _ping in range(50):
+            series.ping(30.0)
+        live.observe(series)
+        line = screen.getvalue().rpartition("\r")[2]
+        bar = line.split("|")[1]
+        assert line.replace(bar, "").rstrip() == shown
+        assert len(line.rstrip()) < int(columns)
+        assert len(bar) >= 4
+    assert re.search(r"\r *\r$", screen.getvalue())
+    assert last_line(screen) == ""
+
+
+def test_a_terminal_of_an_old_code_page_has_no_unit_that_it_cannot_show(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(Screen, "encoding", "ascii")
+    series = Series(Plan(count=10, label="é"))
     with showing_on(screen) as live:
-        live.begin(Plan(count=50, label="x" * 60), 1, 1)
-        assert len(last_line(screen)) == 19
-    assert screen.getvalue().endswith("\r" + " " * 19 + "\r")
+        live.begin(series.plan, 1, 1)
+        for _ping in range(5):
+            series.ping(0.5)
+        live.observe(series)
+        assert re.fullmatch(r"\?  50%\|#+ +\| 5/10, .*, p50 500 \?s", screen.getvalue().rpartition("\r")[2].rstrip())
+        assert screen.getvalue().isascii()
+
+
+def test_a_line_starts_no_thread_and_leaves_multiprocessing_alone() -> None:
+    code = (
+        "import io, sys, threading\n"
+        "from donutwork_magics.display.progress_line import ProgressLine\n"
+        "line = ProgressLine(io.StringIO())\n"
+        "line.show('ping', 0.5, ['1/2'])\n"
+        "assert threading.active_count() == 1\n"
+        "line.close()\n"
+        "print('multiprocessing' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_card_follows_as_text(screen: Screen) -> None:
