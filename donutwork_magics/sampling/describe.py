@@ -17,9 +17,7 @@ SCHEMA: Final = 1
 """Of the table and of the journal: they have the same columns."""
 
 UNFINISHED: Final = "unfinished"
-"""How a run has ended whose journal has no end, since its process was killed."""
-
-_MOST_PAUSES: Final = 20
+"""How a run has ended whose journal has no end: its process was killed, or it goes on."""
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -36,9 +34,9 @@ def describe(run: Run) -> dict[str, Any]:
         "plan": [_planned(series) for series in run.series],
         "seed": None,
         "pauses": {
-            "count": len(run.pauses),
-            "total_s": sum(pause.pause_s for pause in run.pauses),
-            "first": [[pause.at_s, pause.pause_s] for pause in run.pauses[:_MOST_PAUSES]],
+            "count": run.pauses.count,
+            "total_s": run.pauses.total_s,
+            "first": [[pause.at_s, pause.pause_s] for pause in run.pauses.first],
         },
         "client": [load.as_attrs() for load in run.clients],
         "in_flight": run.in_flight,

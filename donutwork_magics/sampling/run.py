@@ -21,7 +21,7 @@ from donutwork_magics.sampling.journal import Journal, JournalFailedError
 from donutwork_magics.sampling.manners import manners_towards
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.schedule import Pause, Schedule, Slot
+from donutwork_magics.sampling.schedule import Pauses, Schedule, Slot
 from donutwork_magics.sampling.switching import prompt_switching
 
 LOOK_EVERY_S: Final = 0.1
@@ -72,7 +72,7 @@ class Run:
     rows: Rows = field(default_factory=Rows)
     series: list[Series] = field(default_factory=list)
     """Those that were begun."""
-    pauses: list[Pause] = field(default_factory=list)
+    pauses: Pauses = field(default_factory=Pauses)
     origin_ns: int = 0
     """When the first series began, on the monotonic clock."""
     in_flight: int = 0
@@ -276,7 +276,7 @@ class _Carrier:
         else:
             pause = self._schedule.rest(sample.retry_after_s or 0.0)
         if pause is not None:
-            run.pauses.append(pause)
+            run.pauses.add(pause)
         self._write_down(run.rows.record(-1) if self._journal else None, describing=pause is not None)
 
     def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from donutwork_magics.sampling.manners import Manners
 from donutwork_magics.sampling.plan import Plan
 
+_MOST_PAUSES = 20
 _COARSE_MARGIN_S = 0.002
 _SPIN_NS = 150_000
 """A sleep overshoots by some 60 us and more: the last stretch is spun."""
@@ -37,6 +38,22 @@ class Pause:
     at_s: float
     """Since the first planned start."""
     pause_s: float
+
+
+@dataclass(slots=True)
+class Pauses:
+    """What there was of pauses: of many, as a watch may have in a week, the first only."""
+
+    count: int = 0
+    total_s: float = 0.0
+    first: list[Pause] = field(default_factory=list)
+
+    def add(self, pause: Pause) -> None:
+        """Count one more."""
+        self.count += 1
+        self.total_s += pause.pause_s
+        if len(self.first) < _MOST_PAUSES:
+            self.first.append(pause)
 
 
 class Schedule:

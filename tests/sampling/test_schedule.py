@@ -9,7 +9,7 @@ import pytest
 
 from donutwork_magics.sampling.manners import Manners
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.schedule import Schedule, Slot
+from donutwork_magics.sampling.schedule import Pause, Pauses, Schedule, Slot
 
 
 def schedule_of(plan: Plan, *, loopback: bool, manners: Manners | None = None) -> Schedule:
@@ -76,6 +76,14 @@ def test_a_pause_shifts_what_is_planned() -> None:
     planned_ms = [(slot.scheduled_ns - schedule.origin_ns) / 1e6 for slot in slots if slot and slot.scheduled_ns]
     assert planned_ms[0] >= 600
     assert planned_ms[1] - planned_ms[0] == pytest.approx(10)
+
+
+def test_of_many_pauses_the_first_are_kept_and_all_counted() -> None:
+    pauses = Pauses()
+    for second in range(1000):
+        pauses.add(Pause(float(second), 0.5))
+    assert (pauses.count, pauses.total_s) == (1000, 500.0)
+    assert [pause.at_s for pause in pauses.first] == [float(second) for second in range(20)]
 
 
 def test_a_stop_wakes_whoever_waits() -> None:
