@@ -155,7 +155,8 @@ def timeline(
     started_s, duration_ms, failed = started_s[drawn], duration_ms[drawn], failed[drawn]
     bottom = size.height - _BOTTOM - _STRIP
     first, last = span_s or ((float(started_s.min()), float(started_s.max())) if started_s.size else (0.0, 0.0))
-    time = _Axis(first, max(last, first + 1e-3), _LEFT, size.width - _RIGHT)
+    # A cross at the beginning must not touch the name of its strip.
+    time = _Axis(first, max(last, first + 1e-3), _LEFT + _CROSS, size.width - _RIGHT)
     values = _value_axis(duration_ms[~failed], bottom, _TOP)
     parts = [
         *(_value_grid(values, size) if values is not None else ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -16,8 +17,10 @@ from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
     LIVE,
     SAVED,
+    SMALL,
     WIDE,
     Numbers,
+    Size,
     blocks,
     heights_of_bins,
     heights_over_time,
@@ -78,6 +81,14 @@ class TestTimeline:
         assert dots(svg) == 2
         assert "1 s" not in texts(svg)
         assert "errors" not in texts(draw([5.0, 5.0]))
+
+    @pytest.mark.parametrize("size", [SMALL, WIDE])
+    def test_the_first_cross_keeps_away_from_the_name_of_the_strip(self, size: Size) -> None:
+        svg = draw([5.0] * 200, failed=tuple(range(200)), size=size)
+        name = next(text for text in ET.fromstring(svg).iter(f"{SVG}text") if text.text == "errors")
+        first = min(float(x) for x in re.findall(r"M([\d.]+) ", paths(svg, SAVED.error)[0]))
+        assert name.get("text-anchor") == "end"
+        assert first - float(name.get("x", "nan")) >= 5
 
     def test_nothing_but_errors_has_no_axis_of_values(self) -> None:
         svg = draw([5.0, 5.0], failed=(0, 1))
