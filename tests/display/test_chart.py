@@ -17,10 +17,8 @@ from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
     LIVE,
     SAVED,
-    SMALL,
     WIDE,
     Numbers,
-    Size,
     blocks,
     heights_of_bins,
     heights_over_time,
@@ -82,9 +80,8 @@ class TestTimeline:
         assert "1 s" not in texts(svg)
         assert "errors" not in texts(draw([5.0, 5.0]))
 
-    @pytest.mark.parametrize("size", [SMALL, WIDE])
-    def test_the_first_cross_keeps_away_from_the_name_of_the_strip(self, size: Size) -> None:
-        svg = draw([5.0] * 200, failed=tuple(range(200)), size=size)
+    def test_the_first_cross_keeps_away_from_the_name_of_the_strip(self) -> None:
+        svg = draw([5.0] * 200, failed=tuple(range(200)))
         name = next(text for text in ET.fromstring(svg).iter(f"{SVG}text") if text.text == "errors")
         first = min(float(x) for x in re.findall(r"M([\d.]+) ", paths(svg, SAVED.error)[0]))
         assert name.get("text-anchor") == "end"
@@ -140,6 +137,24 @@ class TestTimeline:
         assert root.get("aria-label") == "Durations <lately>"
         assert (root.find(f"{SVG}title") or root[0]).text == "Durations <lately>"
         assert "var(--jp-" in svg
+
+    def test_a_live_one_gives_way_to_a_narrow_page_but_its_letters_do_not(self) -> None:
+        svg = draw([5.0, 900.0, 5.0, 5.0, 900.0], failed=(1, 4), size=WIDE, colours=LIVE, title="Durations")
+        root = ET.fromstring(svg)
+        stretched = root.find(f".//{SVG}svg")
+        assert stretched is not None
+        # What scales has a view box, and letters are not in it.
+        assert (root.get("viewBox"), stretched.get("preserveAspectRatio")) == (None, "none")
+        assert "max-width:100%" in (root.get("style") or "")
+        assert not list(stretched.iter(f"{SVG}text"))
+        drawn = list(root.iter(f"{SVG}path"))
+        assert drawn == list(stretched.iter(f"{SVG}path"))
+        assert {path.get("vector-effect") for path in drawn} == {"non-scaling-stroke"}
+        crosses = next(text for text in root.iter(f"{SVG}text") if text.get("fill") == LIVE.error)
+        assert crosses.text == "××"
+        first, last = (float(place.removesuffix("%")) for place in (crosses.get("x") or "").split())
+        assert 20 < first < 30
+        assert 95 < last <= 100
 
 
 class TestHistogram:
