@@ -16,7 +16,8 @@ import donutwork_magics.frame.accessor  # noqa: F401
 from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.display import mimebundle
 from donutwork_magics.display.calls import ping_card
-from donutwork_magics.display.run import RunCard
+from donutwork_magics.display.card import Breakdown
+from donutwork_magics.display.run import RunCard, run_card
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.sampling.client_load import ClientLoad
@@ -228,6 +229,22 @@ def test_phases_that_did_not_happen_are_left_out() -> None:
     text = mimebundle(RunCard(frame([1.0] * 5)))["text/plain"]
     assert "first byte" in text
     assert "TLS " not in text.split("Measured")[0]
+
+
+def test_the_phases_of_a_run_add_up_to_its_p50_also_where_their_medians_would_not() -> None:
+    random = np.random.default_rng(1)
+    df = frame([1.0] * 200)
+    # Each is mostly short, and seldom two are long at once: the median of each is the short one.
+    for column in ("connect_ms", "ttfb_ms", "receive_ms"):
+        df[column] = np.where(random.random(200) < 0.4, random.uniform(40.0, 60.0, 200), 1.0)
+    df["duration_ms"] = df[["connect_ms", "send_ms", "ttfb_ms", "receive_ms"]].sum(axis=1)
+    p50_ms = df["duration_ms"].median()
+    assert sum(df[column].median() for column in ("connect_ms", "ttfb_ms", "receive_ms")) < 0.1 * p50_ms
+    phases = next(s for s in run_card(RunCard(df)).sections if isinstance(s, Breakdown))
+    in_ms = {"µs": 1e-3, "ms": 1.0}
+    times_ms = [float(number) * in_ms[unit] for number, unit in (part.value.split() for part in phases.segments)]
+    assert sum(times_ms) == pytest.approx(p50_ms, rel=0.05)
+    assert phases.caption == "Phases near p50: mean of the middle fifth"
 
 
 def test_a_ping_on_a_new_connection_has_figures_that_add_up() -> None:
