@@ -261,9 +261,19 @@ def heights_over_time(started_s: Numbers, duration_ms: Numbers, columns: int) ->
 
 def heights_of_bins(parts_ms: Mapping[str, Numbers]) -> dict[str, list[float]]:
     """Return how many durations are in each bin of the histogram; of several labels on one axis, of the first few."""
-    shown = _shown(parts_ms)
-    edges = _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)[0]
+    shown, edges = _shown(parts_ms), _edges_of(parts_ms)
     return {label: [float(count) for count in np.histogram(values, edges)[0]] for label, values in shown.items()}
+
+
+def ends_of_bins(parts_ms: Mapping[str, Numbers]) -> tuple[float, float]:
+    """Return where the first of those bins begins, and the last ends."""
+    edges = _edges_of(parts_ms)
+    return float(edges[0]), float(edges[-1])
+
+
+def _edges_of(parts_ms: Mapping[str, Numbers]) -> Numbers:
+    shown = _shown(parts_ms)
+    return _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)[0]
 
 
 def _shown(parts_ms: Mapping[str, Numbers]) -> dict[str, Numbers]:

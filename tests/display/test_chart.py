@@ -220,7 +220,9 @@ class TestOfARun:
             "Durations of 69 pings over 6.9 s; from 5.00 ms to 11.9 ms, half of them up to 8.50 ms; "
             "1 error, marked by crosses."
         )
-        assert how_often.alt.startswith("Histogram of 69 durations on a linear axis; p50 8.50 ms; p95 ")
+        assert how_often.alt.startswith(
+            "Histogram of 69 durations on a linear axis, 5.00 ms to 11.9 ms; p50 8.50 ms; p95 "
+        )
         assert "p99" not in how_often.alt
 
     def test_a_single_ping_has_no_chart(self) -> None:
@@ -235,7 +237,31 @@ class TestOfARun:
         [picture] = pictures(comparison(labels=3))
         assert picture.alt.startswith("Durations of each label on one axis")
         assert "cold 0: p50 5.00 ms; cold 1: p50 6.00 ms" in picture.alt
-        assert [(name, len(line)) for name, line in picture.blocks] == [("cold 0", 8), ("cold 1", 8), ("cold 2", 8)]
+        assert picture.blocks == (
+            ("cold 0", "█" + 7 * " "),
+            ("cold 1", 4 * " " + "█" + 3 * " "),
+            ("cold 2", 7 * " " + "█"),
+            ("", "5.00 ms to 7.00 ms"),
+        )
+
+    def test_in_a_terminal_its_labels_stand_on_one_axis_too(self) -> None:
+        lines = mimebundle(comparison(labels=3))["text/plain"].splitlines()
+        at = [line.index("█") for line in lines if re.match(" +cold . +█$", line)]
+        assert at[1:] == [at[0] + 4, at[0] + 7]
+
+    def test_in_a_terminal_a_chart_has_the_ends_of_its_axes(self) -> None:
+        df = frame([5.0 + 0.1 * seq for seq in range(70)], errors={0: "timeout", 69: "dns"})
+        lines = mimebundle(RunCard(df))["text/plain"].splitlines()
+        at = next(at for at, line in enumerate(lines) if "Duration over time" in line)
+        durations, errors, time = lines[at + 1 : at + 4]
+        begin = durations.index("▄")
+        assert durations[:begin].strip() == "0–11.8 ms"
+        assert errors == f"{'    errors':{begin}}×{58 * ' '}×"
+        assert time == f"{begin * ' '}0 s{52 * ' '}6.9 s"
+        spread = frame(list(np.random.default_rng(1).uniform(10.0, 20.0, 1000)))
+        histogram, ends = mimebundle(RunCard(spread))["text/plain"].split("Histogram of durations\n")[1].split("\n")[:2]
+        assert re.fullmatch(r"    10\.\d ms to 20\.\d ms", ends)
+        assert len(histogram.strip()) == 10
 
     def test_in_a_terminal_blocks_are_whole_and_names_give_way(self) -> None:
         text = mimebundle(comparison("x" * 70, labels=3))["text/plain"]
