@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
     Flags,
@@ -41,7 +42,8 @@ def run_pictures(df: pd.DataFrame, figures: Mapping[str, Any]) -> tuple[Pictures
         Its row of the summary.
     """
     ok_ms = _numbers(df.loc[df["error"].isna() & ~df["warmup"].astype(bool), "duration_ms"])
-    histograms = [_histogram(ok_ms, figures)] if ok_ms.size >= _FEWEST else []
+    # Of fewer, the dots of the timeline tell more.
+    histograms = [_histogram(ok_ms, figures)] if ok_ms.size >= pings_needed(0.50) else []
     return _side_by_side([*_timelines(df), *histograms])
 
 

@@ -20,6 +20,7 @@ from donutwork_magics.display.card import Breakdown
 from donutwork_magics.display.run import RunCard, run_card
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import Kind
 from donutwork_magics.sampling.client_load import ClientLoad
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
@@ -279,18 +280,42 @@ def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> N
     assert "1.00 ms  p50" in text
 
 
+@pytest.mark.parametrize(
+    ("n", "failed", "figures"),
+    [
+        (1, {}, ["5.00 ms  duration", "–  p50 needs 5 successes"]),
+        (2, {1: "timeout"}, ["5.00 ms  the one success", "–  p50 needs 5 successes"]),
+        (2, {}, ["5.00 ms  min", "6.00 ms  max", "–  p50 needs 5 successes"]),
+        (4, {3: "timeout"}, ["5.00 ms  min", "7.00 ms  max", "–  p50 needs 5 successes"]),
+        (4, {}, ["5.00 ms  min", "8.00 ms  max", "–  p50 needs 5 successes"]),
+    ],
+)
+def test_a_few_pings_have_counts_and_no_statistics(n: int, failed: dict[int, Kind], figures: list[str]) -> None:
+    df = frame([5.0 + seq for seq in range(n)], errors=failed)
+    df["reused"] = df["seq"] > 0
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert [line.strip() for line in text.splitlines()[1 : 1 + len(figures)]] == figures
+    for statistic in ("interval", "Jitter", "Histogram", "p95", "middle fifth", "0 % reused"):
+        assert statistic not in text
+    assert re.search(f"Errors +1 of {n}: timeout 1\n" if failed else "Errors +none\n", text)
+    ok = n - len(failed)
+    assert f"warm, {ok - 1} of {ok} reused" in text
+    assert ("median" in text) == (n > 1)
+    assert ("Duration over time" in text) == (n > 1)
+
+
 def test_errors_are_counted_by_kind_with_their_interval() -> None:
     text = " ".join(mimebundle(run())["text/plain"].split())
     assert "Errors 2, 2.9 % (95 % interval 0.8 % to 9.8 %): server_error 1, timeout 1" in text
 
 
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
-    df = frame([1.0] * 5, every_ms=200.0, warmup=1)
+    df = frame([1.0] * 6, every_ms=200.0, warmup=1)
     df["lag_ms"] = df["seq"] * 100.0
     df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "in_flight": 1}
     text = mimebundle(RunCard(df))["text/plain"]
     for fact in (
-        "4 of 5 planned, 1 more for warm-up left out",
+        "5 of 5 planned, 1 more for warm-up left out",
         "The planned rate was not reached: 5.00/s of 10.0/s.",
         "warm, 100 % reused, HTTP/1.1, no TLS",
         "2 in the whole run, 3.0 s in total",

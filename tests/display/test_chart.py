@@ -229,9 +229,9 @@ class TestOfARun:
         assert pictures(RunCard(frame([5.0]))) == []
 
     def test_warm_up_is_not_drawn(self) -> None:
-        over_time, how_often = pictures(RunCard(frame([900.0, 5.0, 6.0], warmup=1)))
-        assert "2 pings" in over_time.alt
-        assert "2 durations" in how_often.alt
+        over_time, how_often = pictures(RunCard(frame([900.0, 5.0, 6.0, 5.0, 6.0, 5.0], warmup=1)))
+        assert "5 pings" in over_time.alt
+        assert "5 durations" in how_often.alt
 
     def test_a_comparison_shows_its_labels_on_one_axis(self) -> None:
         [picture] = pictures(comparison(labels=3))
