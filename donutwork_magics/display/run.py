@@ -223,7 +223,7 @@ def _max(series: RunSeries) -> Figure:
     ok = series.df[series.df["error"].isna() & ~series.df["warmup"].astype(bool)]
     reused = ok["reused"].to_numpy(dtype=bool)
     is_alone = not reused[ok["duration_ms"].to_numpy().argmax()] and reused.mean() > _MOSTLY
-    return Figure(format_ms(series.figures["max_ms"]), "max, which had to connect" if is_alone else "max")
+    return Figure(format_ms(series.figures["max_ms"]), "max, on a new connection" if is_alone else "max")
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:

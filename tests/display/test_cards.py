@@ -180,6 +180,12 @@ def test_a_state_has_an_icon_and_a_word() -> None:
     assert mimebundle(run(ended="unauthorized"))["text/plain"].startswith("✗ Pings: ended early by unauthorized")
 
 
+def test_a_sandbox_says_which_two_times_it_has() -> None:
+    behaviour = (("latency", "20ms/60ms"), ("server time", "2ms"))
+    text = mimebundle(SandboxStatus("running", "http://127.0.0.1:1", 7, behaviour))["text/plain"]
+    assert re.search(r"Latency, p50/p95 +20ms/60ms\n +Server time +2ms", text)
+
+
 def test_the_bundle_is_text_and_html_only(value: Displayed) -> None:
     assert set(value._repr_mimebundle_()) == {"text/plain", "text/html"}
 
@@ -224,7 +230,7 @@ def test_a_ping_tells_total_network_server_and_phases() -> None:
 
 def test_an_rrt_that_is_no_time_is_shown_as_its_text() -> None:
     text = mimebundle(ping("0,08 ms", rrt_ms=float("nan")))["text/plain"]
-    assert "0,08 ms  server, its own RRT" in text
+    assert "0,08 ms  server (RRT in its reply)" in text
     assert "Wait for the first byte" not in text
 
 
@@ -256,7 +262,7 @@ def test_a_ping_on_a_new_connection_has_figures_that_add_up() -> None:
         "in total",
         "to open the connection",
         "network, outside the server",
-        "server, its own RRT",
+        "server (RRT in its reply)",
     ]
 
 
@@ -414,9 +420,9 @@ def test_all_that_failed_is_bad_and_says_how_many() -> None:
 def test_a_maximum_that_had_to_connect_says_so() -> None:
     df = frame([9.0] + [1.0] * 9)
     df["reused"] = df["seq"] > 0
-    assert "9.00 ms  max, which had to connect" in mimebundle(RunCard(df))["text/plain"]
+    assert "9.00 ms  max, on a new connection" in mimebundle(RunCard(df))["text/plain"]
     df["reused"] = False
-    assert "which had to connect" not in mimebundle(RunCard(df))["text/plain"]
+    assert "on a new connection" not in mimebundle(RunCard(df))["text/plain"]
 
 
 def test_a_label_of_ones_own_is_in_the_state() -> None:
