@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from donutwork_magics.display.units import clean, format_tick_ms, format_tick_s, shorten
+from donutwork_magics.display.units import clean, format_ms, format_tick_ms, format_tick_s, shorten
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -80,10 +80,9 @@ _FEWEST_BINS: Final = 8
 _MOST_BINS: Final = 48
 _MOST_RIDGES: Final = 8
 _MOST_BINS_OF_RIDGES: Final = 32
-_RIDGE: Final = 28
-_RIDGES: Final = 460
-_NAME: Final = 132
-_NAME_LENGTH: Final = 20
+_RIDGE: Final = 24
+_NAME: Final = 18
+_NAME_LENGTH: Final = 24
 _MOST_TICKS: Final = 4
 _TIME_STEPS_S: Final = (
     *(1, 2, 5, 10, 20, 30),
@@ -212,7 +211,7 @@ def histogram(duration_ms: Numbers, marks: Mapping[str, float], *, size: Size = 
 
 
 def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colours: Colours = SAVED) -> str:
-    """Draw the histograms of several labels one below the other, on one axis, each with a mark at its p50.
+    """Draw the histograms of several labels one below the other, on one axis, each with its p50 and a mark there.
 
     Parameters
     ----------
@@ -220,17 +219,17 @@ def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colo
         Durations and p50 by label; the first few are drawn.
     """
     shown = _shown(parts_ms)
-    top = _TOP + 14
-    size = Size(_RIDGES, top + _RIDGE * len(shown) + _BOTTOM)
+    size = Size(SMALL.width, (_NAME + _RIDGE) * len(shown) + _BOTTOM)
     edges, logarithmic = _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)
-    across = _Axis(float(edges[0]), float(edges[-1]), _NAME, size.width - _RIGHT - 4, logarithmic)
+    across = _Axis(float(edges[0]), float(edges[-1]), _RIGHT + 4, size.width - _RIGHT - 4, logarithmic)
     parts: list[str] = []
     for row, (label, values) in enumerate(shown.items(), start=1):
-        bottom = top + _RIDGE * row
-        parts.append(_label(_NAME - 8, bottom - 6, shorten(clean(label), _NAME_LENGTH), "end"))
-        parts += _ridge(across, np.histogram(values, edges)[0].astype(np.float64), edges, bottom, colours)
+        bottom = (_NAME + _RIDGE) * row
         mark_ms = p50_ms.get(label, math.nan)
-        parts += _marks(across, {"p50" if row == 1 else "": mark_ms}, bottom - _RIDGE + 4, bottom)
+        p50 = f", p50 {format_ms(mark_ms)}" if math.isfinite(mark_ms) else ""
+        parts.append(_label(across.start, bottom - _RIDGE - 5, shorten(clean(label), _NAME_LENGTH) + p50, "start"))
+        parts += _ridge(across, np.histogram(values, edges)[0].astype(np.float64), edges, bottom, colours)
+        parts += _marks(across, {"": mark_ms}, bottom - _RIDGE, bottom)
     parts += _baseline(across, size.height - _BOTTOM, size, line=False)
     return _document(parts, size, colours, "")
 
@@ -387,7 +386,7 @@ def _strip(x: Numbers, bottom: float, size: Size, colours: Colours) -> Iterator[
 
 
 def _ridge(across: _Axis, counts: Numbers, edges: Numbers, bottom: float, colours: Colours) -> Iterator[str]:
-    up = _Axis(0.0, max(1.0, float(counts.max(initial=0))), bottom, bottom - _RIDGE + 6)
+    up = _Axis(0.0, max(1.0, float(counts.max(initial=0))), bottom, bottom - _RIDGE)
     steps = _steps(across.place(edges), up.place(counts), bottom)
     yield f'<path d="{steps}" fill="{colours.value}" fill-opacity=".55"/>'
     ends = f"M{_short(across.start)} {bottom}H{_short(across.end)}"
@@ -420,16 +419,16 @@ def _marks(axis: _Axis, marks: Mapping[str, float], top: float, bottom: float) -
             # Its name would stand on the other's, and a line without a name says nothing.
             continue
         yield f'<path d="M{_short(x)} {top - 2}V{bottom}" stroke="currentColor" stroke-dasharray="3 2"/>'
-        yield _label(x, top - 6, name, "end" if x > axis.end - 12 else "middle" if x - taken >= 26 else "start")
+        if name:
+            yield _label(x, top - 6, name, "end" if x > axis.end - 12 else "middle" if x - taken >= 26 else "start")
         taken = x
 
 
 def _steps(edges: Numbers, tops: Numbers, bottom: float) -> str:
-    return (
-        f"M{_short(edges[0])} {bottom}"
-        + "".join(f"V{_short(top)}H{_short(edge)}" for top, edge in zip(tops, edges[1:], strict=True))
-        + f"V{bottom}Z"
-    )
+    # Neighbours of one height are one step.
+    lasts = np.append(np.flatnonzero(np.diff(tops)), tops.size - 1)
+    steps = "".join(f"V{_short(tops[at])}H{_short(edges[at + 1])}" for at in lasts)
+    return f"M{_short(edges[0])} {bottom}{steps}V{bottom}Z"
 
 
 def _label(x: float | str, y: float, text: str, anchor: str) -> str:

@@ -186,8 +186,18 @@ class TestRidges:
     def test_labels_are_on_one_axis_and_the_first_eight_are_drawn(self) -> None:
         parts = {f"label {at}": skewed(500) * (1 + at) for at in range(20)}
         svg = ridges(parts, dict.fromkeys(parts, 2.7))
-        assert [text for text in texts(svg) if text.startswith("label")] == [f"label {at}" for at in range(8)]
+        named = [text for text in texts(svg) if text.startswith("label")]
+        assert named == [f"label {at}, p50 2.70 ms" for at in range(8)]
         assert len(svg) < 8_000
+
+    def test_their_letters_are_as_large_as_those_of_other_charts_on_a_narrow_page(self) -> None:
+        ridge, spread = (ET.fromstring(svg) for svg in (ridges({"a": skewed(9)}, {"a": 2.0}), histogram(skewed(9), {})))
+        assert ridge.get("width") == spread.get("width")
+
+    def test_a_label_without_a_median_has_no_mark(self) -> None:
+        svg = ridges({"a": skewed(4)}, {"a": math.nan})
+        assert "a" in texts(svg)
+        assert "dasharray" not in svg
 
     def test_a_label_cannot_mark_up(self) -> None:
         root = ET.fromstring(ridges({HOSTILE: skewed(9)}, {HOSTILE: 2.0}))
