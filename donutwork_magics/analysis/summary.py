@@ -17,8 +17,14 @@ METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "floa
 
 PERCENTILES: Final[dict[str, float]] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
 
-_NEEDED: Final = ("timestamp", "started_ms", "lag_ms", "ttfb_ms", "rrt_ms", "reused", "warmup", "error")
+_NEEDED: Final = (
+    *("seq", "timestamp", "scheduled_ms", "started_ms", "lag_ms", "duration_ms"),
+    *("ttfb_ms", "rrt_ms", "reused", "warmup", "error"),
+)
 _Z_95: Final = 1.959964
+_STEPS_AROUND: Final = 7
+_STEP_OF_A_REST: Final = 2.0
+_IDLE_MS: Final = 1000.0
 
 
 def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: str = "duration_ms") -> pd.DataFrame:
@@ -56,7 +62,8 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
             ``server_share`` is the median of ``rrt_ms`` over the median of ``ttfb_ms``: how much of the wait for the
             first byte the server reports as its own. ``network_share`` is the rest.
         ``rate_hz``
-            Starts a second, as achieved.
+            Starts a second, as achieved while pings were planned: left out is what lies between the runs of a journal
+            that was continued, while a watch was paused, and where the server asked for a rest.
         ``lag_p50_ms``
             Median delay of the starts behind the plan.
         ``reused_share``
@@ -123,7 +130,7 @@ def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
         "jitter_ms": float(np.abs(np.diff(values)).mean()) if len(values) > 1 else math.nan,
         "network_share": 1 - server_share,
         "server_share": server_share,
-        "rate_hz": _rate_hz(df["started_ms"]),
+        "rate_hz": _rate_hz(df),
         "lag_p50_ms": float(df["lag_ms"].median()),
         "reused_share": float(ok["reused"].astype(bool).mean()) if len(ok) else math.nan,
     }
@@ -134,6 +141,27 @@ def _server_share(ok: pd.DataFrame) -> float:
     return float(known["rrt_ms"].median() / known["ttfb_ms"].median()) if len(known) else math.nan
 
 
-def _rate_hz(started_ms: pd.Series[float]) -> float:
-    span_s = float(started_ms.max() - started_ms.min()) / 1e3
-    return (len(started_ms) - 1) / span_s if span_s > 0 else math.nan
+def _rate_hz(df: pd.DataFrame) -> float:
+    """Count the starts over the time in which they were planned; the rows are in the order of their starts."""
+    steps_ms = df["started_ms"].diff().iloc[1:]
+    steps_ms = steps_ms[~_rested(df).iloc[1:]]
+    span_s = float(steps_ms.sum()) / 1e3
+    return len(steps_ms) / span_s if span_s > 0 else math.nan
+
+
+def _rested(df: pd.DataFrame) -> pd.Series[bool]:
+    """Tell before which rows nothing was planned.
+
+    No column says where a run begins, and attributes do not survive ``concat``: but a plan's steps are alike, and a
+    rest is a step much longer than those around it. Without a plan a ping is due when the one before has ended.
+    """
+    rows = df["seq"].diff()
+    planned_ms = df["scheduled_ms"].diff() / rows.clip(lower=1)
+    usual_ms = planned_ms.rolling(_STEPS_AROUND, center=True, min_periods=1).median()
+    idle_ms = df["started_ms"] - (df["started_ms"] + df["duration_ms"]).cummax().shift()
+    # Where the time begins anew, another table was joined to the one before.
+    return (
+        (planned_ms > _STEP_OF_A_REST * usual_ms)
+        | (planned_ms.isna() & (idle_ms > _IDLE_MS))
+        | (df["started_ms"].diff() < 0) & (rows < 0)
+    )

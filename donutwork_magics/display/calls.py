@@ -23,7 +23,7 @@ def ping_card(ping: Ping) -> Card:
         Figure(format_ms(timing["duration_ms"]), "in total"),
         *((Figure(format_ms(opening_ms), "to open the connection"),) if opening_ms else ()),
         Figure(format_ms(timing["network_ms"]), "network, outside the server"),
-        Figure(ping.rrt, "server, its own RRT"),
+        Figure(ping.rrt, "server (RRT in its reply)"),
     )
     return Card(
         title="Ping",
@@ -87,7 +87,7 @@ def _call(result: Result) -> tuple[tuple[str, str], ...]:
         ("Peer", timing["peer"] or "unknown"),
         ("Connection", _connection(timing)),
         ("Status", str(timing["status_code"])),
-        ("TCP round trip, least", format_ms(timing["tcp_rtt_ms"])),
+        ("TCP round trip, min", format_ms(timing["tcp_rtt_ms"])),
         ("Time", format_utc(timing["timestamp"].timestamp())),
     )
 

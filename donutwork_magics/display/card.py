@@ -79,7 +79,7 @@ class Picture:
     """What there is to see; the numbers themselves stand in a table."""
     svg: str
     blocks: tuple[tuple[str, str], ...] = ()
-    """Pairs of a name, which may be empty, and a line of blocks."""
+    """Pairs of a name, which may be empty, and a line of blocks or of what its axis says, to be left as it is."""
     live: bool = False
     """Drawn into the page, in the colours of its theme: only where nothing is saved or cleaned."""
 

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from donutwork_magics.display.units import clean, format_tick_ms, format_tick_s, shorten
+from donutwork_magics.display.units import clean, format_ms, format_tick_ms, format_tick_s, shorten
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -47,19 +47,31 @@ class Size:
     width: int
     height: int
     letter: int = 11
+    fluid: bool = False
+    """It gives way to a narrow page in its width alone: letters and strokes keep their size."""
+
+    @property
+    def plot(self) -> tuple[int, int]:
+        """Where its values begin and end; beside them are the names of an axis."""
+        # In a fluid chart those are beside what is stretched.
+        return (0, self.width - _LEFT - _RIGHT) if self.fluid else (_LEFT, self.width - _RIGHT)
+
+    def across(self, x: float) -> str:
+        """Write a place of the plot for a text, which is not stretched with it."""
+        return f"{100 * x / self.plot[1]:.3g}%" if self.fluid else _short(x)
 
 
 SMALL: Final = Size(288, 132)
 """Two stand side by side in a card, and one fills a narrow page."""
-WIDE: Final = Size(460, 160, letter=13)
-"""It fills a card; where a narrow page makes it smaller, its letters can still be read."""
+WIDE: Final = Size(560, 160, letter=12, fluid=True)
+"""It fills a card, which is a page's own, wide or narrow."""
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _LEFT: Final = 50
 _RIGHT: Final = 10
 _TOP: Final = 8
 _BOTTOM: Final = 19
-_STRIP: Final = 20
+_STRIP: Final = 24
 """The height of the strip of errors, below the values."""
 _COLUMN: Final = 2
 _CROSS: Final = 6
@@ -68,9 +80,9 @@ _FEWEST_BINS: Final = 8
 _MOST_BINS: Final = 48
 _MOST_RIDGES: Final = 8
 _MOST_BINS_OF_RIDGES: Final = 32
-_RIDGE: Final = 28
-_NAME: Final = 132
-_NAME_LENGTH: Final = 20
+_RIDGE: Final = 24
+_NAME: Final = 18
+_NAME_LENGTH: Final = 24
 _MOST_TICKS: Final = 4
 _TIME_STEPS_S: Final = (
     *(1, 2, 5, 10, 20, 30),
@@ -155,11 +167,13 @@ def timeline(
     started_s, duration_ms, failed = started_s[drawn], duration_ms[drawn], failed[drawn]
     bottom = size.height - _BOTTOM - _STRIP
     first, last = span_s or ((float(started_s.min()), float(started_s.max())) if started_s.size else (0.0, 0.0))
-    time = _Axis(first, max(last, first + 1e-3), _LEFT, size.width - _RIGHT)
+    # A cross at the beginning must not touch the name of its strip.
+    left, right = size.plot
+    time = _Axis(first, max(last, first + 1e-3), left + _CROSS, right)
     values = _value_axis(duration_ms[~failed], bottom, _TOP)
     parts = [
         *(_value_grid(values, size) if values is not None else ()),
-        *_time_ticks(time, bottom + _STRIP, count_back=count_back),
+        *_time_ticks(time, bottom + _STRIP, size, count_back=count_back),
         *(
             _band(time.place(started_s[~failed]), values.place(duration_ms[~failed]), colours, column_px)
             if values
@@ -197,7 +211,7 @@ def histogram(duration_ms: Numbers, marks: Mapping[str, float], *, size: Size = 
 
 
 def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colours: Colours = SAVED) -> str:
-    """Draw the histograms of several labels one below the other, on one axis, each with a mark at its p50.
+    """Draw the histograms of several labels one below the other, on one axis, each with its p50 and a mark there.
 
     Parameters
     ----------
@@ -205,17 +219,17 @@ def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colo
         Durations and p50 by label; the first few are drawn.
     """
     shown = _shown(parts_ms)
-    top = _TOP + 14
-    size = Size(WIDE.width, top + _RIDGE * len(shown) + _BOTTOM)
+    size = Size(SMALL.width, (_NAME + _RIDGE) * len(shown) + _BOTTOM)
     edges, logarithmic = _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)
-    across = _Axis(float(edges[0]), float(edges[-1]), _NAME, size.width - _RIGHT - 4, logarithmic)
+    across = _Axis(float(edges[0]), float(edges[-1]), _RIGHT + 4, size.width - _RIGHT - 4, logarithmic)
     parts: list[str] = []
     for row, (label, values) in enumerate(shown.items(), start=1):
-        bottom = top + _RIDGE * row
-        parts.append(_label(_NAME - 8, bottom - 6, shorten(clean(label), _NAME_LENGTH), "end"))
-        parts += _ridge(across, np.histogram(values, edges)[0].astype(np.float64), edges, bottom, colours)
+        bottom = (_NAME + _RIDGE) * row
         mark_ms = p50_ms.get(label, math.nan)
-        parts += _marks(across, {"p50" if row == 1 else "": mark_ms}, bottom - _RIDGE + 4, bottom)
+        p50 = f", p50 {format_ms(mark_ms)}" if math.isfinite(mark_ms) else ""
+        parts.append(_label(across.start, bottom - _RIDGE - 5, shorten(clean(label), _NAME_LENGTH) + p50, "start"))
+        parts += _ridge(across, np.histogram(values, edges)[0].astype(np.float64), edges, bottom, colours)
+        parts += _marks(across, {"": mark_ms}, bottom - _RIDGE, bottom)
     parts += _baseline(across, size.height - _BOTTOM, size, line=False)
     return _document(parts, size, colours, "")
 
@@ -246,9 +260,19 @@ def heights_over_time(started_s: Numbers, duration_ms: Numbers, columns: int) ->
 
 def heights_of_bins(parts_ms: Mapping[str, Numbers]) -> dict[str, list[float]]:
     """Return how many durations are in each bin of the histogram; of several labels on one axis, of the first few."""
-    shown = _shown(parts_ms)
-    edges = _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)[0]
+    shown, edges = _shown(parts_ms), _edges_of(parts_ms)
     return {label: [float(count) for count in np.histogram(values, edges)[0]] for label, values in shown.items()}
+
+
+def ends_of_bins(parts_ms: Mapping[str, Numbers]) -> tuple[float, float]:
+    """Return where the first of those bins begins, and the last ends."""
+    edges = _edges_of(parts_ms)
+    return float(edges[0]), float(edges[-1])
+
+
+def _edges_of(parts_ms: Mapping[str, Numbers]) -> Numbers:
+    shown = _shown(parts_ms)
+    return _edges(_together(shown), _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)[0]
 
 
 def _shown(parts_ms: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -296,13 +320,14 @@ def _edges(values: Numbers, most: int = _MOST_BINS) -> tuple[Numbers, bool]:
 def _value_grid(axis: _Axis, size: Size) -> Iterator[str]:
     ticks = axis.ticks()
     places = axis.place(np.array(ticks))
-    lines = "".join(f"M{_LEFT} {_short(y)}H{size.width - _RIGHT}" for y in places)
+    left, right = size.plot
+    lines = "".join(f"M{left} {_short(y)}H{right}" for y in places)
     yield f'<path d="{lines}" stroke="currentColor" stroke-opacity=".25"/>'
     for value, y in zip(ticks, places, strict=True):
-        yield _label(_LEFT - 5, y + 4, format_tick_ms(value), "end")
+        yield _label(left - 5, y + 4, format_tick_ms(value), "end")
 
 
-def _time_ticks(axis: _Axis, bottom: float, *, count_back: bool) -> Iterator[str]:
+def _time_ticks(axis: _Axis, bottom: float, size: Size, *, count_back: bool) -> Iterator[str]:
     span_s = axis.high - axis.low
     step_s = next((step for step in _TIME_STEPS_S if span_s / step <= _MOST_TICKS), _round_up(span_s / _MOST_TICKS))
     if span_s < 1:
@@ -313,7 +338,7 @@ def _time_ticks(axis: _Axis, bottom: float, *, count_back: bool) -> Iterator[str
     yield _ticks(places, bottom)
     for offset, x in zip(offsets, places, strict=True):
         name = format_tick_s(offset) if offset or not count_back else "now"
-        yield _label(x, bottom + 14, name, "end" if x > axis.end - 14 else "middle")
+        yield _label(size.across(x), bottom + 14, name, "end" if x > axis.end - 14 else "middle")
 
 
 def _band(x: Numbers, y: Numbers, colours: Colours, column_px: int) -> Iterator[str]:
@@ -342,18 +367,26 @@ def _band(x: Numbers, y: Numbers, colours: Colours, column_px: int) -> Iterator[
 
 
 def _strip(x: Numbers, bottom: float, size: Size, colours: Colours) -> Iterator[str]:
-    yield f'<path d="M{_LEFT} {bottom}H{size.width - _RIGHT}" stroke="currentColor" stroke-opacity=".6"/>'
+    left, right = size.plot
+    yield f'<path d="M{left} {bottom}H{right}" stroke="currentColor" stroke-opacity=".6"/>'
     if not x.size:
         return
     # One that is closer than a cross is wide could not be told from it.
     places = np.unique(np.round(x / _CROSS).astype(np.int64)) * _CROSS
-    crosses = "".join(f"M{at - 3} {bottom - 10}l6 6m0-6l-6 6" for at in places)
-    yield f'<path d="{crosses}" stroke="{colours.error}" stroke-width="2" fill="none"/>'
-    yield _label(_LEFT - 5, bottom - 3, "errors", "end")
+    if size.fluid:
+        # Signs, as lines would be stretched: a place for each is one for all.
+        yield (
+            f'<text x="{" ".join(map(size.across, places))}" y="{bottom - 2}" text-anchor="middle" font-size="16" '
+            f'font-weight="bold" fill="{colours.error}">{"×" * places.size}</text>'
+        )
+    else:
+        crosses = "".join(f"M{at - 3} {bottom - 10}l6 6m0-6l-6 6" for at in places)
+        yield f'<path d="{crosses}" stroke="{colours.error}" stroke-width="2" fill="none"/>'
+    yield _label(left - 5, bottom - 3, "errors", "end")
 
 
 def _ridge(across: _Axis, counts: Numbers, edges: Numbers, bottom: float, colours: Colours) -> Iterator[str]:
-    up = _Axis(0.0, max(1.0, float(counts.max(initial=0))), bottom, bottom - _RIDGE + 6)
+    up = _Axis(0.0, max(1.0, float(counts.max(initial=0))), bottom, bottom - _RIDGE)
     steps = _steps(across.place(edges), up.place(counts), bottom)
     yield f'<path d="{steps}" fill="{colours.value}" fill-opacity=".55"/>'
     ends = f"M{_short(across.start)} {bottom}H{_short(across.end)}"
@@ -386,33 +419,44 @@ def _marks(axis: _Axis, marks: Mapping[str, float], top: float, bottom: float) -
             # Its name would stand on the other's, and a line without a name says nothing.
             continue
         yield f'<path d="M{_short(x)} {top - 2}V{bottom}" stroke="currentColor" stroke-dasharray="3 2"/>'
-        yield _label(x, top - 6, name, "end" if x > axis.end - 12 else "middle" if x - taken >= 26 else "start")
+        if name:
+            yield _label(x, top - 6, name, "end" if x > axis.end - 12 else "middle" if x - taken >= 26 else "start")
         taken = x
 
 
 def _steps(edges: Numbers, tops: Numbers, bottom: float) -> str:
-    return (
-        f"M{_short(edges[0])} {bottom}"
-        + "".join(f"V{_short(top)}H{_short(edge)}" for top, edge in zip(tops, edges[1:], strict=True))
-        + f"V{bottom}Z"
-    )
+    # Neighbours of one height are one step.
+    lasts = np.append(np.flatnonzero(np.diff(tops)), tops.size - 1)
+    steps = "".join(f"V{_short(tops[at])}H{_short(edges[at + 1])}" for at in lasts)
+    return f"M{_short(edges[0])} {bottom}{steps}V{bottom}Z"
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> str:
+def _label(x: float | str, y: float, text: str, anchor: str) -> str:
     where = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{_short(x)}" y="{_short(y)}"{where}>{html.escape(text)}</text>'
+    return f'<text x="{x if isinstance(x, str) else _short(x)}" y="{_short(y)}"{where}>{html.escape(text)}</text>'
 
 
 def _document(parts: Sequence[str], size: Size, colours: Colours, title: str) -> str:
-    # Where it has a title it stands in a page of its own right, and has to fit there; an image is fitted by its page.
-    known_as = f' role="img" aria-label="{html.escape(title)}" style="max-width:100%;height:auto"' if title else ""
+    known_as = f' role="img" aria-label="{html.escape(title)}"' if title else ""
     titled = f"<title>{html.escape(title)}</title>" if title else ""
+    fit, drawn = _stretched(parts, size) if size.fluid else (f'viewBox="0 0 {size.width} {size.height}"', parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size.width}" height="{size.height}" '
-        f'viewBox="0 0 {size.width} {size.height}"{known_as} '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size.width}" height="{size.height}" {fit}{known_as} '
         f'color="{colours.text}">{titled}'
-        f'<g font-family="sans-serif" font-size="{size.letter}" fill="currentColor">{"".join(parts)}</g></svg>'
+        f'<g font-family="sans-serif" font-size="{size.letter}" fill="currentColor">{"".join(drawn)}</g></svg>'
     )
+
+
+def _stretched(parts: Sequence[str], size: Size) -> tuple[str, list[str]]:
+    """Let what is drawn be stretched to the width that there is; texts stand in that width as they are."""
+    lines = [part.replace("<path ", '<path vector-effect="non-scaling-stroke" ') for part in parts if "<path " in part]
+    texts = [part for part in parts if "<path " not in part]
+    opening = (
+        f'<svg width="100%" height="{size.height}" viewBox="0 0 {size.plot[1]} {size.height}" '
+        'preserveAspectRatio="none" overflow="visible">'
+    )
+    fit = f'style="max-width:100%;box-sizing:border-box;padding:0 {_RIGHT}px 0 {_LEFT}px;overflow:visible"'
+    return fit, [opening, *lines, "</svg>", *texts]
 
 
 def _even_ticks(low: float, high: float, step: float) -> list[float]:

@@ -18,7 +18,7 @@ PHASES: Final[dict[str, str]] = {
 }
 """Column and name; the first byte is that of the reply, waited for since the last byte of the request."""
 
-_SERVER_CAPTION: Final = "Wait for the first byte: in the server, by its own RRT, and outside of it"
+_SERVER_CAPTION: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
 
 
 def phases(times_ms: Mapping[str, float], caption: str, value: str) -> Breakdown | None:

@@ -41,8 +41,14 @@ class Reading:
         span_s = float(np.ptp(lately_s))
         return (lately_s.size - 1) / span_s if span_s > 0 else math.nan
 
+    @property
+    def window(self) -> str:
+        """Of which pings the percentiles are, in words that follow their name."""
+        whole = not self.cut and self.started_s.size <= _OF_PERCENTILES
+        return "so far" if whole else f"of the latest {_OF_PERCENTILES}"
+
     def percentiles_ms(self) -> tuple[float, float]:
-        """Return p50 and p95 of the latest successes; NaN where there are too few, as in a summary."""
+        """Return p50 and p95 of the successes in the window; NaN where there are too few, as in a summary."""
         latest = slice(-_OF_PERCENTILES, None)
         values = self.duration_ms[latest][~self.failed[latest]]
         p50_ms, p95_ms = (percentile(values, quantile) for quantile in (0.50, 0.95))
@@ -88,10 +94,16 @@ class Reader:
         )
 
 
-def lately(name: str, value_ms: float, quantile: float) -> Figure:
-    """Make the figure of a percentile that changes as pings come in."""
+def lately(name: str, value_ms: float, quantile: float, window: str = "lately") -> Figure:
+    """Make the figure of a percentile that changes as pings come in.
+
+    Parameters
+    ----------
+    window
+        Of which pings it is: that of the `Reading`.
+    """
     known = math.isfinite(value_ms)
-    caption = f"{name} lately" if known else f"{name} needs {pings_needed(quantile)} successes"
+    caption = f"{name} {window}" if known else f"{name} needs {pings_needed(quantile)} successes"
     return Figure(format_ms(value_ms), caption)
 
 

@@ -194,11 +194,22 @@ def _latency(series: RunSeries) -> tuple[Figure, ...]:
     figures = series.figures
     if not figures["ok"]:
         return (Figure(f"{figures['errors']:.0f} of {figures['n']:.0f}", "failed"),) if figures["n"] else ()
+    if _are_few(figures["ok"]):
+        # No percentile of any kind: the first one says it for all.
+        p50 = _percentile_figure("p50_ms", math.nan, 0.50)
+        if figures["ok"] == 1:
+            return Figure(format_ms(figures["max_ms"]), "the one success" if figures["errors"] else "duration"), p50
+        return Figure(format_ms(figures["min_ms"]), "min"), _max(series), p50
     percentiles = {name: _percentile_figure(name, figures[name], quantile) for name, quantile in PERCENTILES.items()}
     known = [figure for name, figure in percentiles.items() if math.isfinite(figures[name])]
     unknown = [figure for figure in percentiles.values() if figure not in known]
     corrected = (Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
     return (*known, _max(series), *corrected, *unknown)
+
+
+def _are_few(n: float) -> bool:
+    """Tell whether there is not even a median: then shares and means of them say less than their counts."""
+    return n < pings_needed(0.50)
 
 
 def _percentile_figure(column: str, value_ms: float, quantile: float) -> Figure:
@@ -212,16 +223,21 @@ def _max(series: RunSeries) -> Figure:
     ok = series.df[series.df["error"].isna() & ~series.df["warmup"].astype(bool)]
     reused = ok["reused"].to_numpy(dtype=bool)
     is_alone = not reused[ok["duration_ms"].to_numpy().argmax()] and reused.mean() > _MOSTLY
-    return Figure(format_ms(series.figures["max_ms"]), "max, which had to connect" if is_alone else "max")
+    return Figure(format_ms(series.figures["max_ms"]), "max, on a new connection" if is_alone else "max")
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
-    ok = df[df["error"].isna() & ~df["warmup"].astype(bool)]
-    medians = {name: float(ok[name].median()) for name in (*PHASES, "rrt_ms")}
-    return known(
-        phases(medians, "Phases: median, and share of their sum", "median"),
-        server_share(medians["rrt_ms"], medians["ttfb_ms"], "median"),
-    )
+    """Break down the pings in the middle: their phases add up to about the p50, which medians of phases do not."""
+    ok = df[df["error"].isna() & ~df["warmup"].astype(bool)].sort_values("duration_ms", kind="stable")
+    n, caption = len(ok), "Phases: mean of all"
+    if not _are_few(n):
+        ok, caption = ok.iloc[math.floor(0.4 * n) : math.ceil(0.6 * n)], "Phases near p50: mean of the middle fifth"
+    elif n == 1:
+        caption = "Phases of the ping"
+    value = "mean" if n > 1 else "time"
+    means = {name: float(ok[name].mean()) for name in PHASES}
+    answered = ok[["rrt_ms", "ttfb_ms"]].dropna().mean()
+    return known(phases(means, caption, value), server_share(answered["rrt_ms"], answered["ttfb_ms"], value))
 
 
 def _measured(series: RunSeries) -> Iterator[tuple[str, str]]:
@@ -231,13 +247,14 @@ def _measured(series: RunSeries) -> Iterator[tuple[str, str]]:
     if math.isfinite(figures["rate_hz"]):
         yield "Rate", _rate(series)
     if math.isfinite(figures["lag_p50_ms"]):
-        yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan, median"
+        median = ", median" if figures["n"] > 1 else ""
+        yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan{median}"
     if series.client:
         own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
         at_limit = "client_saturated" in series.client["notices"]
         yield "Client's own time", f"{own}{', and so the limit of the rate' if at_limit else ''}"
     yield "Connections", _connections(series)
-    if math.isfinite(figures["jitter_ms"]):
+    if math.isfinite(figures["jitter_ms"]) and not _are_few(figures["ok"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
     retried = int(series.df["retried"].astype(bool).sum())
     if retried:
@@ -265,13 +282,15 @@ def _errors(series: RunSeries) -> str:
     if not figures["n"]:
         return "none"
     low, high = format_share(figures["error_share_low"]), format_share(figures["error_share_high"])
-    interval = f"95 % interval {low} to {high}"
+    few = _are_few(figures["n"])
+    interval = "" if few else f" (95 % interval {low} to {high})"
     if not figures["errors"]:
-        return f"none ({interval})"
+        return f"none{interval}"
     counts = df.loc[~df["warmup"].astype(bool), "error"].dropna().value_counts()
     by_count = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
     kinds = ", ".join(f"{kind} {count}" for kind, count in by_count if count)
-    return f"{figures['errors']:.0f}, {format_share(figures['error_share'])} ({interval}): {kinds}"
+    share = f" of {figures['n']:.0f}" if few else f", {format_share(figures['error_share'])}"
+    return f"{figures['errors']:.0f}{share}{interval}: {kinds}"
 
 
 def _rate(series: RunSeries) -> str:
@@ -285,7 +304,8 @@ def _rate(series: RunSeries) -> str:
 def _connections(series: RunSeries) -> str:
     df, plan = series.df, series.plan
     kind = [("cold" if plan["cold"] else "warm")] if "cold" in plan else []
-    reused = [f"{format_share(series.figures['reused_share'])} reused"] if series.figures["ok"] else []
+    ok, share = series.figures["ok"], series.figures["reused_share"]
+    reused = [f"{f'{ok * share:.0f} of {ok:.0f}' if _are_few(ok) else format_share(share)} reused"] if ok else []
     at_once = [f"{plan['concurrency']} at a time"] if plan.get("concurrency", 1) > 1 else []
     versions = [f"HTTP/{version}" for version in df["http_version"].dropna().unique()]
     tls = [str(version) for version in df["tls_version"].dropna().unique()] or ["no TLS"]

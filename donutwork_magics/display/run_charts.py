@@ -9,11 +9,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
     Flags,
     Numbers,
     blocks,
+    ends_of_bins,
     heights_of_bins,
     heights_over_time,
     histogram,
@@ -40,7 +42,8 @@ def run_pictures(df: pd.DataFrame, figures: Mapping[str, Any]) -> tuple[Pictures
         Its row of the summary.
     """
     ok_ms = _numbers(df.loc[df["error"].isna() & ~df["warmup"].astype(bool), "duration_ms"])
-    histograms = [_histogram(ok_ms, figures)] if ok_ms.size >= _FEWEST else []
+    # Of fewer, the dots of the timeline tell more.
+    histograms = [_histogram(ok_ms, figures)] if ok_ms.size >= pings_needed(0.50) else []
     return _side_by_side([*_timelines(df), *histograms])
 
 
@@ -63,8 +66,12 @@ def comparison_pictures(df: pd.DataFrame, figures: Mapping[Any, Mapping[str, Any
     if not parts:
         return ()
     medians_ms = {str(label): each["p50_ms"] for label, each in figures.items()}
-    alt = "Durations of each label on one axis, with a mark at the median. " + "; ".join(_named(parts, medians_ms))
-    lines = tuple((label, blocks(heights)) for label, heights in heights_of_bins(parts).items())
+    low, high = map(format_ms, ends_of_bins(parts))
+    alt = f"Durations of each label on one axis, {low} to {high}, and their medians. "
+    alt += "; ".join(_named(parts, medians_ms))
+    heights = heights_of_bins(parts)
+    axis = _axis(low, high, max(map(len, heights.values())))
+    lines = (*((label, blocks(each)) for label, each in heights.items()), ("", axis))
     picture = Picture("Durations by label", alt, ridges(parts, medians_ms), lines)
     return (Pictures((picture,)),)
 
@@ -100,22 +107,32 @@ def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
 
 def _lines(started_s: Numbers, duration_ms: Numbers, failed: Flags) -> Iterator[tuple[str, str]]:
     if not failed.all():
-        yield "", blocks(heights_over_time(started_s, np.where(failed, np.nan, duration_ms), _BLOCKS))
+        greatest = format_ms(float(duration_ms[~failed].max()))
+        yield f"0–{greatest}", blocks(heights_over_time(started_s, np.where(failed, np.nan, duration_ms), _BLOCKS))
     if failed.any():
         crosses = heights_over_time(started_s, np.where(failed, 1.0, np.nan), _BLOCKS)
-        yield "", "".join(" " if math.isnan(cross) else "×" for cross in crosses).rstrip()
+        yield "errors", "".join(" " if math.isnan(cross) else "×" for cross in crosses).rstrip()
+    yield "", _axis("0 s", format_tick_s(float(np.ptp(started_s))), _BLOCKS)
+
+
+def _axis(first: str, last: str, columns: int) -> str:
+    """Write the ends of an axis below a line of blocks, or beside each other where it is too short."""
+    room = columns - len(first) - len(last)
+    return first + " " * room + last if room > 1 else f"{first} to {last}"
 
 
 def _histogram(ok_ms: Numbers, figures: Mapping[str, Any]) -> Picture:
     marks = {name: figures[f"{name}_ms"] for name in ("p50", "p95", "p99")}
     known = [f"{name} {format_ms(value)}" for name, value in marks.items() if math.isfinite(value)]
     scale = "logarithmic" if is_logarithmic(ok_ms[np.isfinite(ok_ms)]) else "linear"
-    seen = [f"Histogram of {plural(ok_ms.size, 'duration')} on a {scale} axis", *known]
+    low, high = map(format_ms, ends_of_bins({"": ok_ms}))
+    heights = heights_of_bins({"": ok_ms})[""]
+    seen = [f"Histogram of {plural(ok_ms.size, 'duration')} on a {scale} axis, {low} to {high}", *known]
     return Picture(
         "Histogram of durations, log scale" if scale == "logarithmic" else "Histogram of durations",
         "; ".join(seen) + ".",
         histogram(ok_ms, marks),
-        (("", blocks(heights_of_bins({"": ok_ms})[""])),),
+        (("", blocks(heights)), ("", _axis(low, high, len(heights)))),
     )
 
 

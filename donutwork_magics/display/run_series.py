@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from donutwork_magics.analysis.summary import summary
+
+_ADDED: Final = {"count", "duration_s"}
+"""What the parts of a watch, or the runs of a journal, have together; the rest is told where all have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,15 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any]) -> RunSeries:
 
 
 def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return what the parts of a watch have in common; it rested between them, so that no rate is that of the whole."""
+    """Return what the parts of a watch, or the runs of a journal, have in common."""
     if len(plans) < 2:
         return plans[0] if plans else {}
     first, *others = plans
     alike = {name: value for name, value in first.items() if all(plan.get(name) == value for plan in others)}
-    counts = [plan.get("count") for plan in plans]
-    planned = {} if None in counts else {"count": sum(filter(None, counts))}
-    return {name: value for name, value in alike.items() if name not in {"rate_hz", "count"}} | planned
+    for name in _ADDED & first.keys():
+        values = [plan.get(name) for plan in plans]
+        alike[name] = None if None in values else sum(filter(None, values))
+    return alike
 
 
 def figures_of(df: pd.DataFrame) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def sandbox_card(status: SandboxStatus) -> Card:
     rows = (
         *((("URL", status.url),) if status.url else ()),
         *((("Seed", str(status.seed)),) if status.seed is not None else ()),
-        *((name.capitalize(), value) for name, value in status.behaviour),
+        *((name.capitalize() + (", p50/p95" if "/" in value else ""), value) for name, value in status.behaviour),
     )
     return Card(
         title="Sandbox",

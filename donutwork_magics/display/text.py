@@ -81,11 +81,13 @@ def _breakdown(breakdown: Breakdown, columns: int) -> Iterator[str]:
 
 
 def _blocks(picture: Picture, columns: int) -> Iterator[str]:
-    if any(name for name, _ in picture.blocks):
-        # The name gives way: blocks that are cut would be another picture.
-        yield from _grid(list(picture.blocks), columns, left={0, 1})
-    else:
-        yield from (shorten(line, columns) for _, line in picture.blocks)
+    names = [clean(name) for name, _ in picture.blocks]
+    drawn = max((width(line) for _, line in picture.blocks), default=0)
+    # The name gives way: blocks that are cut would be another picture.
+    widest = max(0, min(max(map(width, names), default=0), columns - drawn - 2))
+    for name, (_, line) in zip(names, picture.blocks, strict=True):
+        before = f"{_left(shorten(name, widest), widest)}  " if widest else ""
+        yield shorten(before + line, columns)
 
 
 def _pairs(table: Table, columns: int) -> Iterator[str]:

@@ -76,6 +76,57 @@ def test_the_achieved_rate_is_of_starts() -> None:
     assert summary(frame([1.0] * 11, every_ms=100.0))["rate_hz"].item() == pytest.approx(10.0)
 
 
+def later(df: pd.DataFrame, *, start_s: float, seq: int) -> pd.DataFrame:
+    """Make a part of a run that goes on later, as a journal with several runs or a watch has it."""
+    at_ms = 1e3 * start_s
+    return df.assign(
+        seq=df["seq"] + seq,
+        timestamp=df["timestamp"] + pd.Timedelta(seconds=start_s),
+        **{name: df[name] + at_ms for name in ("scheduled_ms", "started_ms")},
+    )
+
+
+@pytest.mark.parametrize("planned", [True, False])
+@pytest.mark.parametrize("rows", [3, 20])
+def test_a_rest_between_the_parts_of_a_run_is_not_of_its_rate(rows: int, *, planned: bool) -> None:
+    parts = [later(frame([1.0] * rows), start_s=at * 60.0, seq=at * rows) for at in range(4)]
+    df = pd.concat(parts, ignore_index=True)
+    if not planned:
+        df["scheduled_ms"] = np.nan
+    assert summary(df)["rate_hz"].item() == pytest.approx(10.0)
+
+
+def test_one_ping_alone_between_two_rests_does_not_hide_them() -> None:
+    parts = [frame([1.0] * 20), later(frame([1.0]), start_s=30.0, seq=20), later(frame([1.0] * 20), start_s=70, seq=21)]
+    assert summary(pd.concat(parts))["rate_hz"].item() == pytest.approx(10.0)
+
+
+def test_another_rate_is_no_rest() -> None:
+    slow = later(frame([1.0] * 21, every_ms=2000.0), start_s=2.1, seq=21)
+    rate_hz = summary(pd.concat([frame([1.0] * 21), slow]))["rate_hz"].item()
+    assert rate_hz == pytest.approx(41 / 42.1, rel=0.05)
+
+
+def test_rows_that_were_taken_out_and_stalls_are_no_rest() -> None:
+    df = frame([1.0] * 40)
+    assert summary(df[df["seq"] % 8 != 3])["rate_hz"].item() == pytest.approx(34 / 3.9)
+    df.loc[df["seq"] >= 20, ["started_ms", "lag_ms"]] += 5000.0
+    assert summary(df)["rate_hz"].item() == pytest.approx(39 / 8.9)
+
+
+def test_without_a_plan_a_ping_that_took_long_is_no_rest() -> None:
+    df = frame([1.0] * 10 + [5000.0] + [1.0] * 10)
+    df["scheduled_ms"] = np.nan
+    df.loc[df["seq"] > 10, "started_ms"] += 5000.0
+    assert summary(df)["rate_hz"].item() == pytest.approx(20 / 7.0)
+
+
+def test_tables_joined_into_one_have_the_rate_of_their_parts() -> None:
+    second = frame([1.0] * 20)
+    second["timestamp"] += pd.Timedelta(minutes=5)
+    assert summary(pd.concat([frame([1.0] * 20), second]))["rate_hz"].item() == pytest.approx(10.0)
+
+
 @pytest.mark.parametrize("by", ["label", ["label"]])
 def test_one_row_a_group_in_the_order_of_the_rows(by: str | list[str]) -> None:
     df = pd.concat([frame([3.0] * 5, label="warm"), frame([7.0] * 5, label="cold")])

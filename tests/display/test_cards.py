@@ -16,9 +16,11 @@ import donutwork_magics.frame.accessor  # noqa: F401
 from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.display import mimebundle
 from donutwork_magics.display.calls import ping_card
-from donutwork_magics.display.run import RunCard
+from donutwork_magics.display.card import Breakdown
+from donutwork_magics.display.run import RunCard, run_card
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import Kind
 from donutwork_magics.sampling.client_load import ClientLoad
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
@@ -166,7 +168,9 @@ def test_html_and_text_say_the_same(value: Displayed) -> None:
 
     bundle = mimebundle(value)
     page = Page(bundle["text/html"])
-    assert words(page.text) == words(bundle["text/plain"])
+    # What a terminal says of a chart's axes, the text in the place of its image says.
+    of_charts = words("0 s errors " + " ".join(re.findall('<img alt="(.*?)"', bundle["text/html"])))
+    assert words(page.text) <= words(bundle["text/plain"]) <= words(page.text) | of_charts
 
 
 def test_a_state_has_an_icon_and_a_word() -> None:
@@ -174,6 +178,12 @@ def test_a_state_has_an_icon_and_a_word() -> None:
     assert mimebundle(SandboxStatus("died"))["text/plain"].startswith("✗ Sandbox: died")
     assert mimebundle(run(ended="interrupted"))["text/plain"].startswith("⚠ Pings: interrupted: 70 pings, 2 errors")
     assert mimebundle(run(ended="unauthorized"))["text/plain"].startswith("✗ Pings: ended early by unauthorized")
+
+
+def test_a_sandbox_says_which_two_times_it_has() -> None:
+    behaviour = (("latency", "20ms/60ms"), ("server time", "2ms"))
+    text = mimebundle(SandboxStatus("running", "http://127.0.0.1:1", 7, behaviour))["text/plain"]
+    assert re.search(r"Latency, p50/p95 +20ms/60ms\n +Server time +2ms", text)
 
 
 def test_the_bundle_is_text_and_html_only(value: Displayed) -> None:
@@ -220,7 +230,7 @@ def test_a_ping_tells_total_network_server_and_phases() -> None:
 
 def test_an_rrt_that_is_no_time_is_shown_as_its_text() -> None:
     text = mimebundle(ping("0,08 ms", rrt_ms=float("nan")))["text/plain"]
-    assert "0,08 ms  server, its own RRT" in text
+    assert "0,08 ms  server (RRT in its reply)" in text
     assert "Wait for the first byte" not in text
 
 
@@ -230,13 +240,29 @@ def test_phases_that_did_not_happen_are_left_out() -> None:
     assert "TLS " not in text.split("Measured")[0]
 
 
+def test_the_phases_of_a_run_add_up_to_its_p50_also_where_their_medians_would_not() -> None:
+    random = np.random.default_rng(1)
+    df = frame([1.0] * 200)
+    # Each is mostly short, and seldom two are long at once: the median of each is the short one.
+    for column in ("connect_ms", "ttfb_ms", "receive_ms"):
+        df[column] = np.where(random.random(200) < 0.4, random.uniform(40.0, 60.0, 200), 1.0)
+    df["duration_ms"] = df[["connect_ms", "send_ms", "ttfb_ms", "receive_ms"]].sum(axis=1)
+    p50_ms = df["duration_ms"].median()
+    assert sum(df[column].median() for column in ("connect_ms", "ttfb_ms", "receive_ms")) < 0.1 * p50_ms
+    phases = next(s for s in run_card(RunCard(df)).sections if isinstance(s, Breakdown))
+    in_ms = {"µs": 1e-3, "ms": 1.0}
+    times_ms = [float(number) * in_ms[unit] for number, unit in (part.value.split() for part in phases.segments)]
+    assert sum(times_ms) == pytest.approx(p50_ms, rel=0.05)
+    assert phases.caption == "Phases near p50: mean of the middle fifth"
+
+
 def test_a_ping_on_a_new_connection_has_figures_that_add_up() -> None:
     figures = [figure.caption for figure in ping_card(ping()).figures]
     assert figures == [
         "in total",
         "to open the connection",
         "network, outside the server",
-        "server, its own RRT",
+        "server (RRT in its reply)",
     ]
 
 
@@ -260,18 +286,42 @@ def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> N
     assert "1.00 ms  p50" in text
 
 
+@pytest.mark.parametrize(
+    ("n", "failed", "figures"),
+    [
+        (1, {}, ["5.00 ms  duration", "–  p50 needs 5 successes"]),
+        (2, {1: "timeout"}, ["5.00 ms  the one success", "–  p50 needs 5 successes"]),
+        (2, {}, ["5.00 ms  min", "6.00 ms  max", "–  p50 needs 5 successes"]),
+        (4, {3: "timeout"}, ["5.00 ms  min", "7.00 ms  max", "–  p50 needs 5 successes"]),
+        (4, {}, ["5.00 ms  min", "8.00 ms  max", "–  p50 needs 5 successes"]),
+    ],
+)
+def test_a_few_pings_have_counts_and_no_statistics(n: int, failed: dict[int, Kind], figures: list[str]) -> None:
+    df = frame([5.0 + seq for seq in range(n)], errors=failed)
+    df["reused"] = df["seq"] > 0
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert [line.strip() for line in text.splitlines()[1 : 1 + len(figures)]] == figures
+    for statistic in ("interval", "Jitter", "Histogram", "p95", "middle fifth", "0 % reused"):
+        assert statistic not in text
+    assert re.search(f"Errors +1 of {n}: timeout 1\n" if failed else "Errors +none\n", text)
+    ok = n - len(failed)
+    assert f"warm, {ok - 1} of {ok} reused" in text
+    assert ("median" in text) == (n > 1)
+    assert ("Duration over time" in text) == (n > 1)
+
+
 def test_errors_are_counted_by_kind_with_their_interval() -> None:
     text = " ".join(mimebundle(run())["text/plain"].split())
     assert "Errors 2, 2.9 % (95 % interval 0.8 % to 9.8 %): server_error 1, timeout 1" in text
 
 
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
-    df = frame([1.0] * 5, every_ms=200.0, warmup=1)
+    df = frame([1.0] * 6, every_ms=200.0, warmup=1)
     df["lag_ms"] = df["seq"] * 100.0
     df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "in_flight": 1}
     text = mimebundle(RunCard(df))["text/plain"]
     for fact in (
-        "4 of 5 planned, 1 more for warm-up left out",
+        "5 of 5 planned, 1 more for warm-up left out",
         "The planned rate was not reached: 5.00/s of 10.0/s.",
         "warm, 100 % reused, HTTP/1.1, no TLS",
         "2 in the whole run, 3.0 s in total",
@@ -370,9 +420,9 @@ def test_all_that_failed_is_bad_and_says_how_many() -> None:
 def test_a_maximum_that_had_to_connect_says_so() -> None:
     df = frame([9.0] + [1.0] * 9)
     df["reused"] = df["seq"] > 0
-    assert "9.00 ms  max, which had to connect" in mimebundle(RunCard(df))["text/plain"]
+    assert "9.00 ms  max, on a new connection" in mimebundle(RunCard(df))["text/plain"]
     df["reused"] = False
-    assert "which had to connect" not in mimebundle(RunCard(df))["text/plain"]
+    assert "on a new connection" not in mimebundle(RunCard(df))["text/plain"]
 
 
 def test_a_label_of_ones_own_is_in_the_state() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -79,6 +80,13 @@ class TestTimeline:
         assert "1 s" not in texts(svg)
         assert "errors" not in texts(draw([5.0, 5.0]))
 
+    def test_the_first_cross_keeps_away_from_the_name_of_the_strip(self) -> None:
+        svg = draw([5.0] * 200, failed=tuple(range(200)))
+        name = next(text for text in ET.fromstring(svg).iter(f"{SVG}text") if text.text == "errors")
+        first = min(float(x) for x in re.findall(r"M([\d.]+) ", paths(svg, SAVED.error)[0]))
+        assert name.get("text-anchor") == "end"
+        assert first - float(name.get("x", "nan")) >= 5
+
     def test_nothing_but_errors_has_no_axis_of_values(self) -> None:
         svg = draw([5.0, 5.0], failed=(0, 1))
         assert not [text for text in texts(svg) if text.endswith("µs")]
@@ -130,6 +138,24 @@ class TestTimeline:
         assert root[0].text == "Durations <lately>"
         assert "var(--jp-" in svg
 
+    def test_a_live_one_gives_way_to_a_narrow_page_but_its_letters_do_not(self) -> None:
+        svg = draw([5.0, 900.0, 5.0, 5.0, 900.0], failed=(1, 4), size=WIDE, colours=LIVE, title="Durations")
+        root = ET.fromstring(svg)
+        stretched = root.find(f".//{SVG}svg")
+        assert stretched is not None
+        # What scales has a view box, and letters are not in it.
+        assert (root.get("viewBox"), stretched.get("preserveAspectRatio")) == (None, "none")
+        assert "max-width:100%" in (root.get("style") or "")
+        assert not list(stretched.iter(f"{SVG}text"))
+        drawn = list(root.iter(f"{SVG}path"))
+        assert drawn == list(stretched.iter(f"{SVG}path"))
+        assert {path.get("vector-effect") for path in drawn} == {"non-scaling-stroke"}
+        crosses = next(text for text in root.iter(f"{SVG}text") if text.get("fill") == LIVE.error)
+        assert crosses.text == "××"
+        first, last = (float(place.removesuffix("%")) for place in (crosses.get("x") or "").split())
+        assert 20 < first < 30
+        assert 95 < last <= 100
+
 
 class TestHistogram:
     def test_the_axis_is_logarithmic_where_values_span_a_factor_of_ten(self) -> None:
@@ -160,8 +186,18 @@ class TestRidges:
     def test_labels_are_on_one_axis_and_the_first_eight_are_drawn(self) -> None:
         parts = {f"label {at}": skewed(500) * (1 + at) for at in range(20)}
         svg = ridges(parts, dict.fromkeys(parts, 2.7))
-        assert [text for text in texts(svg) if text.startswith("label")] == [f"label {at}" for at in range(8)]
+        named = [text for text in texts(svg) if text.startswith("label")]
+        assert named == [f"label {at}, p50 2.70 ms" for at in range(8)]
         assert len(svg) < 8_000
+
+    def test_their_letters_are_as_large_as_those_of_other_charts_on_a_narrow_page(self) -> None:
+        ridge, spread = (ET.fromstring(svg) for svg in (ridges({"a": skewed(9)}, {"a": 2.0}), histogram(skewed(9), {})))
+        assert ridge.get("width") == spread.get("width")
+
+    def test_a_label_without_a_median_has_no_mark(self) -> None:
+        svg = ridges({"a": skewed(4)}, {"a": math.nan})
+        assert "a" in texts(svg)
+        assert "dasharray" not in svg
 
     def test_a_label_cannot_mark_up(self) -> None:
         root = ET.fromstring(ridges({HOSTILE: skewed(9)}, {HOSTILE: 2.0}))
@@ -194,22 +230,48 @@ class TestOfARun:
             "Durations of 69 pings over 6.9 s; from 5.00 ms to 11.9 ms, half of them up to 8.50 ms; "
             "1 error, marked by crosses."
         )
-        assert how_often.alt.startswith("Histogram of 69 durations on a linear axis; p50 8.50 ms; p95 ")
+        assert how_often.alt.startswith(
+            "Histogram of 69 durations on a linear axis, 5.00 ms to 11.9 ms; p50 8.50 ms; p95 "
+        )
         assert "p99" not in how_often.alt
 
     def test_a_single_ping_has_no_chart(self) -> None:
         assert pictures(RunCard(frame([5.0]))) == []
 
     def test_warm_up_is_not_drawn(self) -> None:
-        over_time, how_often = pictures(RunCard(frame([900.0, 5.0, 6.0], warmup=1)))
-        assert "2 pings" in over_time.alt
-        assert "2 durations" in how_often.alt
+        over_time, how_often = pictures(RunCard(frame([900.0, 5.0, 6.0, 5.0, 6.0, 5.0], warmup=1)))
+        assert "5 pings" in over_time.alt
+        assert "5 durations" in how_often.alt
 
     def test_a_comparison_shows_its_labels_on_one_axis(self) -> None:
         [picture] = pictures(comparison(labels=3))
         assert picture.alt.startswith("Durations of each label on one axis")
         assert "cold 0: p50 5.00 ms; cold 1: p50 6.00 ms" in picture.alt
-        assert [(name, len(line)) for name, line in picture.blocks] == [("cold 0", 8), ("cold 1", 8), ("cold 2", 8)]
+        assert picture.blocks == (
+            ("cold 0", "█" + 7 * " "),
+            ("cold 1", 4 * " " + "█" + 3 * " "),
+            ("cold 2", 7 * " " + "█"),
+            ("", "5.00 ms to 7.00 ms"),
+        )
+
+    def test_in_a_terminal_its_labels_stand_on_one_axis_too(self) -> None:
+        lines = mimebundle(comparison(labels=3))["text/plain"].splitlines()
+        at = [line.index("█") for line in lines if re.match(" +cold . +█$", line)]
+        assert at[1:] == [at[0] + 4, at[0] + 7]
+
+    def test_in_a_terminal_a_chart_has_the_ends_of_its_axes(self) -> None:
+        df = frame([5.0 + 0.1 * seq for seq in range(70)], errors={0: "timeout", 69: "dns"})
+        lines = mimebundle(RunCard(df))["text/plain"].splitlines()
+        at = next(at for at, line in enumerate(lines) if "Duration over time" in line)
+        durations, errors, time = lines[at + 1 : at + 4]
+        begin = durations.index("▄")
+        assert durations[:begin].strip() == "0–11.8 ms"
+        assert errors == f"{'    errors':{begin}}×{58 * ' '}×"
+        assert time == f"{begin * ' '}0 s{52 * ' '}6.9 s"
+        spread = frame(list(np.random.default_rng(1).uniform(10.0, 20.0, 1000)))
+        histogram, ends = mimebundle(RunCard(spread))["text/plain"].split("Histogram of durations\n")[1].split("\n")[:2]
+        assert re.fullmatch(r"    10\.\d ms to 20\.\d ms", ends)
+        assert len(histogram.strip()) == 10
 
     def test_in_a_terminal_blocks_are_whole_and_names_give_way(self) -> None:
         text = mimebundle(comparison("x" * 70, labels=3))["text/plain"]

@@ -9,7 +9,7 @@ from array import array
 import numpy as np
 import pytest
 
-from donutwork_magics.display.readings import LATEST, Reader, live_picture
+from donutwork_magics.display.readings import LATEST, Reader, lately, live_picture
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from tests.display.test_live import Series
@@ -73,6 +73,23 @@ def test_a_percentile_waits_for_the_successes_that_it_needs() -> None:
             run.ping(900.0, error="timeout")
         read = Reader(0).read(run.rows).percentiles_ms()
         assert read == pytest.approx(percentiles_ms, nan_ok=True)
+
+
+def test_a_percentile_says_of_which_pings_it_is() -> None:
+    run, reader = series(), Reader(0)
+    captions = {}
+    for n in range(1, LATEST + 2):
+        run.ping(5.0 if n <= 1000 else 7.0)
+        if n in {4, 5, 1000, 1001, 3000, LATEST + 1}:
+            reading = reader.read(run.rows)
+            captions[n] = lately("p50", reading.percentiles_ms()[0], 0.50, reading.window).caption
+    assert captions == {
+        4: "p50 needs 5 successes",
+        **dict.fromkeys((5, 1000), "p50 so far"),
+        **dict.fromkeys((1001, 3000, LATEST + 1), "p50 of the latest 1000"),
+    }
+    # Those before it do not count any more.
+    assert reading.percentiles_ms() == (7.0, 7.0)
 
 
 def test_rows_that_made_room_do_not_confuse_it() -> None:

@@ -164,6 +164,18 @@ def test_a_run_goes_on_behind_a_torn_line(file: Path) -> None:
     assert [plan["count"] for plan in both.attrs["donutwork"]["plan"]] == [5, 3]
 
 
+def test_the_time_between_two_runs_is_not_of_the_rate(file: Path) -> None:
+    with Server(answer(reply())) as server:
+        for _ in range(2):
+            collect(10, rate_hz=50, target=target_of(server), journal=file)
+            time.sleep(2.0)
+    df = load(file)
+    assert df["started_ms"].iloc[-1] > 2000.0
+    assert df.donutwork.summary()["rate_hz"].item() > 25.0
+    assert "/s, 50.0/s planned" in repr(df.donutwork)
+    assert "20 of 20 planned" in repr(df.donutwork)
+
+
 @pytest.mark.parametrize(
     "damage",
     [

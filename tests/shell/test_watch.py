@@ -136,6 +136,16 @@ class TestEnd:
         sandboxed.run("w.stop()\nw.stop()")
         assert VIEW not in started.displays[1]
 
+    def test_the_time_of_a_pause_is_not_of_the_rate(self, sandboxed: Kernel) -> None:
+        sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 9")
+        sandboxed.run("import time\nw.pause()\ntime.sleep(2)\nn = len(w.df)\nw.start()")
+        until(sandboxed, "len(w.df) > n + 9")
+        sandboxed.run("w.stop()\ndf = w.df")
+        assert sandboxed.value("bool(df.started_ms.iloc[-1] > 2000)") == "True"
+        assert sandboxed.value("bool(df.donutwork.summary()['rate_hz'].item() > 25)") == "True"
+        assert "/s, 50.0/s planned" in sandboxed.run("df.donutwork").result["text/plain"]
+
     def test_start_of_one_that_runs_disturbs_nothing(self, sandboxed: Kernel) -> None:
         sandboxed.run("w = %donutwork watch -r 50")
         until(sandboxed, "len(w.df) > 3")
