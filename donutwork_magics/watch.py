@@ -73,7 +73,7 @@ class Watch(Displayed):
         self._thread: threading.Thread | None = None
         self._panel: Panel | None = None
         self._problem = ""
-        self._drawn_s = 0.0
+        self._drawn_s = self._part_began_s = 0.0
 
     @property
     def running(self) -> bool:
@@ -104,6 +104,11 @@ class Watch(Displayed):
     def elapsed_s(self) -> float:
         """How long ago its first ping was planned."""
         return (time.perf_counter_ns() - self._run.origin_ns) / 1e9 if self._run.origin_ns else 0.0
+
+    @property
+    def part_s(self) -> float:
+        """How long it has pinged since it was started or changed for the last time."""
+        return time.monotonic() - self._part_began_s
 
     @property
     def df(self) -> pd.DataFrame:
@@ -253,6 +258,7 @@ class Watch(Displayed):
         """Ping until something is changed, or it has to end."""
         del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
         self._run.ending, self._run.finished = None, False
+        self._part_began_s = time.monotonic()
         problem = ""
         try:
             run_series(self._run, self._series, self._observe, stop=self._change)

@@ -51,7 +51,7 @@ _TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;"
 _NO_BREAK: Final = "\u00a0"
 # Front ends stripe the rows of tables.
 _ROW: Final = '<tr style="background-color:transparent">'
-_NAME: Final = "padding:2px 0;text-align:left;font-weight:normal"
+_NAME: Final = "padding:2px 0;text-align:left;font-weight:400"
 _LONG_WORD: Final = re.compile(r"[^\s<>]{13,}")
 _CAMELS: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 # At most 12 characters, of which one may be written as an entity, and better at the end of a part of an address.
@@ -167,7 +167,7 @@ def _image(picture: Picture) -> str:
 
 def _breakdown(breakdown: Breakdown) -> str:
     bar = "".join(
-        f'<div title="{_text(segment.name)}" style="width:{100 * segment.share:.2f}%;background-color:'
+        f'<div title="{_text(segment.name)}" style="width:{100 * segment.share:.1f}%;background-color:'
         f'{_SEGMENTS[segment.name]}"></div>'
         for segment in breakdown.segments
     )
@@ -189,7 +189,7 @@ def _pairs(table: Table) -> str:
     look = "font-family:monospace" if table.code else "opacity:0.72"
     width = f"width:{42 if table.code else 31}%;"
     rows = "".join(
-        f'{_ROW}<th scope="row" style="padding:2px 12px 2px 0;text-align:left;font-weight:normal;vertical-align:top;'
+        f'{_ROW}<th scope="row" style="padding:2px 12px 2px 0;text-align:left;font-weight:400;vertical-align:top;'
         # One cell makes the whole column so wide.
         f'{"" if at else width}{look}">{_breakable(name)}</th>'
         f'<td style="padding:2px 0;text-align:left">{_breakable(value)}</td></tr>'
@@ -243,7 +243,7 @@ def _cell(tag: str, look: str, content: str, scope: str = "") -> str:
     scope = f' scope="{scope}"' if scope else ""
     return (
         f'<{tag}{scope} style="display:block;box-sizing:border-box;border:none;padding:0;text-align:left;'
-        f'font-weight:normal;{look}">{content}</{tag}>'
+        f'font-weight:400;{look}">{content}</{tag}>'
     )
 
 
@@ -256,9 +256,9 @@ def _caption(table: Table | Steps) -> str:
 def _head(names: tuple[str, ...]) -> str:
     first, *others = map(_text, names)
     cells = f'<th scope="col" style="{_NAME}">{first}</th>' + "".join(
-        f'<th scope="col" style="{_NUMBER};font-weight:normal">{name}</th>' for name in others
+        f'<th scope="col" style="{_NUMBER};font-weight:400">{name}</th>' for name in others
     )
-    return f'<thead style="border:none"><tr style="background-color:transparent;{_MUTED}">{cells}</tr></thead>'
+    return f'<thead style="border:none"><tr style="{_MUTED}">{cells}</tr></thead>'
 
 
 def _numbers(values: Iterable[str]) -> str:

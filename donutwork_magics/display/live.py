@@ -175,6 +175,7 @@ class Readout:
 
     def card(self) -> Card:
         """Make the card that the static one will take the place of."""
+        window = "so far" if self.reading is None else self.reading.window
         return Card(
             title="Pings",
             tone="running",
@@ -185,8 +186,8 @@ class Readout:
                 Figure(format_rate(self.rate_hz), "rate"),
                 Figure(format_s(self.left_s) if math.isfinite(self.left_s) else UNKNOWN, "left"),
                 Figure(str(self.errors), "errors"),
-                lately("p50", self.p50_ms, 0.50),
-                lately("p95", self.p95_ms, 0.95),
+                lately("p50", self.p50_ms, 0.50, window),
+                lately("p95", self.p95_ms, 0.95, window),
             ),
             progress=self.share,
             sections=(Pictures((self._picture(self.reading),)),) if self.reading is not None else (),

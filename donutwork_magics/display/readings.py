@@ -33,12 +33,10 @@ class Reading:
     cut: bool = False
     """Whether there are older rows, which are not among these."""
 
-    def rate_hz(self, last_s: float = math.inf) -> float:
-        """Return the starts a second, of the last seconds; NaN before there are two."""
-        if self.started_s.size < 2:
-            return math.nan
-        lately_s = self.started_s[self.started_s >= self.started_s[-1] - last_s]
-        span_s = float(np.ptp(lately_s))
+    def rate_hz(self, since_s: float = -math.inf) -> float:
+        """Return the starts a second, from a moment on; NaN before there are two."""
+        lately_s = self.started_s[self.started_s >= since_s]
+        span_s = float(np.ptp(lately_s)) if lately_s.size > 1 else 0.0
         return (lately_s.size - 1) / span_s if span_s > 0 else math.nan
 
     @property
@@ -94,7 +92,7 @@ class Reader:
         )
 
 
-def lately(name: str, value_ms: float, quantile: float, window: str = "lately") -> Figure:
+def lately(name: str, value_ms: float, quantile: float, window: str) -> Figure:
     """Make the figure of a percentile that changes as pings come in.
 
     Parameters

@@ -29,6 +29,7 @@ from donutwork_magics.display.units import (
     plural,
 )
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.schema import missing_columns
 from donutwork_magics.frame.table import ATTRS
 from donutwork_magics.sampling.describe import UNFINISHED
@@ -37,6 +38,7 @@ _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""
 _MOST_CARDS: Final = 3
 _MOST_TIMELINES: Final = 2
+_MOST_KINDS: Final = 3
 _NO_LABEL: Final = "ping"
 _MOSTLY: Final = 0.8
 _IN_TURN: Final = "The labels ran one after the other: what changed meanwhile looks like a difference between them."
@@ -89,8 +91,8 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
         notes=notes,
         sections=(
             *run_pictures(df, series.figures),
-            *_breakdowns(df),
-            Table("Measured", tuple(_measured(series))),
+            *known(*_breakdowns(df)),
+            Table("Measured", (*_measured(series), *_of_the_whole(attrs))),
         ),
         details=_details(df, attrs),
     )
@@ -123,7 +125,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         ),
         details=(
             *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in unfolded.items()),
-            *_details(df, attrs),
+            *_details(df, attrs, tuple(_of_the_whole(attrs))),
         ),
     )
 
@@ -155,6 +157,7 @@ def _times(df: pd.DataFrame) -> pd.Series[pd.Timestamp]:
 
 def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
     part = series.df
+    of_call, wait = _breakdowns(part)
     # How the run ended is said once, for the whole; so is what to know before believing its figures.
     tone, state = _state(series.figures, None)
     card = Card(
@@ -164,8 +167,9 @@ def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
         figures=_latency(series),
         sections=(
             *(label_pictures(part) if drawn else ()),
-            *_breakdowns(part),
-            Table("Measured", tuple(_measured(series))),
+            *known(of_call),
+            # The wait has no bar of its own here: with one each, three labels would make a card of over 30 kB.
+            Table("Measured", (*_wait(wait), *_measured(series, most_kinds=_MOST_KINDS))),
         ),
     )
     return Details(f"Where the time went: {label}", (card,))
@@ -226,8 +230,11 @@ def _max(series: RunSeries) -> Figure:
     return Figure(format_ms(series.figures["max_ms"]), "max, on a new connection" if is_alone else "max")
 
 
-def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
-    """Break down the pings in the middle: their phases add up to about the p50, which medians of phases do not."""
+def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
+    """Break down the pings in the middle, and their wait for the first byte.
+
+    Their phases add up to about the p50, which medians of phases do not.
+    """
     ok = df[df["error"].isna() & ~df["warmup"].astype(bool)].sort_values("duration_ms", kind="stable")
     n, caption = len(ok), "Phases: mean of all"
     if not _are_few(n):
@@ -237,13 +244,19 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
     value = "mean" if n > 1 else "time"
     means = {name: float(ok[name].mean()) for name in PHASES}
     answered = ok[["rrt_ms", "ttfb_ms"]].dropna().mean()
-    return known(phases(means, caption, value), server_share(answered["rrt_ms"], answered["ttfb_ms"], value))
+    return phases(means, caption, value), server_share(answered["rrt_ms"], answered["ttfb_ms"], value)
 
 
-def _measured(series: RunSeries) -> Iterator[tuple[str, str]]:
-    figures, attrs = series.figures, series.attrs
+def _wait(breakdown: Breakdown | None) -> Iterator[tuple[str, str]]:
+    if breakdown is not None:
+        parts = (f"{part.name} {part.value} ({format_share(part.share)})" for part in breakdown.segments)
+        yield "First byte", f"{' + '.join(parts)}, near p50"
+
+
+def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tuple[str, str]]:
+    figures = series.figures
     yield "Pings", _pings(series)
-    yield "Errors", _errors(series)
+    yield "Errors", _errors(series, most_kinds)
     if math.isfinite(figures["rate_hz"]):
         yield "Rate", _rate(series)
     if math.isfinite(figures["lag_p50_ms"]):
@@ -259,6 +272,10 @@ def _measured(series: RunSeries) -> Iterator[tuple[str, str]]:
     retried = int(series.df["retried"].astype(bool).sum())
     if retried:
         yield "Sent again", f"{plural(retried, 'ping')}, on a new connection"
+
+
+def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say what is known of the run, and not of each label."""
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         yield "Pauses", f"{pauses['count']} in the whole run, {pauses['total_s']:.1f} s in total"
@@ -277,7 +294,7 @@ def _pings(series: RunSeries) -> str:
     return " ".join(filter(None, (f"{series.figures['n']:.0f}", *planned))) + left_out
 
 
-def _errors(series: RunSeries) -> str:
+def _errors(series: RunSeries, most_kinds: int) -> str:
     df, figures = series.df, series.figures
     if not figures["n"]:
         return "none"
@@ -288,7 +305,7 @@ def _errors(series: RunSeries) -> str:
         return f"none{interval}"
     counts = df.loc[~df["warmup"].astype(bool), "error"].dropna().value_counts()
     by_count = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
-    kinds = ", ".join(f"{kind} {count}" for kind, count in by_count if count)
+    kinds = enumerate_some([f"{kind} {count}" for kind, count in by_count if count], most_kinds)
     share = f" of {figures['n']:.0f}" if few else f", {format_share(figures['error_share'])}"
     return f"{figures['errors']:.0f}{share}{interval}: {kinds}"
 
@@ -312,8 +329,8 @@ def _connections(series: RunSeries) -> str:
     return ", ".join([*kind, *reused, *at_once, *versions, *tls])
 
 
-def _details(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[Details, ...]:
-    rows = []
+def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: tuple[tuple[str, str], ...] = ()) -> tuple[Details, ...]:
+    rows = [*more]
     if len(df):
         began = _times(df).min()
         rows += [] if pd.isna(began) else [("Began", format_utc(began.timestamp()))]

@@ -26,6 +26,7 @@ def live_card(watch: Watch, reading: Reading) -> Card:
     """Make the card of a watch that is not over."""
     p50_ms, p95_ms = reading.percentiles_ms()
     drawn = reading.started_s.size > 0
+    lately_s = watch.elapsed_s - min(_RATE_OF_S, watch.part_s)
     return Card(
         title="Watch",
         tone=_TONES[watch.state],
@@ -33,11 +34,11 @@ def live_card(watch: Watch, reading: Reading) -> Card:
         # A page that has lost the kernel goes on to show it.
         badges=(*badges_of(watch.series.target), f"as of {format_utc(time.time(), date=False)}"),
         figures=(
-            lately("p50", p50_ms, 0.50),
-            lately("p95", p95_ms, 0.95),
+            lately("p50", p50_ms, 0.50, reading.window),
+            lately("p95", p95_ms, 0.95, reading.window),
             Figure(str(watch.rows.total), "pings"),
             Figure(str(watch.rows.errors), "errors"),
-            Figure(format_rate(reading.rate_hz(_RATE_OF_S)), "rate lately"),
+            Figure(format_rate(reading.rate_hz(lately_s)), f"rate, last {_RATE_OF_S:.0f} s"),
         ),
         notes=(watch.problem,) if watch.problem else (),
         sections=(Pictures((live_picture(reading, watch.elapsed_s, _CHART_S),)),) if drawn else (),

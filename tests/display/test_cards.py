@@ -20,7 +20,7 @@ from donutwork_magics.display.card import Breakdown
 from donutwork_magics.display.run import RunCard, run_card
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
-from donutwork_magics.errors import Kind
+from donutwork_magics.errors import KINDS, Kind
 from donutwork_magics.sampling.client_load import ClientLoad
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
@@ -202,17 +202,24 @@ def test_the_saved_card_of_a_comparison_is_small(labels: int) -> None:
     random = np.random.default_rng(1)
     parts = [
         frame(
-            list(random.lognormal(1.0, 1.0, 5000)), label=f"{at} <{'x' * 60}>", errors=dict.fromkeys(range(99), "dns")
+            list(random.lognormal(1.0, 1.0, 5000)),
+            label=f"{at} <{'x' * 60}>",
+            errors={row: KINDS[row % len(KINDS)] for row in range(199)},
+            warmup=20,
         )
         for at in range(labels)
     ]
     df = pd.concat(parts, ignore_index=True)
+    for phase, share in {"dns_ms": 0.1, "connect_ms": 0.2, "tls_ms": 0.3}.items():
+        df[phase] = df["duration_ms"] * share
+    df["tls_version"] = "TLSv1.3"
     df["lag_ms"] = df["seq"] * 100.0
     df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
     df["retried"] = df["seq"] % 10 == 0
     plans = [{**ATTRS["plan"][0], "label": label, "rate_hz": 1000.0} for label in df["label"].unique()]
     client = {**CLIENT, "notices": ["client_saturated", "kernel_busy"]}
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans, "client": [client] * labels}
+    pauses = {"count": 20, "total_s": 300.0, "first": []}
+    df.attrs["donutwork"] = {**ATTRS, "plan": plans, "client": [client] * labels, "pauses": pauses, "in_flight": 3}
     assert len(mimebundle(RunCard(df))["text/html"].encode()) <= 30_000
 
 

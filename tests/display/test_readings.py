@@ -146,3 +146,17 @@ def test_the_chart_is_of_the_time_that_the_rows_cover() -> None:
     picture = live_picture(reader.read(run.rows), 50.0, 60.0)
     assert picture.alt.startswith(f"Durations of the last 5 s: {LATEST} pings")
     assert {"now", "−4 s"} <= set(texts(picture.svg))
+
+
+def test_a_rate_is_that_of_the_time_since_a_moment() -> None:
+    run, reader = series(), Reader(0)
+    for _ping in range(11):
+        run.ping(5.0)
+    run.elapsed_s += 20.0
+    assert reader.read(run.rows).rate_hz() == pytest.approx(10.0)
+    for _ping in range(3):
+        run.ping(5.0)
+    reading = reader.read(run.rows)
+    assert reading.rate_hz() < 1.0
+    assert reading.rate_hz(21.0) == pytest.approx(10.0)
+    assert math.isnan(reading.rate_hz(21.25))

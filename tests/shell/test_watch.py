@@ -269,7 +269,7 @@ class TestPanel:
         until(panelled, "w.rows.total > 80")
         seen(panelled, lambda: 'aria-label="Durations of the last' in card(panelled) and ">errors<" in card(panelled))
         assert re.search(r"as of \d\d:\d\d:\d\d UTC", card(panelled))
-        for words in ("ping: running", "p50 lately", "p95", "errors", "rate lately", "sandbox"):
+        for words in ("ping: running", "p50 so far", "p95", "errors", "rate, last 30 s", "sandbox"):
             assert words in card(panelled)
         assert panelled.widget(description="Rate")["_options_labels"][-1] == "max"
 
