@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -32,21 +33,23 @@ class Session:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._sandbox: Sandbox | None = None
-        self._watches: list[Watch] = []
+        # One that runs is kept alive by its thread; one that has stopped belongs to whoever may start it again.
+        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
 
     def close(self) -> None:
         """End what runs: the watches, and the sandbox."""
-        for watch in self._watches:
+        watches = [watch for watch in self._watches if watch.state != "stopped"]
+        for watch in watches:
             # All are asked first, so that they end at the same time.
             watch.end()
-        for watch in self._watches:
+        for watch in watches:
             watch.wait(_PATIENCE_S)
         self._watches.clear()
         self._end_sandbox()
 
     def add_watch(self, watch: Watch) -> None:
         """Look after a watch, which ends with the session."""
-        self._watches.append(watch)
+        self._watches.add(watch)
 
     def _end_sandbox(self) -> None:
         if self._sandbox is not None:

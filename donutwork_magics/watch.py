@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import Http
-from donutwork_magics.sampling.journal import Journal
+from donutwork_magics.sampling.journal import Journal, Mark
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.run import Progress, Run, Series, run_series
 from donutwork_magics.series import reason_of
@@ -66,14 +67,17 @@ class Watch(Displayed):
     def __init__(self, series: Series, *, keep: int) -> None:
         self._series = series
         self._run = Run(rows=Rows(keep))
-        self._open_journal()
         self._lock = threading.Lock()
         self._change = threading.Event()
         self._wish: State = "stopped"
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._ended = threading.Event()
         self._panel: Panel | None = None
+        self._mark: Mark | None = None
         self._problem = ""
         self._drawn_s = self._part_began_s = 0.0
+        self._open_journal()
 
     @property
     def running(self) -> bool:
@@ -89,6 +93,11 @@ class Watch(Displayed):
     def problem(self) -> str:
         """Why it stopped by itself, and what to do next, in one line; empty where it did not."""
         return self._problem
+
+    @property
+    def journal_failed(self) -> bool:
+        """Whether its journal could not be written."""
+        return self._run.ending is not None and bool(self._run.ending.journal_failure)
 
     @property
     def series(self) -> Series:
@@ -124,22 +133,42 @@ class Watch(Displayed):
         Raises
         ------
         SettingsError
-            Meanwhile its file cannot be a journal any more, or another run writes to it.
+            Its journal cannot be continued: meanwhile another run has written to it, or it could not be written.
         """
-        self._set("running")
+        with self._lock:
+            if self._thread is None:
+                try:
+                    self._open_journal()
+                except SettingsError as error:
+                    self._problem = str(error)
+                    raise
+            if self._wish != "running":
+                self._wish = "running"
+                self._problem = ""
+                self._change.set()
+            if self._thread is None:
+                # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
+                context = contextvars.copy_context()
+                thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
+                self._ended.clear()
+                thread.start()
+                self._thread, self._process = thread, os.getpid()
 
     def pause(self) -> None:
         """Rest until it is started again; returns at once, and the panel stays."""
-        if self._wish != "stopped":
-            self._set("paused")
+        with self._lock:
+            if self._wish == "running":
+                self._wish = "paused"
+                self._change.set()
 
     def end(self) -> None:
         """Stop soon; returns at once, for those who must not wait."""
         with self._lock:
             self._wish = "stopped"
             self._change.set()
-            if self._thread is None:
-                self._close_journal()
+            began = self._thread is not None
+        if not began:
+            self._close_journal()
 
     def stop(self) -> None:
         """Stop, and leave the card of the rows in place of the panel."""
@@ -160,12 +189,16 @@ class Watch(Displayed):
             Whether it has stopped.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        # In slices, as on Windows a wait without an end cannot be interrupted.
-        while (thread := self._thread) is not None:
+        thread = self._thread
+        # For an event, since Python 3.11 takes a thread for ended whose join was interrupted; and in slices, as on
+        # Windows a wait without an end cannot be interrupted. A child that was forked has no such thread.
+        while self._thread is not None and self._process == os.getpid():
             left_s = _SLICE_S if deadline_s is None else deadline_s - time.monotonic()
             if left_s <= 0:
                 return False
-            thread.join(min(_SLICE_S, left_s))
+            self._ended.wait(min(_SLICE_S, left_s))
+        if thread is not None and self._process == os.getpid():
+            thread.join(_SLICE_S)
         # Once more, and from the cell that waits: nbclient drops an update that comes out of an earlier one.
         self._freeze(in_cell=True)
         return True
@@ -206,26 +239,6 @@ class Watch(Displayed):
 
         return watch_line(self)
 
-    def _set(self, wish: State) -> None:
-        with self._lock:
-            if self._thread is None:
-                try:
-                    self._open_journal()
-                except SettingsError as error:
-                    self._problem = str(error)
-                    raise
-            if wish != self._wish:
-                self._wish = wish
-                self._problem = ""
-                self._change.set()
-            if self._thread is None:
-                # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
-                context = contextvars.copy_context()
-                self._thread = threading.Thread(
-                    target=context.run, args=(self._live,), name="donutwork-watch", daemon=True
-                )
-                self._thread.start()
-
     def _live(self) -> None:
         try:
             while self._goes_on():
@@ -238,8 +251,10 @@ class Watch(Displayed):
             # The panel cannot be drawn. Nobody is to wait for a thread that has gone.
             with self._lock:
                 self._problem, self._wish = _unexpected(error), "stopped"
-                self._close_journal()
-                self._thread = None
+            self._close_journal()
+            with self._lock:
+                self._wish, self._thread = "stopped", None
+                self._ended.set()
 
     def _goes_on(self) -> bool:
         with self._lock:
@@ -248,11 +263,20 @@ class Watch(Displayed):
                 return True
         self._finish_journal()
         self._freeze(in_cell=False)
+        # Without the lock: a disk may take its time, and a click that ends it must not wait.
+        self._close_journal()
         with self._lock:
-            if self._wish == "stopped":
-                self._close_journal()
+            if self.state == "stopped":
                 self._thread = None
-            return self._wish != "stopped"
+                self._ended.set()
+                return False
+        # It was started again meanwhile.
+        try:
+            self._open_journal()
+        except SettingsError as error:
+            with self._lock:
+                self._problem, self._wish = str(error), "stopped"
+        return self._goes_on()
 
     def _ping(self) -> None:
         """Ping until something is changed, or it has to end."""
@@ -271,19 +295,27 @@ class Watch(Displayed):
 
     def _open_journal(self) -> None:
         file = self._series.journal
-        if file is not None and not self._run.journals:
-            self._run.journals = {file: Journal(file)}
+        if file is None or self._run.journals:
+            return
+        if self.journal_failed:
+            raise SettingsError(
+                "The journal could not be written to its end. Begin a new watch, in this file or another."
+            )
+        self._run.journals = {file: Journal(file, self._mark)}
 
     def _finish_journal(self) -> None:
         """Have everything on the disk, and how it ended."""
         if self._run.journals and self._run.series:
             self._run.finish()
-            self._problem = self._problem or _early_end(self._run)
+            with self._lock:
+                self._problem = self._problem or _early_end(self._run)
 
     def _close_journal(self) -> None:
-        for journal in self._run.journals.values():
+        journals, self._run.journals = self._run.journals, {}
+        for journal in journals.values():
+            # Before its first ping nothing is in it that could be continued.
+            self._mark = journal.mark() if self._run.series else None
             journal.close()
-        self._run.journals = {}
 
     def _observe(self, _progress: Progress) -> None:
         if time.monotonic() - self._drawn_s >= _DRAW_EVERY_S:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from collections.abc import Iterator
+from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 import pandas as pd
@@ -69,12 +68,62 @@ _descriptions: Final = msgspec.json.Decoder(_Description)
 _DESCRIPTION: Final = b'{"attrs":'
 
 
-@dataclass(slots=True)
-class _Run:
-    """One run of a journal."""
+class _Reader:
+    """Reads a journal line by line into rows: of the lines themselves nothing is kept, as there may be millions."""
 
-    attrs: dict[str, Any]
-    records: list[_Row] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.attrs: list[dict[str, Any]] = []
+        """What each run says of itself."""
+        self._torn_at = 0
+        self._first_origin_ms: float | None = None
+        self._offset_ms = self._after_ms = 0.0
+        self._first_seq = self._next_seq = 0
+        self._is_first_row = True
+
+    def read(self, number: int, line: bytes) -> None:
+        """Take in a line.
+
+        Raises
+        ------
+        _DamagedError
+            The one before was damaged, and was not the last of its run.
+        """
+        begins = line.startswith(BEGINNING)
+        if self._torn_at and not begins:
+            raise _DamagedError(
+                f"Line {self._torn_at} of the journal is damaged. Take it out with an editor, and load again."
+            )
+        self._torn_at = 0
+        try:
+            if begins:
+                attrs = _descriptions.decode(line).attrs
+                self.attrs.append(attrs)
+                self._first_seq, self._is_first_row = self._next_seq, True
+            elif line.startswith(_DESCRIPTION):
+                self.attrs[-1] = _descriptions.decode(line).attrs
+            else:
+                self._add(_rows.decode(line).record())
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._torn_at = number
+
+    def _add(self, record: dict[str, Any]) -> None:
+        if self._is_first_row:
+            self._is_first_row = False
+            origin_ms = record["timestamp_ns"] / 1e6 - record["started_ms"]
+            if self._first_origin_ms is None:
+                self._first_origin_ms = origin_ms
+            else:
+                # The wall clock may have been set back in between.
+                self._offset_ms = max(origin_ms - self._first_origin_ms, self._after_ms)
+        if len(self.attrs) > 1:
+            record["seq"] += self._first_seq
+            record["started_ms"] += self._offset_ms
+            if "scheduled_ms" in record:
+                record["scheduled_ms"] += self._offset_ms
+        self.rows.append_record(record)
+        self._next_seq = max(self._next_seq, record["seq"] + 1)
+        self._after_ms = max(self._after_ms, record["started_ms"] + record["duration_ms"])
 
 
 def load(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -103,7 +152,10 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
                 problem = _foreign(head)
             else:
                 file.seek(0)
-                return _table(list(_runs(file)))
+                reader = _Reader()
+                for number, line in enumerate(_lines(file), start=1):
+                    reader.read(number, line)
+                return table_of(reader.rows, _joined(reader.attrs))
     except _DamagedError as error:
         problem = str(error)
     except (OSError, ValueError) as error:
@@ -121,58 +173,15 @@ def _foreign(head: bytes) -> str:
     return "The file is not a journal of this version: load reads what --journal has written."
 
 
-def _runs(lines: Iterable[bytes]) -> Iterator[_Run]:
-    run: _Run | None = None
-    torn_at = 0
-    for number, line in enumerate(lines, start=1):
-        begins = line.startswith(BEGINNING)
-        if torn_at and not begins:
-            # A torn line is the last of its run; this one is not.
-            raise _DamagedError(
-                f"Line {torn_at} of the journal is damaged. Take it out with an editor, and load again."
-            )
-        torn_at = 0
-        try:
-            if begins:
-                attrs = _descriptions.decode(line).attrs
-                if run is not None:
-                    yield run
-                run = _Run(attrs)
-            elif run is not None and line.startswith(_DESCRIPTION):
-                run.attrs = _descriptions.decode(line).attrs
-            elif run is not None:
-                run.records.append(_rows.decode(line))
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            torn_at = number
-    if run is not None:
-        yield run
-
-
-def _table(runs: list[_Run]) -> pd.DataFrame:
-    rows = Rows()
-    first_origin_ms = after_ms = 0.0
-    seq = 0
-    for position, run in enumerate(runs):
-        offset_ms = 0.0
-        if run.records:
-            opening = run.records[0]
-            origin_ms = opening.timestamp_ns / 1e6 - opening.started_ms
-            first_origin_ms = first_origin_ms or origin_ms
-            # The wall clock may have been set back in between.
-            offset_ms = max(origin_ms - first_origin_ms, after_ms) if position else 0.0
-        next_seq = seq
-        for row in run.records:
-            record = row.record()
-            if position:
-                record["seq"] += seq
-                record["started_ms"] += offset_ms
-                if "scheduled_ms" in record:
-                    record["scheduled_ms"] += offset_ms
-            rows.append_record(record)
-            next_seq = max(next_seq, record["seq"] + 1)
-            after_ms = max(after_ms, record["started_ms"] + record["duration_ms"])
-        seq = next_seq
-    return table_of(rows, _joined([run.attrs for run in runs]))
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Give the lines that are whole now: a run may be writing the next."""
+    left = os.fstat(file.fileno()).st_size
+    for line in file:
+        left -= len(line)
+        # The last line of a journal that was torn has no end either, and is taken for what it is.
+        if left < 0:
+            return
+        yield line
 
 
 def _joined(attrs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -323,7 +323,7 @@ LOAD: Final = Spec(
     "load",
     "a journal, as the DataFrame that it was written from",
     "Read a file that --journal wrote, also one whose kernel was killed. The result is the DataFrame of its rows, "
-    "displayed as the run's card; that of a watch may be read while it goes on. No request is sent.",
+    "displayed as the run's card. The journal of a watch can be read while it goes on. No request is sent.",
     options=(_OUT_OPTION,),
     argument=Argument("file", metavar="FILE", read=values.file_name),
     examples=(
@@ -338,7 +338,7 @@ _WATCH_OPTIONS: Final = (
         "--keep",
         metavar="N",
         read=values.whole(1, _MANY),
-        help="how many rows are kept in memory at most: the oldest make room, and stay in a journal",
+        help="how many rows are kept in memory at most: the oldest make room; with --journal they stay in the file",
     ),
     *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
 )

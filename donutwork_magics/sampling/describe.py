@@ -17,7 +17,7 @@ SCHEMA: Final = 1
 """Of the table and of the journal: they have the same columns."""
 
 UNFINISHED: Final = "unfinished"
-"""How a run has ended whose journal has no end: its process was killed, or it goes on."""
+"""How a run has ended whose journal has no end: its process ended before it did, or it goes on."""
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ class JournalFailedError(Exception):
 
 
 def journal_path(name: str | os.PathLike[str]) -> Path:
-    """Return the path of a journal as it is meant, with ``~`` for a home.
+    """Return the path of a journal as it is meant: whole, since a kernel may change its directory, ``~`` for a home.
 
     Raises
     ------
@@ -45,8 +46,8 @@ def journal_path(name: str | os.PathLike[str]) -> Path:
     if "\0" in str(name):
         raise SettingsError("The file of the journal has no valid name. Choose another name.")
     try:
-        return Path(name).expanduser()
-    except RuntimeError:
+        return Path(name).expanduser().absolute()
+    except (RuntimeError, OSError):
         pass
     raise SettingsError("The file of the journal is in a home that is not known. Write its whole path.")
 
@@ -82,16 +83,32 @@ def _existing_problem(path: Path) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a run has got to in its journal: a file, and how long it was."""
+
+    device: int
+    inode: int
+    size: int
+
+
 class Journal:
     """One open journal; `append` may be called from any thread, one at a time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    continues
+        Where the run was when its journal was closed; None for a run that begins.
 
     Raises
     ------
     SettingsError
-        The file cannot be one, or another run writes to it.
+        The file cannot be one, another run writes to it, or it is not as the run has left it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, continues: Mark | None = None) -> None:
         check_journal(path)
         problem = ""
         try:
@@ -100,16 +117,27 @@ class Journal:
             problem = f"cannot be opened ({_reason(error)}). Choose another name"
         else:
             if not _locked(self._file):
-                os.close(self._file)
                 problem = "is being written by another run. Wait for its end, or choose another name"
+            elif continues is not None and self.mark() != continues:
+                problem = "is not as this run has left it, and cannot be continued. Begin anew, in this file or another"
+            if problem:
+                _close(self._file)
         if problem:
             raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
-        self._begun = False
+        self._begun = continues is not None
         self._failure = ""
         self._unsynced = False
         self._closed = threading.Event()
         self._syncing = threading.Thread(target=self._keep_synced, name="donutwork-journal", daemon=True)
         self._syncing.start()
+
+    def mark(self) -> Mark:
+        """Return where the run has got to; nowhere that could be continued, if that cannot be told."""
+        try:
+            status = os.fstat(self._file)
+        except OSError:
+            return Mark(0, 0, 0)
+        return Mark(status.st_dev, status.st_ino, status.st_size)
 
     def describe(self, attrs: Mapping[str, Any]) -> None:
         """Write down what is known of the run now.
@@ -145,37 +173,39 @@ class Journal:
             It is not there.
         """
         self._unsynced = False
-        try:
-            _sync(self._file)
-        except OSError as error:
-            self._failure = _reason(error)
+        self._look()
         if self._failure:
             raise JournalFailedError(self._failure)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what was to be known of it, `sync` has told."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         try:
             self._syncing.join()
         finally:
-            # A child that was forked meanwhile has the file too, and would go on to lock it.
-            _unlock(self._file)
-            os.close(self._file)
+            _close(self._file)
 
     def _append(self, line: bytes) -> None:
         # After a failure nothing more: it would be added to a torn line.
         if not self._failure:
             # One write for a line: a kill comes before it or after it, and a full disk tears this one line at most.
-            data = line + b"\n"
+            data, written = line + b"\n", 0
             try:
-                written = os.write(self._file, data)
                 while written < len(data):
                     written += os.write(self._file, data[written:])
             except OSError as error:
                 self._failure = _reason(error)
+                self._take_back(written)
             self._unsynced = True
         if self._failure:
             raise JournalFailedError(self._failure)
+
+    def _take_back(self, written: int) -> None:
+        if written:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
 
     def _end_of_torn_line(self) -> bytes:
         with contextlib.suppress(OSError):
@@ -193,10 +223,16 @@ class Journal:
         while not self._closed.wait(SYNC_EVERY_S):
             if self._unsynced:
                 self._unsynced = False
-                try:
-                    _sync(self._file)
-                except OSError as error:
-                    self._failure = _reason(error)
+                self._look()
+
+    def _look(self) -> None:
+        """Have everything on the disk, in a file that somebody can find."""
+        try:
+            _sync(self._file)
+            if os.fstat(self._file).st_nlink == 0:
+                self._failure = "the file was removed"
+        except OSError as error:
+            self._failure = _reason(error)
 
 
 @contextmanager
@@ -237,12 +273,15 @@ def _locked(file: int) -> bool:
     return True
 
 
-def _unlock(file: int) -> None:
+def _close(file: int) -> None:
     if sys.platform != "win32":
         import fcntl
 
+        # A child that was forked meanwhile has the file too, and would go on to lock it.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)
+    with contextlib.suppress(OSError):
+        os.close(file)
 
 
 def _reason(error: Exception) -> str:

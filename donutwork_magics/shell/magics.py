@@ -323,6 +323,7 @@ class _Donutwork(Magics):
             endless=True,
         )
         watch = Watch(self._aimed(command, plan, command.journal), keep=command.keep)
+        self.session.add_watch(watch)
         try:
             self._show_watch(watch)
             watch.start()
@@ -330,7 +331,6 @@ class _Donutwork(Magics):
             # An interrupt too: nobody would ever give the journal free.
             watch.stop()
             raise
-        self.session.add_watch(watch)
         self._keep(watch)
         self._assign(command.call.out, watch)
         return None if command.call.out else watch
@@ -342,8 +342,8 @@ class _Donutwork(Magics):
             from donutwork_magics.display.watch_panel import WatchPanel
 
             panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else get_args(Http))
-            panel.show()
             watch.show_in(panel)
+            panel.show()
         else:
             from donutwork_magics.display.watch_card import CardAtTheEnd
 

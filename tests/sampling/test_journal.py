@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import pytest
 
 from donutwork_magics import DonutworkError, SeriesError, SettingsError, collect, load
 from donutwork_magics.client.settings import Target, sandbox_target
+from donutwork_magics.frame import load as load_module
 from donutwork_magics.sampling import journal as journal_module
 from donutwork_magics.sampling.journal import Journal
 from tests.servers import Server, answer, read_request, reply
@@ -273,7 +276,9 @@ def test_a_full_disk_ends_the_run_with_its_rows_kept(file: Path) -> None:
     # A limit of the file's size fails a write as a full disk does, and needs no file system of its own.
     limited = textwrap.dedent(
         """
-        import resource, signal
+        import resource, signal, sys
+        # Compiled modules would be cut off there too, and kept.
+        sys.dont_write_bytecode = True
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         """
@@ -313,6 +318,78 @@ def test_a_disk_that_does_not_take_it_in_the_end_is_no_success(file: Path, monke
         collect(3, rate_hz=None, target=target_of(server), journal=file)
     assert len(caught.value.df) == 3
     assert caught.value.df.attrs["donutwork"]["ended"] == "journal_failed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a file that is open")
+def test_a_file_that_was_removed_is_noticed(file: Path) -> None:
+    removed = threading.Timer(0.3, file.unlink)
+    removed.start()
+    with Server(answer(reply())) as server, pytest.raises(SeriesError, match="the file was removed") as caught:
+        collect(None, duration_s=60, rate_hz=50, target=target_of(server), journal=file)
+    removed.join()
+    assert 10 < len(caught.value.df) < 500
+
+
+def test_a_run_is_continued_where_it_was_left_and_nowhere_else(file: Path) -> None:
+    journal = Journal(file)
+    journal.describe({"first": 1})
+    mark = journal.mark()
+    journal.close()
+    journal.close()
+    again = Journal(file, mark)
+    again.describe({"first": 2})
+    left = again.mark()
+    again.close()
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [
+        {"donutwork_journal": 1, "attrs": {"first": 1}},
+        {"attrs": {"first": 2}},
+    ]
+    before = file.read_bytes()
+    with pytest.raises(SettingsError, match="is not as this run has left it"):
+        Journal(file, mark)
+    assert file.read_bytes() == before
+    file.rename(file.with_suffix(".old"))
+    file.write_bytes(before)
+    with pytest.raises(SettingsError, match="is not as this run has left it"):
+        Journal(file, left)
+    Journal(file).close()
+
+
+def test_a_name_is_that_of_the_directory_where_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert journal_module.journal_path("run.jsonl") == tmp_path / "run.jsonl"
+
+
+def test_what_is_written_while_it_is_loaded_is_left_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer is half way through a line when the reader gets there, and completes it."""
+    df = written(file)
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-2]) + lines[-2][:30])
+    read = load_module._Reader.read
+
+    def grow(reader: load_module._Reader, number: int, line: bytes) -> None:
+        if not line.endswith(b"\n"):
+            file.write_bytes(whole)
+        read(reader, number, line)
+
+    monkeypatch.setattr(load_module._Reader, "read", grow)
+    assert len(load(file)) == len(df) - 1
+    assert file.read_bytes() == whole
+
+
+def test_many_rows_take_little_memory(file: Path) -> None:
+    written(file, 2)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + lines[1] * 50_000 + lines[-1])
+    tracemalloc.start()
+    try:
+        df = load(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(df) == 50_000
+    assert peak / len(df) < 1000
 
 
 @pytest.mark.parametrize("length", [1, 10, len(journal_module.BEGINNING)])

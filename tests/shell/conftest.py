@@ -35,12 +35,13 @@ def no_watch_left(sandboxed: Kernel) -> Iterator[None]:
     before = sandboxed.value(_SANDBOX)
     yield
     # Only those that have not ended: one that is stopped again draws its card again.
-    sandboxed.run(
+    ended = sandboxed.run(
         "import gc, os\n"
         "for w in [w for w in gc.get_objects() if type(w).__name__ == 'Watch' and w._thread]: w.stop()\n"
         "for w in ('DONUTWORK_API_KEY', 'DONUTWORK_BASE_URL'): os.environ.pop(w, None)\n"
         "del w"
     )
+    assert ended.ok, ended.text
     assert sandboxed.value(THREADS) == "[]"
     if sandboxed.value(_SANDBOX) != before:
         assert sandboxed.run("%donutwork sandbox start --seed 1;").ok
