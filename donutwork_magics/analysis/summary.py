@@ -131,7 +131,8 @@ def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
         "network_share": 1 - server_share,
         "server_share": server_share,
         "rate_hz": _rate_hz(df),
-        "lag_p50_ms": float(df["lag_ms"].median()),
+        # With -r max there is none, and pandas 2 warns of a median of nothing.
+        "lag_p50_ms": float(df["lag_ms"].median()) if df["lag_ms"].notna().any() else math.nan,
         "reused_share": float(ok["reused"].astype(bool).mean()) if len(ok) else math.nan,
     }
 

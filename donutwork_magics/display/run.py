@@ -152,7 +152,7 @@ def _ran_in_turn(df: pd.DataFrame) -> bool:
 
 def _times(df: pd.DataFrame) -> pd.Series[pd.Timestamp]:
     # A file of text gives text back.
-    return pd.to_datetime(df["timestamp"], utc=True)
+    return pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
 
 
 def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
