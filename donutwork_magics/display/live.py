@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -325,9 +326,11 @@ class _TerminalView(_View):
         super().__init__()
         self._line: ProgressLine | None = None
         if stream is not None:
-            from donutwork_magics.display.progress_line import ProgressLine
+            # Where a TQDM_* variable is none that tqdm can read, its import fails.
+            with contextlib.suppress(ValueError):
+                from donutwork_magics.display.progress_line import ProgressLine
 
-            self._line = ProgressLine(stream)
+                self._line = ProgressLine(stream)
 
     def finish(self, card: Displayed | None) -> None:
         self._clear()

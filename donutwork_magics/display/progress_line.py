@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Sequence
-from typing import Any, Final, TextIO
+from typing import Any, ClassVar, Final, TextIO
+from weakref import WeakSet
 
 from tqdm.std import tqdm
+from tqdm.utils import disp_len
 
-from donutwork_magics.display.units import clean, shorten, width
+from donutwork_magics.display.units import clean, shorten
 
 _MOST_COLUMNS: Final = 120
 _LONGEST_TITLE: Final = 24
@@ -28,13 +31,40 @@ class ProgressLine(tqdm):  # type: ignore[type-arg]  # it is generic for type ch
 
     # It is drawn when there is something new. A thread that looks after it would compete with what is measured.
     monitor_interval = 0
+    # A bar of the user's, open or forgotten, would push it down, and what follows it to the end of that bar.
+    _instances: ClassVar[WeakSet[ProgressLine]] = WeakSet()
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._title = self._facts = ""
-        # The delay is for the constructor, which would draw it empty.
+        # All that TQDM_* variables could set as well. The delay is for the constructor, which would draw it empty.
         super().__init__(
-            total=1.0, file=stream, leave=False, bar_format="{title} {percentage:3.0f}%|{bar}| {facts}", delay=1
+            iterable=None,
+            total=1.0,
+            file=stream,
+            leave=False,
+            bar_format="{title} {percentage:3.0f}%|{bar}| {facts}",
+            delay=1,
+            disable=False,
+            ascii=None,
+            colour=None,
+            position=None,
+            initial=0,
+            unit_scale=False,
+            write_bytes=False,
+            dynamic_ncols=False,
+            ncols=1,
+            nrows=None,
+            gui=False,
+            desc=None,
+            postfix=None,
+            lock_args=None,
+            smoothing=0,
+            mininterval=0,
+            maxinterval=0,
+            miniters=None,
+            unit="",
+            unit_divisor=1000,
         )
         self.delay = 0
 
@@ -48,14 +78,23 @@ class ProgressLine(tqdm):  # type: ignore[type-arg]  # it is generic for type ch
         facts
             What there is to say; the last are left out where there is no room.
         """
-        self.ncols = min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - 1
-        self._title = self._printable(shorten(clean(title), max(1, min(self.ncols // 3, _LONGEST_TITLE))))
-        room = self.ncols - width(self._title) - len(_FRAME) - _LEAST_BAR
-        # Half a number would be another number.
+        # The kernel of `jupyter console` knows nothing of its terminal, and is told 80. Room is left for an echoed ^C.
+        self.ncols = max(1, min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - 3)
+        # As tqdm measures, which counts combining characters and cuts what is longer: half a number would be another.
+        most = max(1, min(self.ncols // 3, _LONGEST_TITLE))
+        self._title = self._printable(shorten(clean(title), most)[:most])
+        room = self.ncols - disp_len(self._title) - len(_FRAME) - _LEAST_BAR
         fitting = (", ".join(facts[:some]) for some in range(len(facts), 0, -1))
-        self._facts = self._printable(next((text for text in fitting if width(text) <= room), ""))
+        self._facts = self._printable(next((text for text in fitting if disp_len(text) <= room), ""))
         self.n = share
-        self.refresh()
+        # What becomes of the terminal is nothing to end a series for.
+        with contextlib.suppress(OSError, ValueError):
+            self.refresh()
+
+    def close(self) -> None:
+        """Take it away."""
+        with contextlib.suppress(OSError, ValueError):
+            super().close()
 
     @property
     def format_dict(self) -> Any:

@@ -113,4 +113,6 @@ def test_control_c_keeps_the_rows_and_returns_to_the_prompt(tmp_path: Path, modu
         [kept] = re.findall(r"Interrupted: (\d+) rows? (?:is|are) kept", text)
         assert "⚠ Pings: interrupted: " in text
         assert "Traceback" not in text
+        # Of the line nothing is left above the card.
+        assert not [line for line in lines(text) if "%|" in line]
         assert re.search(rf"\b{kept}\r\n", shell.run("len(_donutwork)"))
