@@ -90,7 +90,7 @@ def watch_line(watch: Watch) -> dict[str, str]:
     tone: Tone = "bad" if watch.problem and watch.state == "stopped" else _TONES[watch.state]
     ends, so_far = ("", "") if watch.state == "stopped" else (" .stop() ends it.", " so far")
     file = watch.series.journal
-    journal = "" if file is None else f" Each row{_before_the_failure(watch)} is in {file}, too."
+    journal = "" if file is None else f" Each row{_before_the_failure(watch)} is in {file.name}, too."
     card = Card(
         title="Watch",
         tone=tone,
@@ -108,7 +108,9 @@ def _made_room(watch: Watch) -> str:
     rows, file = watch.rows, watch.series.journal
     if rows.keep is None or rows.total <= rows.keep:
         return ""
-    where = f"; all{_before_the_failure(watch)} are in {file}." if file else ", which was to keep no more (--keep)."
+    where = (
+        f"; all{_before_the_failure(watch)} are in {file.name}." if file else ", which was to keep no more (--keep)."
+    )
     return f"The latest {plural(rows.keep, 'row')} of a watch of {plural(rows.total, 'ping')}{where}"
 
 

@@ -25,7 +25,7 @@ def rows_in(file: Path) -> int:
 
 def test_the_journal_has_every_row_and_the_memory_the_latest(panelled: Kernel, file: Path) -> None:
     started = panelled.run(f"w = %donutwork watch -r max --keep 50 --journal {file}\nw")
-    assert f"Each row is in {file}, too." in re.sub("<wbr>", "", started.result[HTML])
+    assert f"Each row is in {file.name}, too." in re.sub("<wbr>", "", started.result[HTML])
     until(panelled, "w.rows.total > 300")
     panelled.run("w.stop()")
     assert panelled.run(f"whole = %donutwork load {file}").ok
@@ -34,7 +34,7 @@ def test_the_journal_has_every_row_and_the_memory_the_latest(panelled: Kernel, f
     assert panelled.value("whole.tail(50).duration_ms.tolist() == few.duration_ms.tolist()") == "True"
     assert panelled.value("(whole.attrs == few.attrs, whole.attrs['donutwork']['ended'])") == "(True, None)"
     total = number(panelled, "w.rows.total")
-    left = f"The latest 50 rows of a watch of {total} pings; all are in {file}."
+    left = f"The latest 50 rows of a watch of {total} pings; all are in {file.name}."
     assert left in re.sub("<wbr>", "", started.displays[1][HTML])
 
 
