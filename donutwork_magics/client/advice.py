@@ -24,15 +24,24 @@ class Place(Protocol):
     """Where a call goes, as far as it is spoken of: a `Target`, or a `Setup` that could not become one."""
 
     @property
-    def sandbox(self) -> bool: ...  # noqa: D102
+    def sandbox(self) -> bool:
+        """Whether it is the sandbox."""
+
     @property
-    def host(self) -> str: ...  # noqa: D102
+    def host(self) -> str:
+        """Host and port."""
+
     @property
-    def env(self) -> Env | None: ...  # noqa: D102
+    def env(self) -> Env | None:
+        """The environment that was asked for."""
+
     @property
-    def variables(self) -> Variables | None: ...  # noqa: D102
+    def variables(self) -> Variables | None:
+        """The variables that it was read from; None for the sandbox."""
+
     @property
-    def proxy_variables(self) -> tuple[str, ...]: ...  # noqa: D102
+    def proxy_variables(self) -> tuple[str, ...]:
+        """The proxy variables that are set, and not used."""
 
 
 def advice(sample: Sample, target: Place, endpoint: Endpoint) -> str:

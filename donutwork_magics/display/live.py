@@ -326,7 +326,7 @@ class _TerminalView(_View):
         super().__init__()
         self._line: ProgressLine | None = None
         if stream is not None:
-            # Where a TQDM_* variable is none that tqdm can read, its import fails.
+            # tqdm converts every variable TQDM_... when it is imported, and fails at one that is no number.
             with contextlib.suppress(ValueError):
                 from donutwork_magics.display.progress_line import ProgressLine
 

@@ -2,71 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import threading
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, TextIO
-from weakref import WeakSet
+from typing import Any, Final, TextIO
 
 from tqdm.std import tqdm
-from tqdm.utils import disp_len
 
-from donutwork_magics.display.units import clean, shorten
+from donutwork_magics.display.units import clean, shorten, width
 
+_COLUMNS_OF_A_CONSOLE: Final = 60
 _MOST_COLUMNS: Final = 120
+_ROOM_FOR_CONTROL_C: Final = 3
+"""What a terminal echoes is two columns wide, and after a character in the last one a terminal may begin a new line."""
 _LONGEST_TITLE: Final = 24
+_FORMAT: Final = "{title} {percentage:3.0f}%|{bar}| {facts}"
 _FRAME: Final = " 100%|| "
 _LEAST_BAR: Final = 4
+_BLOCKS: Final = "█▏"
 
 
-class ProgressLine(tqdm):  # type: ignore[type-arg]  # it is generic for type checkers only
+class ProgressLine:
     """A bar between a title and what there is to say.
+
+    It is laid out by tqdm, but is none of its bars: they share their places on the screen with those of the user, can
+    be changed by the environment, and have a lock that would set the context of multiprocessing for the whole kernel.
 
     Parameters
     ----------
     stream
-        A terminal.
+        A terminal. Where it cannot be written to, there is no line.
     """
-
-    # It is drawn when there is something new. A thread that looks after it would compete with what is measured.
-    monitor_interval = 0
-    # A bar of the user's, open or forgotten, would push it down, and what follows it to the end of that bar.
-    _instances: ClassVar[WeakSet[ProgressLine]] = WeakSet()
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._title = self._facts = ""
-        # All that TQDM_* variables could set as well. The delay is for the constructor, which would draw it empty.
-        super().__init__(
-            iterable=None,
-            total=1.0,
-            file=stream,
-            leave=False,
-            bar_format="{title} {percentage:3.0f}%|{bar}| {facts}",
-            delay=1,
-            disable=False,
-            ascii=None,
-            colour=None,
-            position=None,
-            initial=0,
-            unit_scale=False,
-            write_bytes=False,
-            dynamic_ncols=False,
-            ncols=1,
-            nrows=None,
-            gui=False,
-            desc=None,
-            postfix=None,
-            lock_args=None,
-            smoothing=0,
-            mininterval=0,
-            maxinterval=0,
-            miniters=None,
-            unit="",
-            unit_divisor=1000,
-        )
-        self.delay = 0
+        self._encoding = stream.encoding or "utf-8"
+        self._is_shown = self._is_lost = False
 
     def show(self, title: str, share: float, facts: Sequence[str]) -> None:
         """Draw it anew, not wider than the terminal is now.
@@ -78,34 +48,50 @@ class ProgressLine(tqdm):  # type: ignore[type-arg]  # it is generic for type ch
         facts
             What there is to say; the last are left out where there is no room.
         """
-        # The kernel of `jupyter console` knows nothing of its terminal, and is told 80. Room is left for an echoed ^C.
-        self.ncols = max(1, min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - 3)
-        # As tqdm measures, which counts combining characters and cuts what is longer: half a number would be another.
-        most = max(1, min(self.ncols // 3, _LONGEST_TITLE))
-        self._title = self._printable(shorten(clean(title), most)[:most])
-        room = self.ncols - disp_len(self._title) - len(_FRAME) - _LEAST_BAR
+        if not self._is_shown:
+            # A bar of the user may have been left there.
+            self._write(_blank())
+            self._is_shown = True
+        columns = max(1, min(_columns(), _MOST_COLUMNS) - _ROOM_FOR_CONTROL_C)
+        words: dict[str, Any] = {"title": self._printable(shorten(clean(title), _columns_of_title(columns)))}
+        room = columns - width(words["title"]) - len(_FRAME) - _LEAST_BAR
+        # Half a number would be another number.
         fitting = (", ".join(facts[:some]) for some in range(len(facts), 0, -1))
-        self._facts = self._printable(next((text for text in fitting if disp_len(text) <= room), ""))
-        self.n = share
-        # What becomes of the terminal is nothing to end a series for.
-        with contextlib.suppress(OSError, ValueError):
-            self.refresh()
+        words["facts"] = self._printable(next((text for text in fitting if width(text) <= room), ""))
+        is_ascii = self._printable(_BLOCKS) != _BLOCKS
+        line = tqdm.format_meter(share, 1.0, 0.0, ncols=columns, ascii=is_ascii, bar_format=_FORMAT, **words)
+        self._write(f"\r{line}{' ' * (columns - width(line))}")
 
     def close(self) -> None:
-        """Take it away."""
-        with contextlib.suppress(OSError, ValueError):
-            super().close()
-
-    @property
-    def format_dict(self) -> Any:
-        """What can be in its format."""
-        return {**super().format_dict, "title": self._title, "facts": self._facts}
+        """Take it away, and begin in the first column."""
+        if self._is_shown:
+            self._is_shown = False
+            self._write(_blank())
 
     def _printable(self, text: str) -> str:
         # A terminal of an old code page has no µ.
-        encoding = self._stream.encoding or "utf-8"
-        return text.encode(encoding, "replace").decode(encoding)
+        return text.encode(self._encoding, "replace").decode(self._encoding)
+
+    def _write(self, text: str) -> None:
+        if self._is_lost:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Closed, or nobody reads it any more: what is measured goes on.
+            self._is_lost = True
 
 
-# Of threads only: the usual one would set the context of multiprocessing for the whole kernel.
-ProgressLine.set_lock(threading.RLock())
+def _columns() -> int:
+    # A kernel is not told how wide a console is, and the terminal that it was started from may be another one. A line
+    # that is too wide would become a new one ten times a second, so that it is rather too short.
+    return shutil.get_terminal_size(fallback=(_COLUMNS_OF_A_CONSOLE, 24)).columns
+
+
+def _columns_of_title(columns: int) -> int:
+    return max(1, min(columns // 3, _LONGEST_TITLE))
+
+
+def _blank() -> str:
+    return f"\r{' ' * (_columns() - 1)}\r"

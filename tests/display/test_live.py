@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from inspect import signature
 from typing import Any
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
-from tqdm import tqdm
 
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.display.live import LiveView, Readout, _TerminalView, live_view, takes_widgets
-from donutwork_magics.display.units import width
+from donutwork_magics.display.live import LiveView, Readout, live_view, takes_widgets
 from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.plan import Plan
@@ -27,7 +23,6 @@ from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot
 from tests.display.values import run
 
-PARAMETERS = set(signature(tqdm.__init__).parameters) - {"self", "kwargs"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -171,7 +166,7 @@ def test_the_bar_grows_with_what_is_done(screen: Screen) -> None:
             series.ping(1.0)
             live.observe(series)
             bars.append(screen.getvalue().rpartition("|")[0].rpartition("|")[2])
-    assert [bar.count("█") / len(bar) for bar in bars] == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.06)
+    assert [bar.count("█") / len(bar) for bar in bars] == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +175,7 @@ def test_the_bar_grows_with_what_is_done(screen: Screen) -> None:
         ("80", "cold (2 of 3)  50%|| 50/100, 10.0/s, 5 s left, 0 errors, p50 30.0 ms"),
         ("72", "cold (2 of 3)  50%|| 50/100, 10.0/s, 5 s left, 0 errors"),
         ("42", "cold (2 of 3)  50%|| 50/100, 10.0/s"),
-        ("20", "cold…  50%||"),
+        ("22", "cold …  50%||"),
     ],
 )
 def test_the_line_leaves_out_what_does_not_fit_and_is_cleared_at_the_end(
@@ -196,7 +191,7 @@ def test_the_line_leaves_out_what_does_not_fit_and_is_cleared_at_the_end(
         line = screen.getvalue().rpartition("\r")[2]
         bar = line.split("|")[1]
         assert line.replace(bar, "").rstrip() == shown
-        assert len(line.rstrip()) < int(columns)
+        assert len(line) == int(columns) - 3
         assert len(bar) >= 4
     assert re.search(r"\r *\r$", screen.getvalue())
     assert last_line(screen) == ""
@@ -214,80 +209,6 @@ def test_a_terminal_of_an_old_code_page_has_no_unit_that_it_cannot_show(
         live.observe(series)
         assert re.fullmatch(r"\?  50%\|#+ +\| 5/10, .*, p50 500 \?s", screen.getvalue().rpartition("\r")[2].rstrip())
         assert screen.getvalue().isascii()
-
-
-def test_a_wide_terminal_has_a_line_of_bounded_width(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    with showing_on(screen) as live:
-        live.begin(Plan(count=50), 1, 1)
-        assert len(screen.getvalue().rpartition("\r")[2].rstrip()) < 120
-
-
-@pytest.mark.parametrize("label", ["東京" * 9, "a\nb\x1b[31m", "{x} 100% %s", "e\u0301" * 30])
-@pytest.mark.parametrize("columns", [40, 80, 100])
-def test_a_label_cannot_break_the_line(
-    screen: Screen, monkeypatch: pytest.MonkeyPatch, label: str, columns: int
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    series = Series(Plan(count=100, label=label))
-    with showing_on(screen) as live:
-        live.begin(series.plan, 1, 1)
-        for _ping in range(60):
-            series.ping(30.0)
-        live.observe(series)
-        lines = screen.getvalue().split("\r")[1:]
-    assert not re.search(r"[\n\x1b]", "".join(lines))
-    # An echoed ^C has room beside it.
-    assert max(map(width, lines)) <= columns - 3
-    assert "60/100" in lines[1]
-
-
-def test_a_bar_of_the_user_does_not_move_it(screen: Screen) -> None:
-    open_bar = tqdm(total=10, file=screen)
-    forgotten = [tqdm(total=10, file=screen) for _bar in range(2)]
-    before = len(screen.getvalue())
-    with showing_on(screen) as live:
-        live.begin(Plan(count=5), 1, 1)
-        live.finish(run())
-    ours = screen.getvalue()[before:]
-    for bar in (*forgotten, open_bar):
-        bar.close()
-    assert "\n" not in ours.partition("⚠")[0]
-    assert "\r⚠ Pings: 70 pings, 2 errors" in ours
-
-
-def test_a_terminal_that_has_gone_ends_no_series() -> None:
-    class Gone(Screen):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    for stream in (Gone(), Screen()):
-        stream.close() if type(stream) is Screen else None
-        view = _TerminalView(stream)
-        view.begin(Plan(count=5), 1, 1)
-        view.observe(Series(Plan(count=5)))
-        view.finish(None)
-
-
-@pytest.mark.parametrize("value", ["1", "true", "red", "x"])
-def test_variables_of_tqdm_do_not_reach_it(value: str) -> None:
-    shown = []
-    for given in ("", value):
-        variables = {f"TQDM_{name.upper()}": given for name in PARAMETERS if given}
-        environ = {**os.environ, "COLUMNS": "80", **variables}
-        code = (
-            "import io\nfrom donutwork_magics.display.live import _TerminalView\n"
-            "from donutwork_magics.sampling.plan import Plan\n"
-            "screen = io.StringIO()\nview = _TerminalView(screen)\nview.begin(Plan(count=5), 1, 1)\n"
-            "print(screen.getvalue())"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environ, capture_output=True, encoding="utf-8", check=True
-        )
-        shown.append(done.stdout)
-    # What tqdm itself cannot read takes the line away, and nothing else.
-    assert shown[0] == shown[1] if value == "1" else shown[1] in {shown[0], "\n"}
-    assert "| 0/5, 0 errors" in shown[0]
 
 
 def test_a_line_starts_no_thread_and_leaves_multiprocessing_alone() -> None:

@@ -45,11 +45,14 @@ class Terminal:
 
 
 @contextmanager
-def terminal(home: Path, module: tuple[str, ...], term: str) -> Iterator[Terminal]:
+def terminal(home: Path, module: tuple[str, ...], term: str, columns: int = COLUMNS) -> Iterator[Terminal]:
     environ = {**os.environ, "IPYTHONDIR": str(home), "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1"}
     environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    # With it a kernel leaves the terminal as its own output, and knows a width that it does not know otherwise.
+    environ.pop("PYTEST_CURRENT_TEST", None)
+    environ.pop("COLUMNS", None)
     process = pexpect.spawn(
-        sys.executable, ["-m", *module], env=environ, encoding="utf-8", timeout=60, dimensions=(50, COLUMNS)
+        sys.executable, ["-m", *module], env=environ, encoding="utf-8", timeout=60, dimensions=(50, columns)
     )
     try:
         shell = Terminal(process)
@@ -63,13 +66,17 @@ def terminal(home: Path, module: tuple[str, ...], term: str) -> Iterator[Termina
         process.close(force=True)
 
 
-def lines(text: str) -> list[str]:
-    """What is left of the lines of a terminal once their parts were written over."""
+def lines(text: str, columns: int = sys.maxsize) -> list[str]:
+    """What is left of the lines of a terminal once their parts were written over, and the too long ones wrapped."""
     shown = []
     for line in text.replace("\r\r\n", "\n").replace("\r\n", "\n").split("\n"):
         kept = ""
         for part in line.split("\r"):
-            kept = part + kept[len(part) :]
+            rest = part
+            while len(rest) > columns:
+                shown.append(rest[:columns])
+                kept, rest = "", rest[columns:]
+            kept = rest + kept[len(rest) :]
         shown.append(kept.rstrip())
     return shown
 
@@ -108,11 +115,20 @@ def test_control_c_keeps_the_rows_and_returns_to_the_prompt(tmp_path: Path, modu
     with terminal(tmp_path, module, "xterm") as shell:
         shell.process.send("df = %donutwork ping -n 2000 -r 20\r")
         shell.process.expect(r"\d+/2000, [\d.]+/s")
+        begun = shell.process.before.rpartition("\r")[2] + shell.process.after
         shell.process.sendintr()
-        text = shell.wait_for_prompt()
+        text = begun + shell.wait_for_prompt()
         [kept] = re.findall(r"Interrupted: (\d+) rows? (?:is|are) kept", text)
-        assert "⚠ Pings: interrupted: " in text
+        assert "^C" in text
+        left = lines(text, COLUMNS)
+        assert left[0].startswith("⚠ Pings: interrupted: ")
+        assert not [line for line in left if "%|" in line or "^C" in line]
         assert "Traceback" not in text
-        # Of the line nothing is left above the card.
-        assert not [line for line in lines(text) if "%|" in line]
         assert re.search(rf"\b{kept}\r\n", shell.run("len(_donutwork)"))
+
+
+def test_in_a_narrow_console_the_line_does_not_wrap(tmp_path: Path) -> None:
+    with terminal(tmp_path, CONSOLE, "xterm", columns=60) as shell:
+        frames = re.findall(r"\r(ping +\d+%\|[^\r\n]*)", shell.run("df = %donutwork ping -n 5 -r 20"))
+        assert frames
+        assert max(map(width, frames)) < 60
