@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+import traceback
 from dataclasses import dataclass
 
 from donutwork_magics.network.connector import connect_first
@@ -57,6 +58,7 @@ def _start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline
         encrypted = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except OSError as error:
         # It was reset before it could be asked whether it is connected.
+        _close_half_made(error)
         failure = error
     if failure is not None:
         sock.close()
@@ -78,3 +80,11 @@ def _start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline
         encrypted.close()
         raise tls_fault(failure)
     return encrypted
+
+
+def _close_half_made(error: OSError) -> None:
+    """Close what `wrap_socket` had made of the socket, which before Python 3.13 it leaves open, and to nobody."""
+    for frame, _line in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket):
+            half_made.close()

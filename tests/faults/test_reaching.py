@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import select
 import socket
 import struct
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
 from donutwork_magics import Client, SettingsError, collect
 from donutwork_magics.errors import Kind
-from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, target_of
+from donutwork_magics.network import opener
+from donutwork_magics.network.connector import connect_first
+from donutwork_magics.network.deadline import Deadline
+from donutwork_magics.network.resolver import Address
+from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply
 from tests.servers.tls import Tls, expired, self_signed, trusted
@@ -91,6 +98,23 @@ def test_a_tls_handshake_that_fails(handler: Handler, tls: Tls) -> None:
     with Server(handler) as server:
         ended = call_both(target_of(secure(server), tls.ca_pem), timeout_s=LONG_S)
     check(ended, "tls", "No secure connection")
+
+
+def test_a_reset_between_connect_and_tls_handshake(monkeypatch: pytest.MonkeyPatch, tls: Tls) -> None:
+    def connect_and_be_reset(addresses: list[Address], deadline: Deadline) -> socket.socket:
+        sock = connect_first(addresses, deadline)
+        assert select.select([sock], [], [], LONG_S)[0]
+        return sock
+
+    monkeypatch.setattr(opener, "connect_first", connect_and_be_reset)
+    with Server(reset_now) as server, warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        error, _took_s = single(target_of(secure(server), tls.ca_pem), LONG_S)
+        gc.collect()
+    assert error is not None
+    assert_one_line(error)
+    assert error.kind == "tls"
+    assert [str(warning.message) for warning in seen] == []
 
 
 @pytest.mark.parametrize(
