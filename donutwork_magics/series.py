@@ -134,4 +134,6 @@ def reason_of(ending: Ending) -> str:
     """Return what happened and what to do next, in one line; empty for an interrupt."""
     if ending.journal_failure:
         return f"The journal cannot be written ({ending.journal_failure}). Make room, or choose another place."
+    if ending.broken_by:
+        return f"Unexpected: {ending.broken_by}, a fault of this extension. Try again, and report it if it comes back."
     return "" if ending.sample is None else advice(ending.sample, ending.target, PING)

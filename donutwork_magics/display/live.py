@@ -251,11 +251,18 @@ class _View:
 
     def begin(self, plan: Plan, position: int, total: int, badges: tuple[str, ...] = ()) -> None:
         self._meter = _Meter(plan, position, total, badges)
-        self._show(self._meter.start())
+        with contextlib.suppress(Exception):
+            # As below; here the rows of the series before it are at stake.
+            self._show(self._meter.start())
 
     def observe(self, progress: Progress) -> None:
-        if self._meter is not None:
+        if self._meter is None:
+            return
+        try:
             self._show(self._meter.read(progress))
+        except Exception:
+            # What cannot be shown is not worth a row: the run goes on unseen, and its card comes in the end.
+            self._meter = None
 
     def finish(self, card: Displayed | None) -> None:
         """Show nothing."""

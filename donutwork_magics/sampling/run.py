@@ -39,12 +39,16 @@ class Ending:
     """The ping that ended it; None for an interrupt."""
     journal_failure: str = ""
     """Why the journal could not be written, in a few words; empty unless that ended it."""
+    broken_by: str = ""
+    """The name of an exception that nobody had foreseen; empty unless that ended it."""
 
     @property
     def name(self) -> str:
-        """One word: an error's kind, ``interrupted`` or ``journal_failed``."""
+        """One word: an error's kind, ``interrupted``, ``journal_failed`` or ``unexpected_error``."""
         if self.journal_failure:
             return "journal_failed"
+        if self.broken_by:
+            return "unexpected_error"
         return "interrupted" if self.sample is None else str(self.sample.error)
 
 
@@ -135,7 +139,8 @@ def run_series(
     """Carry out a series, and add its rows to a run.
 
     The workers are threads, so that an interrupt, which only ever reaches the main thread, cannot hit a ping or a row
-    half way. Failures of pings are rows; what ends the series early is in ``run.ending``.
+    half way. Failures of pings are rows; what ends the series early is in ``run.ending``. So is an exception that none
+    had foreseen: raised from here, it would cost the rows.
 
     Parameters
     ----------
@@ -165,7 +170,6 @@ class _Carrier:
         self._first_row = run.rows.total
         self._in_flight = 0
         self._closed = False
-        self._broken: BaseException | None = None
 
     @property
     def rows(self) -> Rows:
@@ -194,10 +198,10 @@ class _Carrier:
             self._look_on(workers, observer)
         except KeyboardInterrupt:
             self._run.ending = Ending(self._series.target)
+        except Exception as error:
+            self._break(error)
         finally:
             self._finish(workers)
-        if self._broken is not None:
-            raise self._broken
 
     def _look_on(self, workers: list[threading.Thread], observer: Observer | None) -> None:
         for worker in workers:
@@ -241,8 +245,7 @@ class _Carrier:
         except CallCancelledError:
             pass
         except BaseException as error:
-            self._broken = error
-            self._schedule.stop()
+            self._break(error)
         with self._lock:
             self._meter.worker(time.thread_time())
 
@@ -290,6 +293,10 @@ class _Carrier:
                 journal.describe(describe(self._run))
         except JournalFailedError as error:
             self._end(Ending(self._series.target, journal_failure=str(error)))
+
+    def _break(self, error: BaseException) -> None:
+        # Only its name: the text is not ours, and might tell what nobody should see.
+        self._end(Ending(self._series.target, broken_by=type(error).__name__))
 
     def _end(self, ending: Ending) -> None:
         self._run.ending = self._run.ending or ending
