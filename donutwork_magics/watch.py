@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.interrupts import interrupts
 from donutwork_magics.sampling.journal import Journal, Mark
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.run import Progress, Run, Series, run_series
+from donutwork_magics.sampling.run import Ending, Progress, Run, Series, run_series
 from donutwork_magics.series import reason_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,15 @@ class Watch(Displayed):
         ------
         SettingsError
             Its journal cannot be continued: meanwhile another run has written to it, or it could not be written.
+        KeyboardInterrupt
+            There was an interrupt meanwhile; it has started all the same. Half started, nobody could stop it.
         """
+        with interrupts() as came:
+            self._start()
+        if came.is_set():
+            raise KeyboardInterrupt
+
+    def _start(self) -> None:
         with self._lock:
             if self._thread is None:
                 try:
@@ -142,17 +151,16 @@ class Watch(Displayed):
                 except SettingsError as error:
                     self._problem = str(error)
                     raise
-            if self._wish != "running":
-                self._wish = "running"
-                self._problem = ""
-                self._change.set()
-            if self._thread is None:
                 # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
                 context = contextvars.copy_context()
                 thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
                 self._ended.clear()
                 thread.start()
                 self._thread, self._process = thread, os.getpid()
+            if self._wish != "running":
+                self._wish = "running"
+                self._problem = ""
+                self._change.set()
 
     def pause(self) -> None:
         """Rest until it is started again; returns at once, and the panel stays."""
@@ -211,9 +219,12 @@ class Watch(Displayed):
         with self._lock:
             before = self._series
             plan = replace(before.plan, rate_hz=rate_hz)
-            self._problem = plan.impolite(loopback=before.target.is_loopback)
-            if not self._problem:
+            refusal = plan.impolite(loopback=before.target.is_loopback)
+            if not refusal:
                 self._series = replace(before, plan=plan, http=http)
+            if refusal or self._wish != "stopped":
+                # Why it has ended is to be read until it starts again.
+                self._problem = refusal
             if self._series != before:
                 self._change.set()
 
@@ -249,11 +260,13 @@ class Watch(Displayed):
                     self._change.wait()
         except Exception as error:
             # The panel cannot be drawn. Nobody is to wait for a thread that has gone.
+            problem = self._unexpected(error)
             with self._lock:
-                self._problem, self._wish = _unexpected(error), "stopped"
+                self._problem, self._wish = problem, "stopped"
             self._close_journal()
             with self._lock:
-                self._wish, self._thread = "stopped", None
+                # It may have been started again meanwhile.
+                self._problem, self._wish, self._thread = problem, "stopped", None
                 self._ended.set()
 
     def _goes_on(self) -> bool:
@@ -283,12 +296,8 @@ class Watch(Displayed):
         del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
         self._run.ending, self._run.finished = None, False
         self._part_began_s = time.monotonic()
-        problem = ""
-        try:
-            run_series(self._run, self._series, self._observe, stop=self._change)
-        except Exception as error:
-            problem = _unexpected(error)
-        problem = problem or _early_end(self._run)
+        run_series(self._run, self._series, self._observe, stop=self._change)
+        problem = _why(self._run.ending)
         if problem:
             with self._lock:
                 self._problem, self._wish = problem, "stopped"
@@ -308,7 +317,7 @@ class Watch(Displayed):
         if self._run.journals and self._run.series:
             self._run.finish()
             with self._lock:
-                self._problem = self._problem or _early_end(self._run)
+                self._problem = self._problem or _why(self._run.ending)
 
     def _close_journal(self) -> None:
         journals, self._run.journals = self._run.journals, {}
@@ -327,15 +336,18 @@ class Watch(Displayed):
             self._panel.draw()
 
     def _freeze(self, *, in_cell: bool) -> None:
-        if self._panel is not None:
+        if self._panel is None:
+            return
+        try:
             self._panel.freeze(in_cell=in_cell)
+        except Exception as error:
+            # It has ended, seen or unseen, and whoever waits for that has the rows.
+            self._problem = self._problem or self._unexpected(error)
+
+    def _unexpected(self, error: Exception) -> str:
+        return _why(Ending(self._series.target, broken_by=type(error).__name__))
 
 
-def _early_end(run: Run) -> str:
-    why = "" if run.ending is None else reason_of(run.ending)
-    return f"The watch ended: {why}" if why else ""
-
-
-def _unexpected(error: Exception) -> str:
-    # Only its name: the text is not ours, and might tell what nobody should see.
-    return f"Unexpected: {type(error).__name__}. The watch ended here, and its rows are kept."
+def _why(ending: Ending | None) -> str:
+    reason = "" if ending is None else reason_of(ending)
+    return f"The watch ended: {reason}" if reason else ""

@@ -312,6 +312,7 @@ class _Donutwork(Magics):
             As for a series; nothing was sent.
         """
         shielded(_prepare)
+        from donutwork_magics.sampling.interrupts import interrupts
         from donutwork_magics.sampling.plan import Plan
         from donutwork_magics.watch import Watch
 
@@ -322,15 +323,20 @@ class _Donutwork(Magics):
             allow_load=command.allow_load,
             endless=True,
         )
-        watch = Watch(self._aimed(command, plan, command.journal), keep=command.keep)
-        self.session.add_watch(watch)
-        try:
-            self._show_watch(watch)
-            watch.start()
-        except BaseException:
-            # An interrupt too: nobody would ever give the journal free.
+        series = self._aimed(command, plan, command.journal)
+        # An interrupt half way would leave a journal that nobody gives free, or a thread that nobody stops.
+        with interrupts() as came:
+            watch = Watch(series, keep=command.keep)
+            self.session.add_watch(watch)
+            try:
+                self._show_watch(watch)
+                watch.start()
+            except BaseException:
+                watch.stop()
+                raise
+        if came.is_set():
             watch.stop()
-            raise
+            raise KeyboardInterrupt
         self._keep(watch)
         self._assign(command.call.out, watch)
         return None if command.call.out else watch

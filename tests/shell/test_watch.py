@@ -238,9 +238,26 @@ class TestEnd:
         )
         cell = sandboxed.run(f"assert w.wait({PATIENCE_S})")
         assert sandboxed.value("(w.running, w.problem)") == (
-            "(False, 'Unexpected: ValueError. The watch ended here, and its rows are kept.')"
+            "(False, 'The watch ended: Unexpected: ValueError, a fault of this extension. "
+            "Try again, and report it if it comes back.')"
         )
         assert "secret" not in cell.text
+
+    def test_one_that_cannot_be_left_as_a_card_costs_nothing_either(self, sandboxed: Kernel) -> None:
+        sandboxed.run(
+            "class Broken:\n    def draw(self): pass\n    def freeze(self, *, in_cell): raise ValueError('secret')\n"
+            "w = %donutwork watch -r 50\nw.show_in(Broken())"
+        )
+        until(sandboxed, "len(w.df) > 3")
+        cell = sandboxed.run("w.stop()")
+        assert cell.ok, cell.text
+        assert sandboxed.value("(w.state, 'ValueError' in w.problem, len(w.df) > 3)") == "('stopped', True, True)"
+        assert sandboxed.value(THREADS) == "[]"
+
+    def test_a_change_does_not_hide_why_it_has_ended(self, sandboxed: Kernel) -> None:
+        sandboxed.run("%donutwork sandbox start --seed 1 --fault unauthorized:1;\nw = %donutwork watch -r 50")
+        sandboxed.run(f"assert w.wait({PATIENCE_S})\nwhy = w.problem\nw.change(rate_hz=5.0, http='auto')")
+        assert sandboxed.value("(w.problem == why != '', w.series.plan.rate_hz)") == "(True, 5.0)"
 
     def test_unloading_ends_it(self, tmp_path: Path) -> None:
         with Kernel(tmp_path) as kernel:
@@ -310,8 +327,31 @@ class TestPanel:
         until(panelled, "w.series.http == '1.1' and len(w.df.attrs['donutwork']['plan']) == 3")
         rates = "[(plan['rate_hz'], plan['http']) for plan in w.df.attrs['donutwork']['plan']]"
         assert panelled.value(rates) == "[(2.0, 'auto'), (50.0, 'auto'), (50.0, '1.1')]"
+        panelled.choose("Rate", "max")
+        until(panelled, "w.series.plan.rate_hz is None and w.series.http == '1.1'")
+        assert panelled.widget(description="Rate")["index"] is not None
         # No rate was that of the whole, so none is said to have been planned, or missed.
         assert "planned" not in panelled.run("w.df.donutwork").result["text/plain"]
+
+    def test_a_change_in_a_cell_is_in_its_menus_and_no_choice_takes_it_back(self, panelled: Kernel) -> None:
+        panelled.run("w = %donutwork watch -r 50")
+        until(panelled, "len(w.df) > 3")
+        panelled.run("w.change(rate_hz=3.0, http='auto')")
+        seen(panelled, lambda: _choice(panelled, "Rate") == "3/s")
+        panelled.choose("Protocol", "HTTP/1.1")
+        until(panelled, "w.series.http == '1.1'")
+        assert panelled.value("w.series.plan.rate_hz") == "3.0"
+        panelled.run("w.change(rate_hz=None, http='1.1')")
+        seen(panelled, lambda: _choice(panelled, "Rate") == "max")
+
+    def test_start_of_one_that_nobody_has_kept_says_so(self, panelled: Kernel) -> None:
+        panelled.run("w = %donutwork watch -r 50")
+        until(panelled, "len(w.df) > 3")
+        panelled.run("w.stop()\ndel w, _donutwork\n%donutwork ping;")
+        panelled.run("_ = __ = ___ = None\n%reset -f out\n__import__('gc').collect()")
+        panelled.click("Start")
+        seen(panelled, lambda: "Nobody has kept this watch" in card(panelled))
+        assert panelled.widget(description="Start")["disabled"] is True
 
     def test_away_from_this_machine_it_offers_what_is_polite(self, panelled: Kernel) -> None:
         panelled.run(
@@ -332,6 +372,14 @@ class TestPanel:
         until(panelled, "len(w.df) > 3")
         panelled.run("w.stop()")
         assert key not in str(panelled.widgets) + started.text + panelled.value("(w, vars(w), w.df.attrs)")
+
+
+def _choice(kernel: Kernel, menu: str) -> str:
+    widget = kernel.widget(description=menu)
+    labels, index = widget["_options_labels"], widget["index"]
+    assert isinstance(labels, list)
+    assert isinstance(index, int)
+    return str(labels[index])
 
 
 def test_a_notebook_that_is_run_without_a_browser_holds_the_card(tmp_path: Path) -> None:
