@@ -118,7 +118,7 @@ class Readout:
     @property
     def rate_hz(self) -> float:
         """Starts a second; NaN before there are two."""
-        return math.nan if self.reading is None else self.reading.rate_hz()
+        return math.nan if self.reading is None else self.reading.rate_hz
 
     @property
     def left_s(self) -> float:

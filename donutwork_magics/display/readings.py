@@ -33,17 +33,37 @@ class Reading:
     cut: bool = False
     """Whether there are older rows, which are not among these."""
 
-    def rate_hz(self, since_s: float = -math.inf) -> float:
-        """Return the starts a second, from a moment on; NaN before there are two."""
-        lately_s = self.started_s[self.started_s >= since_s]
-        span_s = float(np.ptp(lately_s)) if lately_s.size > 1 else 0.0
-        return (lately_s.size - 1) / span_s if span_s > 0 else math.nan
+    @property
+    def rate_hz(self) -> float:
+        """Starts a second, from the first to the last; NaN before there are two."""
+        span_s = float(np.ptp(self.started_s)) if self.started_s.size > 1 else 0.0
+        return (self.started_s.size - 1) / span_s if span_s > 0 else math.nan
+
+    def lately_hz(self, now_s: float, *, began_s: float, window_s: float) -> float:
+        """Return the starts a second in the last seconds, rests and hangs and all; NaN where that cannot be said yet.
+
+        Parameters
+        ----------
+        now_s, began_s
+            The time now, and when the first ping began that may count, as in `started_s`.
+        window_s
+            How long the window is; it is shorter where it would begin before that ping, or before the oldest that is
+            known.
+        """
+        if self.cut and self.started_s.size:
+            began_s = max(began_s, float(self.started_s[0]))
+        since_s = max(now_s - window_s, began_s)
+        starts = int((self.started_s >= since_s).sum())
+        if since_s > began_s:
+            return starts / window_s
+        # It begins with a ping, and has one interval less.
+        return (starts - 1) / (now_s - since_s) if starts > 1 else math.nan
 
     @property
     def window(self) -> str:
         """Of which pings the percentiles are, in words that follow their name."""
-        whole = not self.cut and self.started_s.size <= _OF_PERCENTILES
-        return "so far" if whole else f"of the latest {_OF_PERCENTILES}"
+        size = self.started_s.size
+        return "so far" if not self.cut and size <= _OF_PERCENTILES else f"of the latest {min(size, _OF_PERCENTILES)}"
 
     def percentiles_ms(self) -> tuple[float, float]:
         """Return p50 and p95 of the successes in the window; NaN where there are too few, as in a summary."""

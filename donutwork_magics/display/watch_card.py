@@ -26,7 +26,8 @@ def live_card(watch: Watch, reading: Reading) -> Card:
     """Make the card of a watch that is not over."""
     p50_ms, p95_ms = reading.percentiles_ms()
     drawn = reading.started_s.size > 0
-    lately_s = watch.elapsed_s - min(_RATE_OF_S, watch.part_s)
+    now_s = watch.elapsed_s
+    rate_hz = reading.lately_hz(now_s, began_s=now_s - watch.part_s, window_s=_RATE_OF_S)
     return Card(
         title="Watch",
         tone=_TONES[watch.state],
@@ -38,10 +39,10 @@ def live_card(watch: Watch, reading: Reading) -> Card:
             lately("p95", p95_ms, 0.95, reading.window),
             Figure(str(watch.rows.total), "pings"),
             Figure(str(watch.rows.errors), "errors"),
-            Figure(format_rate(reading.rate_hz(lately_s)), f"rate, last {_RATE_OF_S:.0f} s"),
+            Figure(format_rate(rate_hz), f"rate, last {_RATE_OF_S:.0f} s"),
         ),
         notes=(watch.problem,) if watch.problem else (),
-        sections=(Pictures((live_picture(reading, watch.elapsed_s, _CHART_S),)),) if drawn else (),
+        sections=(Pictures((live_picture(reading, now_s, _CHART_S),)),) if drawn else (),
     )
 
 

@@ -148,15 +148,42 @@ def test_the_chart_is_of_the_time_that_the_rows_cover() -> None:
     assert {"now", "−4 s"} <= set(texts(picture.svg))
 
 
-def test_a_rate_is_that_of_the_time_since_a_moment() -> None:
+def test_a_rate_is_that_of_the_starts() -> None:
     run, reader = series(), Reader(0)
+    assert math.isnan(reader.read(run.rows).rate_hz)
     for _ping in range(11):
         run.ping(5.0)
-    run.elapsed_s += 20.0
-    assert reader.read(run.rows).rate_hz() == pytest.approx(10.0)
-    for _ping in range(3):
+    assert reader.read(run.rows).rate_hz == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "began_s", "rate_hz"),
+    [
+        (1.0, 0.0, 10.0),
+        (2.0, 0.0, 5.0),
+        (4.0, 0.0, 2.5),
+        (8.05, 0.0, 5 / 7.5),
+        (20.0, 0.0, 0.0),
+        (1.0, 0.51, 4 / 0.49),
+        (1.0, 0.95, math.nan),
+    ],
+    ids=["steady", "it rests", "the whole window", "the rest leaves it", "nothing", "a part", "a part of one ping"],
+)
+def test_a_rate_of_the_last_seconds_has_the_rests_in_it(now_s: float, began_s: float, rate_hz: float) -> None:
+    run = series()
+    for _ping in range(11):
+        run.ping(5.0)
+    lately_hz = Reader(0).read(run.rows).lately_hz(now_s, began_s=began_s, window_s=7.5)
+    assert lately_hz == pytest.approx(rate_hz, nan_ok=True)
+
+
+def test_a_rate_of_more_seconds_than_there_are_rows_is_that_of_the_rows() -> None:
+    run, reader = series(Rows(100)), Reader(0)
+    run.ping(5.0)
+    reader.read(run.rows)
+    for _ping in range(999):
         run.ping(5.0)
     reading = reader.read(run.rows)
-    assert reading.rate_hz() < 1.0
-    assert reading.rate_hz(21.0) == pytest.approx(10.0)
-    assert math.isnan(reading.rate_hz(21.25))
+    assert reading.cut
+    assert reading.lately_hz(100.0, began_s=0.0, window_s=30.0) == pytest.approx(10.0, rel=0.02)
+    assert reading.window == f"of the latest {reading.started_s.size}"
