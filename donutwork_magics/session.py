@@ -39,13 +39,16 @@ class Session:
     def close(self) -> None:
         """End what runs: the watches, and the sandbox."""
         watches = [watch for watch in self._watches if watch.state != "stopped"]
-        for watch in watches:
-            # All are asked first, so that they end at the same time.
-            watch.end()
-        for watch in watches:
-            watch.wait(_PATIENCE_S)
-        self._watches.clear()
-        self._end_sandbox()
+        try:
+            for watch in watches:
+                # All are asked first, so that they end at the same time.
+                watch.end()
+            for watch in watches:
+                watch.wait(_PATIENCE_S)
+        finally:
+            # Also after an interrupt, which ends the waiting only.
+            self._watches.clear()
+            self._end_sandbox()
 
     def add_watch(self, watch: Watch) -> None:
         """Look after a watch, which ends with the session."""

@@ -28,8 +28,14 @@ class _Extension:
         self._shell.events.register("post_run_cell", self._register_accessor)
 
     def unload(self) -> None:
+        try:
+            self.magics.session.close()
+        finally:
+            # An interrupt ends the waiting for what was told to end, and leaves nothing half loaded.
+            self._take_out()
+
+    def _take_out(self) -> None:
         shell = self._shell
-        self.magics.session.close()
         remove_matcher(shell, self._matcher)
         shell.events.unregister("pre_run_cell", self._register_accessor)
         shell.events.unregister("post_run_cell", self._register_accessor)

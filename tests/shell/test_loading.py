@@ -60,6 +60,20 @@ def test_unload_takes_everything_back(fresh: Kernel) -> None:
             os.kill(pid, 0)
 
 
+def test_an_interrupt_of_unloading_leaves_nothing_behind_either(fresh: Kernel) -> None:
+    with fresh as kernel:
+        kernel.run("%unload_ext nothing")
+        before = kernel.value(STATE)
+        kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\nw = %donutwork watch -r 50")
+        sandbox = "get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox"
+        kernel.run(f"from donutwork_magics.watch import Watch\nsandbox = {sandbox}\nwait = Watch.wait")
+        kernel.run("def interrupted(*_): raise KeyboardInterrupt\nWatch.wait = interrupted")
+        assert kernel.run("%unload_ext donutwork_magics").ename == "KeyboardInterrupt"
+        assert kernel.value(STATE) == before
+        assert kernel.value("(wait(w, 5), sandbox.alive())") == "(True, False)"
+        assert kernel.run("%unload_ext donutwork_magics\n%load_ext donutwork_magics\n%donutwork").ok
+
+
 def test_reload_doubles_nothing(fresh: Kernel) -> None:
     with fresh as kernel:
         kernel.run("%load_ext donutwork_magics")
