@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,7 +130,13 @@ class Journal:
         self._unsynced = False
         self._closed = threading.Event()
         self._syncing = threading.Thread(target=self._keep_synced, name="donutwork-journal", daemon=True)
-        self._syncing.start()
+        try:
+            self._syncing.start()
+        except BaseException:
+            # There are too many threads.
+            _close(self._file)
+            raise
+        _open_here.add(self)
 
     def mark(self) -> Mark:
         """Return where the run has got to; nowhere that could be continued, if that cannot be told."""
@@ -179,6 +186,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what was to be known of it, `sync` has told."""
+        _open_here.discard(self)
         if self._closed.is_set():
             return
         self._closed.set()
@@ -186,6 +194,12 @@ class Journal:
             self._syncing.join()
         finally:
             _close(self._file)
+
+    def leave_to_parent(self) -> None:
+        """Let go of the file in a child that was forked: a lock lasts until the last of those who have it is gone."""
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+        self._file = -1
 
     def _append(self, line: bytes) -> None:
         # After a failure nothing more: it would be added to a torn line.
@@ -235,6 +249,20 @@ class Journal:
             self._failure = _reason(error)
 
 
+_open_here: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
+"""The journals of this process that are open."""
+
+
+def _leave_all_to_parent() -> None:
+    for journal in list(_open_here):
+        journal.leave_to_parent()
+    _open_here.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
+
+
 @contextmanager
 def open_journals(paths: Iterable[Path | None]) -> Iterator[dict[Path, Journal]]:
     """Open each of some files once, and close them all in the end.
@@ -274,6 +302,8 @@ def _locked(file: int) -> bool:
 
 
 def _close(file: int) -> None:
+    if file < 0:
+        return
     if sys.platform != "win32":
         import fcntl
 

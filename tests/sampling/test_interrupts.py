@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -104,3 +105,32 @@ def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path) -> None:
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_forked_child_keeps_no_journal_of_a_parent_that_was_killed(tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from donutwork_magics.sampling.journal import Journal
+journal = Journal(Path({str(file)!r}))
+pid = os.fork()
+if not pid:
+    journal.close()
+    time.sleep(60)
+    os._exit(0)
+print(pid, flush=True)
+time.sleep(0.5)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        child = int(parent.stdout.readline())
+        try:
+            assert parent.wait(10) == -signal.SIGKILL
+            os.kill(child, 0)
+            Journal(file).close()
+        finally:
+            os.kill(child, signal.SIGKILL)
