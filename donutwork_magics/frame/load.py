@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
@@ -17,7 +18,8 @@ from donutwork_magics.sampling.rows import Rows
 
 _MOST_PAUSES: Final = 20
 
-_Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+# Several runs are added up, and the sum is to fit into an int64 too.
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -25,7 +27,7 @@ class _Row(msgspec.Struct, frozen=True):
 
     seq: _Natural
     block: _Natural
-    timestamp_ns: _Natural
+    timestamp_ns: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
     reused: bool
     retried: bool
     warmup: bool
@@ -57,10 +59,36 @@ class _Row(msgspec.Struct, frozen=True):
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
+class _Pauses(msgspec.Struct, frozen=True):
+    count: int = 0
+    total_s: float = 0.0
+    first: list[tuple[float, float]] = []
+
+
+class _Attrs(msgspec.Struct, frozen=True):
+    """What is joined of the descriptions of several runs."""
+
+    plan: list[dict[str, Any]] = []
+    client: list[dict[str, Any]] = []
+    pauses: _Pauses = _Pauses()
+    in_flight: int = 0
+
+
 class _Description(msgspec.Struct, frozen=True):
     """What a run says of itself; the last of a run counts."""
 
     attrs: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _RunRead:
+    """What is known of one of the runs in a journal."""
+
+    attrs: dict[str, Any]
+    """As it was written."""
+    typed: _Attrs
+    offset_ms: float = 0.0
+    """When it began, since the beginning of the first run."""
 
 
 _rows: Final = msgspec.json.Decoder(_Row)
@@ -73,11 +101,10 @@ class _Reader:
 
     def __init__(self) -> None:
         self.rows = Rows()
-        self.attrs: list[dict[str, Any]] = []
-        """What each run says of itself."""
+        self.runs: list[_RunRead] = []
         self._torn_at = 0
         self._first_origin_ms: float | None = None
-        self._offset_ms = self._after_ms = 0.0
+        self._after_ms = 0.0
         self._first_seq = self._next_seq = 0
         self._is_first_row = True
 
@@ -97,17 +124,17 @@ class _Reader:
         self._torn_at = 0
         try:
             if begins:
-                attrs = _descriptions.decode(line).attrs
-                self.attrs.append(attrs)
+                self.runs.append(_described(line))
                 self._first_seq, self._is_first_row = self._next_seq, True
             elif line.startswith(_DESCRIPTION):
-                self.attrs[-1] = _descriptions.decode(line).attrs
+                self.runs[-1] = replace(_described(line), offset_ms=self.runs[-1].offset_ms)
             else:
                 self._add(_rows.decode(line).record())
         except (msgspec.MsgspecError, ValueError, RecursionError):
             self._torn_at = number
 
     def _add(self, record: dict[str, Any]) -> None:
+        run = self.runs[-1]
         if self._is_first_row:
             self._is_first_row = False
             origin_ms = record["timestamp_ns"] / 1e6 - record["started_ms"]
@@ -115,12 +142,12 @@ class _Reader:
                 self._first_origin_ms = origin_ms
             else:
                 # The wall clock may have been set back in between.
-                self._offset_ms = max(origin_ms - self._first_origin_ms, self._after_ms)
-        if len(self.attrs) > 1:
+                run.offset_ms = max(origin_ms - self._first_origin_ms, self._after_ms)
+        if len(self.runs) > 1:
             record["seq"] += self._first_seq
-            record["started_ms"] += self._offset_ms
+            record["started_ms"] += run.offset_ms
             if "scheduled_ms" in record:
-                record["scheduled_ms"] += self._offset_ms
+                record["scheduled_ms"] += run.offset_ms
         self.rows.append_record(record)
         self._next_seq = max(self._next_seq, record["seq"] + 1)
         self._after_ms = max(self._after_ms, record["started_ms"] + record["duration_ms"])
@@ -155,7 +182,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
                 reader = _Reader()
                 for number, line in enumerate(_lines(file), start=1):
                     reader.read(number, line)
-                return table_of(reader.rows, _joined(reader.attrs))
+                return table_of(reader.rows, _joined(reader.runs))
     except _DamagedError as error:
         problem = str(error)
     except (OSError, ValueError) as error:
@@ -165,6 +192,11 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 class _DamagedError(Exception):
     pass
+
+
+def _described(line: bytes) -> _RunRead:
+    attrs = _descriptions.decode(line).attrs
+    return _RunRead(attrs, msgspec.convert(attrs, _Attrs))
 
 
 def _foreign(head: bytes) -> str:
@@ -184,28 +216,27 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _joined(attrs: list[dict[str, Any]]) -> dict[str, Any]:
-    last = attrs[-1] if attrs else {}
-    if len(attrs) < 2:
-        return last
-    # A run that was killed has not come to say what each of its series cost the client.
-    clients = [[*(each.get("client") or []), *[{}] * len(each.get("plan") or [])] for each in attrs]
-    pauses = [each.get("pauses") or {} for each in attrs]
+def _joined(runs: list[_RunRead]) -> dict[str, Any]:
+    if len(runs) < 2:
+        return runs[0].attrs if runs else {}
+    pauses = [[run.offset_ms / 1e3 + at_s, pause_s] for run in runs for at_s, pause_s in run.typed.pauses.first]
     return {
-        **last,
-        "plan": [plan for each in attrs for plan in each.get("plan") or []],
-        "client": [
-            client
-            for each, known in zip(attrs, clients, strict=True)
-            for client in known[: len(each.get("plan") or [])]
-        ],
+        **runs[-1].attrs,
+        "plan": [plan for run in runs for plan in run.typed.plan],
+        "client": [client for run in runs for client in _clients(run.typed)],
         "pauses": {
-            "count": sum(each.get("count", 0) for each in pauses),
-            "total_s": sum(each.get("total_s", 0.0) for each in pauses),
-            "first": [pause for each in pauses for pause in each.get("first", [])][:_MOST_PAUSES],
+            "count": sum(run.typed.pauses.count for run in runs),
+            "total_s": sum(run.typed.pauses.total_s for run in runs),
+            "first": pauses[:_MOST_PAUSES],
         },
-        "in_flight": sum(each.get("in_flight") or 0 for each in attrs),
+        "in_flight": sum(run.typed.in_flight for run in runs),
     }
+
+
+def _clients(attrs: _Attrs) -> list[dict[str, Any]]:
+    # A run that was killed has not come to say what each of its series cost the client.
+    unknown: dict[str, Any] = {}
+    return [*attrs.client, *[unknown] * len(attrs.plan)][: len(attrs.plan)]
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -77,6 +77,7 @@ class Run:
     series: list[Series] = field(default_factory=list)
     """Those that were begun."""
     pauses: Pauses = field(default_factory=Pauses)
+    """Of all series; when they began is counted from the origin of the run."""
     origin_ns: int = 0
     """When the first series began, on the monotonic clock."""
     in_flight: int = 0
@@ -279,7 +280,8 @@ class _Carrier:
         else:
             pause = self._schedule.rest(sample.retry_after_s or 0.0)
         if pause is not None:
-            run.pauses.add(pause)
+            before_s = (self._schedule.origin_ns - run.origin_ns) / 1e9
+            run.pauses.add(replace(pause, at_s=before_s + pause.at_s))
         self._write_down(run.rows.record(-1) if self._journal else None, describing=pause is not None)
 
     def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:

@@ -36,7 +36,7 @@ class Pause:
     """The server asked for a rest, or was given one."""
 
     at_s: float
-    """Since the first planned start."""
+    """Since the first planned start of the series, or of the run."""
     pause_s: float
 
 

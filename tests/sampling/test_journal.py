@@ -24,7 +24,9 @@ from donutwork_magics import DonutworkError, SeriesError, SettingsError, collect
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.frame import load as load_module
 from donutwork_magics.sampling import journal as journal_module
-from donutwork_magics.sampling.journal import Journal
+from donutwork_magics.sampling.journal import Journal, open_journals
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.run import Run, Series, run_series
 from tests.servers import Server, answer, read_request, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -167,6 +169,30 @@ def test_a_run_goes_on_behind_a_torn_line(file: Path) -> None:
     assert [plan["count"] for plan in both.attrs["donutwork"]["plan"]] == [5, 3]
 
 
+def throttle_every_third(connection: socket.socket) -> None:
+    number = 0
+    while read_request(connection):
+        number += 1
+        connection.sendall(reply(b"", "429 Too Many Requests") if number % 3 == 0 else reply())
+
+
+def test_pauses_are_where_their_rows_are(file: Path) -> None:
+    with Server(throttle_every_third) as server:
+        target = target_of(server)
+        for _ in range(2):
+            run = Run()
+            with open_journals([file]) as run.journals:
+                for label in ("a", "b"):
+                    run_series(run, Series(Plan(count=4, rate_hz=50, label=label), target, journal=file))
+                run.finish()
+    df = load(file)
+    throttled = df[df["error"] == "rate_limited"]
+    ends_s = ((throttled["started_ms"] + throttled["duration_ms"]) / 1e3).tolist()
+    pauses = df.attrs["donutwork"]["pauses"]
+    assert len(ends_s) == pauses["count"] == 4
+    assert [at_s for at_s, _pause_s in pauses["first"]] == pytest.approx(ends_s, abs=0.05)
+
+
 def test_the_time_between_two_runs_is_not_of_the_rate(file: Path) -> None:
     with Server(answer(reply())) as server:
         for _ in range(2):
@@ -188,6 +214,10 @@ def test_the_time_between_two_runs_is_not_of_the_rate(file: Path) -> None:
         b"[" * 100_000 + b"\n",
         b'{"seq":1,"block":0,"timestamp_ns":1,"reused":false,"retried":false,"warmup":false,"label":"p",'
         b'"started_ms":0,"duration_ms":0,"status_code":99999}\n',
+        b'{"seq":4611686018427387904,"block":0,"timestamp_ns":1,"reused":false,"retried":false,"warmup":false,'
+        b'"label":"p","started_ms":0,"duration_ms":0}\n',
+        b'{"attrs":{"plan":5}}\n',
+        b'{"attrs":{"pauses":{"first":[1]}}}\n',
     ],
 )
 def test_damage_in_the_middle_is_named_by_its_line(file: Path, damage: bytes) -> None:
