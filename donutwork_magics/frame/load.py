@@ -71,6 +71,7 @@ class _Attrs(msgspec.Struct, frozen=True):
     plan: list[dict[str, Any]] = []
     client: list[dict[str, Any]] = []
     pauses: _Pauses = _Pauses()
+    skipped: int = 0
     in_flight: int = 0
 
 
@@ -229,6 +230,7 @@ def _joined(runs: list[_RunRead]) -> dict[str, Any]:
             "total_s": sum(run.typed.pauses.total_s for run in runs),
             "first": pauses[:_MOST_PAUSES],
         },
+        "skipped": sum(run.typed.skipped for run in runs),
         "in_flight": sum(run.typed.in_flight for run in runs),
     }
 

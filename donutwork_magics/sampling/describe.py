@@ -38,6 +38,7 @@ def describe(run: Run) -> dict[str, Any]:
             "total_s": run.pauses.total_s,
             "first": [[pause.at_s, pause.pause_s] for pause in run.pauses.first],
         },
+        "skipped": run.skipped,
         "client": [load.as_attrs() for load in run.clients],
         "in_flight": run.in_flight,
         "ended": run.ended,

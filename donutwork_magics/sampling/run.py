@@ -80,6 +80,8 @@ class Run:
     """Of all series; when they began is counted from the origin of the run."""
     origin_ns: int = 0
     """When the first series began, on the monotonic clock."""
+    skipped: int = 0
+    """Planned starts that a monitor has left out, as it was too far behind."""
     in_flight: int = 0
     """Pings that were given up at the end, and make no row."""
     ending: Ending | None = None
@@ -270,6 +272,7 @@ class _Carrier:
         run, plan = self._run, self.plan
         numbered = Slot(self._first_row + slot.seq, slot.scheduled_ns)
         run.rows.append(sample, numbered, origin_ns=run.origin_ns, label=plan.label, warmup=slot.seq < plan.warmup)
+        run.skipped += slot.skipped
         if sample.exchange.retried:
             self._schedule.count_retry()
         pause = None
@@ -282,7 +285,8 @@ class _Carrier:
         if pause is not None:
             before_s = (self._schedule.origin_ns - run.origin_ns) / 1e9
             run.pauses.add(replace(pause, at_s=before_s + pause.at_s))
-        self._write_down(run.rows.record(-1) if self._journal else None, describing=pause is not None)
+        told_anew = pause is not None or slot.skipped > 0
+        self._write_down(run.rows.record(-1) if self._journal else None, describing=told_anew)
 
     def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:
         journal = self._journal

@@ -16,6 +16,8 @@ from donutwork_magics.sampling.plan import Plan
 
 _MOST_PAUSES = 20
 _COARSE_MARGIN_S = 0.002
+_MOST_BEHIND_NS = 30_000_000_000
+"""A monitor that is further behind begins anew: after an outage it would catch up for long, at a multiple of its rate."""
 _SPIN_NS = 150_000
 """A sleep overshoots by some 60 us and more: the last stretch is spun."""
 
@@ -29,6 +31,8 @@ class Slot:
     """Its planned start on the monotonic clock, or None where there is no plan."""
     woken_late_ns: int | None = None
     """How long after its time the thread that had waited for it woke up; None where it need not wait."""
+    skipped: int = 0
+    """How many planned starts before it were left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Schedule:
         self._stopped = threading.Event()
         self._next_seq = 0
         self._shift_ns = 0
+        self._skipped = 0
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
 
@@ -107,8 +112,9 @@ class Schedule:
                         return None
                     if due_ns <= now_ns and (not self._spared or self._manners.take()):
                         late_ns = now_ns - due_ns if waited else None
-                        slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns)
+                        slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns, self._skipped)
                         self._next_seq += 1
+                        self._skipped = 0
                         return slot
                 waited = True
                 self._sleep_until(due_ns)
@@ -148,6 +154,8 @@ class Schedule:
             # A rest shifts what is planned, so that no burst follows.
             self._shift_ns += rests_until_ns - scheduled_ns
             scheduled_ns = rests_until_ns
+        if self._plan.endless and scheduled_ns is not None and now_ns - scheduled_ns > _MOST_BEHIND_NS:
+            scheduled_ns = self._skip(now_ns, scheduled_ns)
         due_ns = max(
             now_ns if scheduled_ns is None else scheduled_ns,
             rests_until_ns,
@@ -156,6 +164,15 @@ class Schedule:
         if duration_s is not None and max(now_ns, due_ns) - self.origin_ns >= duration_s * 1e9:
             return None
         return due_ns
+
+    def _skip(self, now_ns: int, scheduled_ns: int) -> int:
+        """Leave out the planned starts that are over, and return the first that is kept."""
+        assert self._plan.rate_hz is not None
+        period_ns = int(1e9 / self._plan.rate_hz)
+        skipped = (now_ns - scheduled_ns) // period_ns
+        self._skipped += skipped
+        self._shift_ns += skipped * period_ns
+        return scheduled_ns + skipped * period_ns
 
     def _scheduled_ns(self, seq: int) -> int | None:
         planned_s = self._plan.planned_start_s(seq)

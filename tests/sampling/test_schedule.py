@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from donutwork_magics.sampling import schedule as schedule_module
 from donutwork_magics.sampling.manners import Manners
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.schedule import Pause, Pauses, Schedule, Slot
@@ -76,6 +77,38 @@ def test_a_pause_shifts_what_is_planned() -> None:
     planned_ms = [(slot.scheduled_ns - schedule.origin_ns) / 1e6 for slot in slots if slot and slot.scheduled_ns]
     assert planned_ms[0] >= 600
     assert planned_ms[1] - planned_ms[0] == pytest.approx(10)
+
+
+def test_a_monitor_that_is_far_behind_leaves_starts_out_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule_module, "_MOST_BEHIND_NS", 200_000_000)
+    schedule = schedule_of(Plan(rate_hz=100, endless=True), loopback=True)
+    schedule.begin()
+    schedule.next()
+    time.sleep(0.1)
+    slots = [schedule.next() for _ in range(5)]
+    assert [slot.skipped for slot in slots if slot] == [0] * 5
+    time.sleep(0.4)
+    late = schedule.next()
+    now_ms = (time.perf_counter_ns() - schedule.origin_ns) / 1e6
+    after = schedule.next()
+    assert late is not None
+    assert after is not None
+    planned_ms = [((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e6 for slot in (late, after)]
+    assert late.seq == 6
+    assert planned_ms[0] == pytest.approx((6 + late.skipped) * 10.0)
+    assert now_ms - 60 < planned_ms[0] <= now_ms
+    assert planned_ms[1] - planned_ms[0] == pytest.approx(10.0)
+    assert after.skipped == 0
+
+
+def test_a_series_leaves_none_out_however_far_behind_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule_module, "_MOST_BEHIND_NS", 50_000_000)
+    schedule = schedule_of(Plan(count=3, rate_hz=100), loopback=True)
+    schedule.begin()
+    time.sleep(0.2)
+    slots = [schedule.next() for _ in range(3)]
+    planned_ms = [((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e6 for slot in slots if slot]
+    assert planned_ms == pytest.approx([0.0, 10.0, 20.0])
 
 
 def test_of_many_pauses_the_first_are_kept_and_all_counted() -> None:
