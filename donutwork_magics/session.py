@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.client.key import KEY_VARIABLES, KeysIn
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a cell, as a front end tells them apart."""
+
+    cell_id: str
+    message_id: str
+
+    def is_earlier_than(self, other: Execution) -> bool:
+        """Tell whether it is another run of the same cell."""
+        return self.cell_id == other.cell_id and self.message_id != other.message_id
+
+
 class Session:
     """The state of one kernel; `close` ends what it started.
 
@@ -34,25 +47,46 @@ class Session:
         self._environ = environ
         self._sandbox: Sandbox | None = None
         # One that runs is kept alive by its thread; one that has stopped belongs to whoever may start it again.
-        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self._watches: weakref.WeakKeyDictionary[Watch, Execution | None] = weakref.WeakKeyDictionary()
 
     def close(self) -> None:
         """End what runs: the watches, and the sandbox."""
-        watches = [watch for watch in self._watches if watch.state != "stopped"]
         try:
-            for watch in watches:
-                # All are asked first, so that they end at the same time.
-                watch.end()
-            for watch in watches:
-                watch.wait(_PATIENCE_S)
+            self.stop_watches()
         finally:
             # Also after an interrupt, which ends the waiting only.
             self._watches.clear()
             self._end_sandbox()
 
-    def add_watch(self, watch: Watch) -> None:
-        """Look after a watch, which ends with the session."""
-        self._watches.add(watch)
+    def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
+        """Look after a watch, which ends with the session.
+
+        Parameters
+        ----------
+        begun_by
+            What began it; None where that is not known.
+        """
+        self._watches[watch] = begun_by
+
+    def stop_watches(self) -> int:
+        """Stop all watches, also those that no variable has any more, and return how many there were."""
+        return self._stop(lambda _begun_by: True)
+
+    def stop_watches_of_earlier(self, execution: Execution) -> int:
+        """Stop what was begun when the same cell was run before: its panel is gone, and its variable taken."""
+        return self._stop(lambda begun_by: begun_by is not None and begun_by.is_earlier_than(execution))
+
+    def _stop(self, concerns: Callable[[Execution | None], bool]) -> int:
+        watches = [watch for watch in self._running_watches() if concerns(self._watches[watch])]
+        for watch in watches:
+            # All are asked first, so that they end at the same time.
+            watch.end()
+        for watch in watches:
+            watch.wait(_PATIENCE_S)
+        return len(watches)
+
+    def _running_watches(self) -> list[Watch]:
+        return [watch for watch in list(self._watches) if watch.state != "stopped"]
 
     def _end_sandbox(self) -> None:
         if self._sandbox is not None:
@@ -121,7 +155,7 @@ class Session:
         if self._sandbox is not None:
             alive = self._sandbox.alive()
             destination = self._sandbox.url if alive else "the sandbox has ended: %donutwork sandbox start, or stop"
-            return Overview(destination, alive, True, None, (), commands)
+            return Overview(destination, alive, True, None, (), commands, len(self._running_watches()))
         from donutwork_magics.client.settings import read_base_url, variables_for
 
         variable = variables_for(self._environ, None).base_url
@@ -131,7 +165,8 @@ class Session:
             destination, usable = str(error), False
         plain, *others = KEY_VARIABLES
         keys = (plain, *(name for name in others if name in self._environ))
-        return Overview(destination, usable, False, variable, tuple(map(self._key_status, keys)), commands)
+        statuses = tuple(map(self._key_status, keys))
+        return Overview(destination, usable, False, variable, statuses, commands, len(self._running_watches()))
 
     def _key_status(self, variable: str) -> KeyStatus:
         from donutwork_magics.client.key import read_key

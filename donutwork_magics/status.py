@@ -34,6 +34,8 @@ class Overview(Displayed):
     """The plain key first, then those of an environment that are set; none for the sandbox."""
     commands: tuple[tuple[str, str], ...]
     """Pairs of usage and meaning."""
+    watches: int = 0
+    """How many have not ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from donutwork_magics.grammar import (
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    StopWatchesCommand,
     WatchCommand,
     docstring,
     help_text,
@@ -165,6 +166,10 @@ class TestCommands:
             )
         )
 
+    def test_watch_stop_is_for_all_of_them(self) -> None:
+        assert parse_line("watch stop;") == StopWatchesCommand(silenced=True)
+        assert parse_line("watch stop", defaults={"rate": 2}) == StopWatchesCommand()
+
     def test_watch_takes_its_defaults_from_the_configuration(self) -> None:
         command = parse_line("watch", defaults={"rate": 2, "timeout": "3s", "widget": True, "count": None})
         assert isinstance(command, WatchCommand)
@@ -293,7 +298,10 @@ class TestMistakes:
             ("watch --widget", "watch has no --widget: it is an option of ping and connection."),
             ("watch --keep 0", "--keep needs a whole number from 1 to "),
             ("watch -r 5 -i 1s", "-r and -i exclude each other"),
-            ("watch cold", "watch takes options only; did you mean --cold?"),
+            ("watch cold", "watch has no such action; did you mean --cold? There is stop only."),
+            ("watch stpo", "watch has no such action; did you mean stop? There is stop only."),
+            ("watch stop stop", "watch takes one action, not more."),
+            ("watch stop -r 5", "-r is for a watch that begins: watch stop takes no options."),
             ('ping --label "a', "A quote is not closed"),
             ("ping --label it's", "A quote is not closed"),
         ],

@@ -42,6 +42,7 @@ def overview_card(overview: Overview) -> Card:
     setup = (
         *((("Calls go to", overview.destination),) if overview.destination_ok else ()),
         *((("Can be changed with", variable),) if variable else ()),
+        *((("In the background", _watches(overview.watches)),) if overview.watches else ()),
     )
     keys = tuple((key.variable, _KEY_STATES[key.state]) for key in overview.keys)
     return Card(
@@ -77,6 +78,12 @@ def sandbox_card(status: SandboxStatus) -> Card:
         notes=(note,),
         sections=(Table("A local stand-in for the API", rows),) if rows else (),
     )
+
+
+def _watches(count: int) -> str:
+    if count == 1:
+        return "one watch: %donutwork watch stop ends it"
+    return f"{count} watches: %donutwork watch stop ends them"
 
 
 def _readiness(overview: Overview) -> tuple[Tone, str]:

@@ -27,6 +27,7 @@ from .commands import (
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    StopWatchesCommand,
     WatchCommand,
 )
 from .help import docstring, help_text, overview_rows
@@ -53,6 +54,7 @@ __all__ = [
     "PingCommand",
     "SandboxCommand",
     "SeriesOptions",
+    "StopWatchesCommand",
     "WatchCommand",
     "docstring",
     "help_text",

@@ -9,6 +9,7 @@ Http: TypeAlias = Literal["auto", "1.1", "2"]
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Env: TypeAlias = Literal["staging", "production"]
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
+WatchAction: TypeAlias = Literal["stop"]
 Topic: TypeAlias = Literal["ping", "connection", "check", "watch", "load", "sandbox", "help"]
 
 
@@ -129,6 +130,13 @@ class WatchCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class StopWatchesCommand:
+    """``watch stop``: end all watches, also those that no variable has any more."""
+
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on).
 
@@ -166,6 +174,7 @@ Command: TypeAlias = (
     | ConnectionCommand
     | CheckCommand
     | WatchCommand
+    | StopWatchesCommand
     | LoadCommand
     | SandboxCommand
     | HelpCommand

@@ -20,6 +20,8 @@ Kind: TypeAlias = Literal["command", "option", "choice", "variable", "file"]
 _NAME: Final = "NAME"
 _FILE: Final = "FILE"
 _FAULT: Final = "KIND"
+_BEGINS: Final = "start"
+"""The action that takes options; where there is another only, they are for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ def _next(spec: w.Spec, typed: list[str], fragment: str, options: tuple[w.Option
     if spec.argument is not None and not arguments:
         if spec.argument.name.upper() == _FILE:
             return Next(fragment, "file")
-        # Where options are given, they are for the first action.
-        words = spec.argument.words[:1] if given and spec is w.SANDBOX else spec.argument.words
+        words = tuple(word for word in spec.argument.words if not given or word == _BEGINS)
     else:
         words = ()
     long = (option.long for option in _left(spec, options, arguments, given))
@@ -138,7 +139,7 @@ def _left(
     spec: w.Spec, options: tuple[w.Option, ...], arguments: list[str], given: list[tuple[w.Option, str]]
 ) -> list[w.Option]:
     """Give the options that may still come: not yet used, and not excluded by one that is there."""
-    if spec is w.SANDBOX and arguments and arguments[0] != "start":
+    if spec.argument is not None and spec.argument.words and arguments and arguments[0] != _BEGINS:
         return []
     used = {option.setting for option, _ in given if not option.adds}
     scopes = {option.setting.scope for option, _ in given}

@@ -27,6 +27,7 @@ from .commands import (
     SandboxAction,
     SandboxCommand,
     SeriesOptions,
+    StopWatchesCommand,
     Topic,
     WatchCommand,
 )
@@ -194,7 +195,7 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     if spec is w.LOAD:
         return LoadCommand(str(argument), chosen(own, w.OUT))
     if spec is w.WATCH:
-        return _watch(inherited | own)
+        return _watch(inherited | own) if argument is None else _stop_watches(own)
     if spec is w.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
     return HelpCommand(cast("Topic | None", argument))
@@ -274,9 +275,9 @@ def _read_argument(spec: w.Spec, arguments: list[str]) -> object:
         raise GrammarError(f"{spec.name} takes options only{near} {_see(spec)}")
     if not unknown:
         raise GrammarError(f"{spec.name} takes one {spec.argument.name}, not more.")
-    raise GrammarError(
-        f"{spec.name} has no such {spec.argument.name}{did_you_mean(unknown, known)} It is one of {', '.join(known)}."
-    )
+    near = did_you_mean(unknown, (*known, *spec.spellings))
+    which = f"It is one of {', '.join(known)}." if len(known) > 1 else f"There is {known[0]} only."
+    raise GrammarError(f"{spec.name} has no such {spec.argument.name}{near} {which}")
 
 
 def _read_free_argument(spec: w.Spec, argument: w.Argument, arguments: list[str]) -> object:
@@ -334,10 +335,19 @@ def _watch(layer: Layer) -> WatchCommand:
     )
 
 
+def _stop_watches(layer: Layer) -> StopWatchesCommand:
+    if layer:
+        raise GrammarError(f"{_spelling(layer)} is for a watch that begins: watch stop takes no options.")
+    return StopWatchesCommand()
+
+
+def _spelling(layer: Layer) -> str:
+    return next(iter(layer.values())).spelling
+
+
 def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
     if layer and action in ("stop", "status"):
-        spelling = next(iter(layer.values())).spelling
-        raise GrammarError(f"{spelling} is for sandbox start: sandbox {action} takes no options.")
+        raise GrammarError(f"{_spelling(layer)} is for sandbox start: sandbox {action} takes no options.")
     faults = chosen(layer, w.FAULTS)
     if faults:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from . import injection, values
-from .commands import Env, Family, Http, SandboxAction, Topic
+from .commands import Env, Family, Http, SandboxAction, Topic, WatchAction
 
 T = TypeVar("T")
 
@@ -349,12 +349,15 @@ WATCH: Final = Spec(
     "Pings until it is stopped, while the kernel stays free for other cells. The result is a Watch: .df has the rows "
     "so far as a DataFrame, .stop() ends it and leaves its card, .wait(60) waits for its end, but no longer than 60 "
     "seconds, .start() goes on. In Jupyter a panel shows how it goes, and starts, pauses and stops it. It keeps the "
-    "address and the key that it began with, and ends by itself where going on is pointless, and with the kernel.",
+    "address and the key that it began with, and ends by itself where going on is pointless, with the kernel, and when "
+    "its cell is run again. With the action stop: end all that run. Options are for one that begins.",
     options=_WATCH_OPTIONS,
+    argument=Argument("action", get_args(WatchAction)),
     examples=(
         ("w = %donutwork watch", "5 pings a second, until w.stop()"),
         ("%donutwork watch -r 1 --keep 3600 -o hour", "one a second, into hour; the last hour is kept"),
         ("%donutwork watch --journal night.jsonl", "each row on the disk too; load reads it, also after a crash"),
+        ("%donutwork watch stop", "end every watch of this kernel"),
     ),
 )
 

@@ -28,6 +28,7 @@ from donutwork_magics.grammar import (
     PingCommand,
     SandboxCommand,
     SeriesOptions,
+    StopWatchesCommand,
     WatchCommand,
     docstring,
     help_text,
@@ -35,7 +36,7 @@ from donutwork_magics.grammar import (
     parse_cell,
     parse_line,
 )
-from donutwork_magics.session import Session
+from donutwork_magics.session import Execution, Session
 from donutwork_magics.shell.shield import shielded
 from donutwork_magics.shell.usage import value_is_used
 
@@ -116,6 +117,9 @@ class _Donutwork(Magics):
                 value = self._load(command)
             case WatchCommand():
                 value = self._watch(command)
+            case StopWatchesCommand():
+                value = None
+                print(_stopped(self.session.stop_watches()))
             case SandboxCommand():
                 value = self.session.sandbox(command)
             case HelpCommand():
@@ -324,10 +328,14 @@ class _Donutwork(Magics):
             endless=True,
         )
         series = self._aimed(command, plan, command.journal)
+        execution = self._execution()
+        stopped = self.session.stop_watches_of_earlier(execution) if execution is not None else 0
+        if stopped:
+            print(_stopped(stopped, " that this cell had begun before"))
         # An interrupt half way would leave a journal that nobody gives free, or a thread that nobody stops.
         with interrupts() as came:
             watch = Watch(series, keep=command.keep)
-            self.session.add_watch(watch)
+            self.session.add_watch(watch, execution)
             try:
                 self._show_watch(watch)
                 watch.start()
@@ -340,6 +348,11 @@ class _Donutwork(Magics):
         self._keep(watch)
         self._assign(command.call.out, watch)
         return None if command.call.out else watch
+
+    def _execution(self) -> Execution | None:
+        message = self.shell.get_parent() if hasattr(self.shell, "get_parent") else {}
+        cell_id = message.get("metadata", {}).get("cellId")
+        return Execution(cell_id, message["header"]["msg_id"]) if cell_id else None
 
     def _show_watch(self, watch: Watch) -> None:
         from donutwork_magics.display.live import takes_widgets
@@ -421,6 +434,12 @@ def _place(lines: list[CellLine], out: str | None) -> str:
     if name:
         return name
     return f"{LAST}, and nothing was assigned" if value_is_used() else LAST
+
+
+def _stopped(watches: int, which: str = "") -> str:
+    if not watches:
+        return "No watch runs."
+    return f"One watch{which} was stopped." if watches == 1 else f"{watches} watches{which} were stopped."
 
 
 def _is_quiet(line: CellLine) -> bool:

@@ -172,6 +172,29 @@ class TestEnd:
         until(sandboxed, f"len(v.df) > {before + 5}")
         assert sandboxed.value("[set(t.df.label) for t in (w, v)]") == "[{'a'}, {'b'}]"
 
+    def test_a_cell_that_is_run_again_ends_the_one_that_it_began_before(self, sandboxed: Kernel) -> None:
+        code = "w = %donutwork watch -r 50"
+        sandboxed.run(f"{code}\nv = %donutwork watch -r 50", cell_id="one")
+        sandboxed.run("first, second = w, v")
+        other = sandboxed.run(code, cell_id="another")
+        assert sandboxed.value("(first.state, second.state)") == "('running', 'running')"
+        again = sandboxed.run(f"{code}\nv = %donutwork watch -r 50", cell_id="one")
+        assert (other.stdout, again.stdout) == ("", "2 watches that this cell had begun before were stopped.\n")
+        assert sandboxed.value("(first.state, second.state, w.state, v.state)") == (
+            "('stopped', 'stopped', 'running', 'running')"
+        )
+        assert sandboxed.value(f"{THREADS}.count('donutwork-watch')") == "3"
+
+    def test_stop_ends_also_those_that_nobody_has_any_more(self, sandboxed: Kernel) -> None:
+        for _ in range(3):
+            sandboxed.run("w = %donutwork watch -r 50")
+        assert "3 watches: %donutwork watch stop ends them" in sandboxed.run("%donutwork").result["text/plain"]
+        sandboxed.run("del w")
+        assert sandboxed.run("%donutwork watch stop").stdout == "3 watches were stopped.\n"
+        assert sandboxed.value(THREADS) == "[]"
+        assert sandboxed.run("%donutwork watch stop").stdout == "No watch runs.\n"
+        assert "In the background" not in sandboxed.run("%donutwork").result["text/plain"]
+
     def test_pings_of_a_cell_may_run_beside_it(self, sandboxed: Kernel) -> None:
         sandboxed.run("w = %donutwork watch -r 50\ndf = %donutwork ping -n 20 -r 40 -q")
         assert sandboxed.value("(len(df), w.running)") == "(20, True)"

@@ -106,10 +106,16 @@ class Kernel:
                 self._client.get_iopub_msg(timeout=0.2)
                 return
 
-    def run(self, code: str, *, interrupt_after_s: float | None = None) -> Cell:
-        """Run a cell, and interrupt it as the stop button does where that is asked for."""
+    def run(self, code: str, *, interrupt_after_s: float | None = None, cell_id: str | None = None) -> Cell:
+        """Run a cell, and interrupt it as the stop button does where that is asked for.
+
+        Parameters
+        ----------
+        cell_id
+            What a notebook calls the cell; None as from a client that names none.
+        """
         began_s = time.monotonic()
-        message_id = self._client.execute(code, store_history=True, allow_stdin=False)
+        message_id = self._execute(code, {} if cell_id is None else {"cellId": cell_id})
         timer: threading.Timer | None = None
         if interrupt_after_s is not None:
             timer = threading.Timer(interrupt_after_s, self._interrupt)
@@ -134,6 +140,12 @@ class Kernel:
         cell.took_s = time.monotonic() - began_s
         cell.status = reply["content"]["status"]
         return cell
+
+    def _execute(self, code: str, metadata: dict[str, str]) -> str:
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = self._client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
+        self._client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     def kill_during(self, code: str, *, when: Callable[[], bool]) -> None:
         """Start a cell, and kill the kernel with no chance to clean up as soon as something is so."""
