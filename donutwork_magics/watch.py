@@ -111,6 +111,11 @@ class Watch(Displayed):
         return self._run.rows
 
     @property
+    def skipped(self) -> int:
+        """How many planned starts were left out, as it was too far behind."""
+        return self._run.skipped
+
+    @property
     def elapsed_s(self) -> float:
         """How long ago its first ping was planned."""
         return (time.perf_counter_ns() - self._run.origin_ns) / 1e9 if self._run.origin_ns else 0.0

@@ -39,8 +39,8 @@ class Reading:
         span_s = float(np.ptp(self.started_s)) if self.started_s.size > 1 else 0.0
         return (self.started_s.size - 1) / span_s if span_s > 0 else math.nan
 
-    def lately_hz(self, now_s: float, *, began_s: float, window_s: float) -> float:
-        """Return the starts a second in the last seconds, rests and hangs and all; NaN where that cannot be said yet.
+    def lately_hz(self, now_s: float, *, began_s: float, window_s: float) -> tuple[float, float]:
+        """Return the starts a second in the last seconds, rests and hangs and all, and in how many seconds that was.
 
         Parameters
         ----------
@@ -49,15 +49,21 @@ class Reading:
         window_s
             How long the window is; it is shorter where it would begin before that ping, or before the oldest that is
             known.
+
+        Returns
+        -------
+        rate_hz : float
+            NaN where it cannot be said yet.
+        seconds : float
         """
         if self.cut and self.started_s.size:
             began_s = max(began_s, float(self.started_s[0]))
         since_s = max(now_s - window_s, began_s)
         starts = int((self.started_s >= since_s).sum())
-        if since_s > began_s:
-            return starts / window_s
-        # It begins with a ping, and has one interval less.
-        return (starts - 1) / (now_s - since_s) if starts > 1 else math.nan
+        # One that begins with a ping has one interval less.
+        intervals = starts if since_s > began_s else starts - 1
+        known = since_s > began_s or starts > 1
+        return intervals / (now_s - since_s) if known else math.nan, now_s - since_s
 
     @property
     def window(self) -> str:

@@ -120,3 +120,8 @@ def _busy(client: Mapping[str, Any]) -> str:
         late = f"{format_ms(client['wake_p95_ms'])} late (p95)" if supported else f"over {format_ms(BUSY_WAKE_MS)} late"
         causes.append(f"this machine began {'' if supported else 'some '}pings {late}")
     return ", and ".join(causes)
+
+
+def left_out(skipped: int) -> str:
+    """Say how many planned starts a monitor has left out; empty where there are none."""
+    return f"{plural(skipped, 'planned start')} left out, to catch up after more than 30 s" if skipped else ""

@@ -11,8 +11,9 @@ from donutwork_magics.display.card import Card, Figure, Pictures, Tone
 from donutwork_magics.display.html import muted, to_html
 from donutwork_magics.display.readings import Reading, lately, live_picture
 from donutwork_magics.display.run import RunCard
+from donutwork_magics.display.run_notes import left_out
 from donutwork_magics.display.setup import badges_of
-from donutwork_magics.display.units import format_rate, format_utc, plural
+from donutwork_magics.display.units import format_rate, format_s, format_utc, plural
 
 if TYPE_CHECKING:
     from donutwork_magics.watch import State, Watch
@@ -27,7 +28,7 @@ def live_card(watch: Watch, reading: Reading) -> Card:
     p50_ms, p95_ms = reading.percentiles_ms()
     drawn = reading.started_s.size > 0
     now_s = watch.elapsed_s
-    rate_hz = reading.lately_hz(now_s, began_s=now_s - watch.part_s, window_s=_RATE_OF_S)
+    rate_hz, rate_of_s = reading.lately_hz(now_s, began_s=now_s - watch.part_s, window_s=_RATE_OF_S)
     return Card(
         title="Watch",
         tone=_TONES[watch.state],
@@ -39,9 +40,9 @@ def live_card(watch: Watch, reading: Reading) -> Card:
             lately("p95", p95_ms, 0.95, reading.window),
             Figure(str(watch.rows.total), "pings"),
             Figure(str(watch.rows.errors), "errors"),
-            Figure(format_rate(rate_hz), f"rate, last {_RATE_OF_S:.0f} s"),
+            Figure(format_rate(rate_hz), f"rate, last {format_s(rate_of_s)}"),
         ),
-        notes=(watch.problem,) if watch.problem else (),
+        notes=tuple(filter(None, (watch.problem, left_out(watch.skipped)))),
         sections=(Pictures((live_picture(reading, now_s, _CHART_S),)),) if drawn else (),
     )
 

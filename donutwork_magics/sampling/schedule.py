@@ -17,7 +17,7 @@ from donutwork_magics.sampling.plan import Plan
 _MOST_PAUSES = 20
 _COARSE_MARGIN_S = 0.002
 _MOST_BEHIND_NS = 30_000_000_000
-"""A monitor that is further behind begins anew: after an outage it would catch up for long, at a multiple of its rate."""
+"""A monitor that is further behind begins anew: after an outage it would catch up for long, at many times its rate."""
 _SPIN_NS = 150_000
 """A sleep overshoots by some 60 us and more: the last stretch is spun."""
 

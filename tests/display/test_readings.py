@@ -173,8 +173,9 @@ def test_a_rate_of_the_last_seconds_has_the_rests_in_it(now_s: float, began_s: f
     run = series()
     for _ping in range(11):
         run.ping(5.0)
-    lately_hz = Reader(0).read(run.rows).lately_hz(now_s, began_s=began_s, window_s=7.5)
+    lately_hz, of_s = Reader(0).read(run.rows).lately_hz(now_s, began_s=began_s, window_s=7.5)
     assert lately_hz == pytest.approx(rate_hz, nan_ok=True)
+    assert of_s == pytest.approx(min(7.5, now_s - began_s))
 
 
 def test_a_rate_of_more_seconds_than_there_are_rows_is_that_of_the_rows() -> None:
@@ -185,5 +186,7 @@ def test_a_rate_of_more_seconds_than_there_are_rows_is_that_of_the_rows() -> Non
         run.ping(5.0)
     reading = reader.read(run.rows)
     assert reading.cut
-    assert reading.lately_hz(100.0, began_s=0.0, window_s=30.0) == pytest.approx(10.0, rel=0.02)
+    rate_hz, of_s = reading.lately_hz(100.0, began_s=0.0, window_s=30.0)
+    assert rate_hz == pytest.approx(10.0, rel=0.02)
+    assert of_s == 100.0 - reading.started_s[0] < 15.0
     assert reading.window == f"of the latest {reading.started_s.size}"

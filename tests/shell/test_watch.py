@@ -309,8 +309,9 @@ class TestPanel:
         until(panelled, "w.rows.total > 80")
         seen(panelled, lambda: 'aria-label="Durations of the last' in card(panelled) and ">errors<" in card(panelled))
         assert re.search(r"as of \d\d:\d\d:\d\d UTC", card(panelled))
-        for words in ("ping: running", "p50 so far", "p95", "errors", "rate, last 30 s", "sandbox"):
+        for words in ("ping: running", "p50 so far", "p95", "errors", "sandbox"):
             assert words in card(panelled)
+        assert re.search(r"rate, last [1-9] s", card(panelled))
         assert panelled.widget(description="Rate")["_options_labels"][-1] == "max"
 
     def test_a_percentile_waits_for_enough_pings(self, panelled: Kernel) -> None:
