@@ -30,7 +30,8 @@ from donutwork_magics.display.units import (
 )
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
-from donutwork_magics.frame.schema import missing_columns
+from donutwork_magics.frame.restored import restored
+from donutwork_magics.frame.schema import missing_columns, repeated_columns
 from donutwork_magics.frame.table import ATTRS
 from donutwork_magics.sampling.describe import UNFINISHED
 
@@ -66,10 +67,11 @@ class RunCard(Displayed):
 @card_of.register
 def run_card(run: RunCard) -> Card:
     """Make the card of a run."""
-    df = run.df
-    lacking = missing_columns(df)
-    if lacking:
-        return Card("Pings", "off", "not a table of pings", notes=(f"It lacks {enumerate_some(lacking)}.",))
+    lacking, repeated = missing_columns(run.df), repeated_columns(run.df)
+    if lacking or repeated:
+        why = f"It lacks {enumerate_some(lacking)}." if lacking else f"It has {enumerate_some(repeated)} twice."
+        return Card("Pings", "off", "not a table of pings", notes=(why,))
+    df = restored(run.df)
     described = df.attrs.get(ATTRS)
     attrs: Mapping[str, Any] = described if isinstance(described, dict) else {}
     labels = list(dict.fromkeys(df["label"].astype(object)))
@@ -146,13 +148,8 @@ def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str,
 
 
 def _ran_in_turn(df: pd.DataFrame) -> bool:
-    times = _times(df).groupby(df["label"].astype(object), dropna=False).agg(["min", "max"]).sort_values("min")
+    times = df["timestamp"].groupby(df["label"].astype(object), dropna=False).agg(["min", "max"]).sort_values("min")
     return len(times) > 1 and bool((times["min"].iloc[1:].to_numpy() >= times["max"].iloc[:-1].to_numpy()).all())
-
-
-def _times(df: pd.DataFrame) -> pd.Series[pd.Timestamp]:
-    # A file of text gives text back.
-    return pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
 
 
 def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
@@ -332,7 +329,7 @@ def _connections(series: RunSeries) -> str:
 def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: tuple[tuple[str, str], ...] = ()) -> tuple[Details, ...]:
     rows = [*more]
     if len(df):
-        began = _times(df).min()
+        began = df["timestamp"].min()
         rows += [] if pd.isna(began) else [("Began", format_utc(began.timestamp()))]
     if attrs:
         versions = attrs.get("versions") or {}
