@@ -112,12 +112,12 @@ def test_a_terminal_has_a_line_before_the_first_ping(screen: Screen) -> None:
 
 
 def test_the_line_tells_rate_time_left_errors_and_percentiles(screen: Screen) -> None:
-    series = Series(Plan(count=100, warmup=2))
+    series = Series(Plan(count=100, warmup=2, rate_hz=10.0))
     with showing_on(screen) as live:
         live.begin(series.plan, 1, 1, ("sandbox",))
         series.ping(500.0, warmup=True)
         live.observe(series)
-        assert last_line(screen) == "ping   1% warm-up 1/2, 11 s left, 0 errors"
+        assert last_line(screen) == "ping   1% warm-up 1/2, 10 s left, 0 errors"
         series.ping(500.0, warmup=True)
         for duration_ms in range(1, 5):
             series.ping(duration_ms)
@@ -182,7 +182,7 @@ def test_the_line_leaves_out_what_does_not_fit_and_is_cleared_at_the_end(
     screen: Screen, monkeypatch: pytest.MonkeyPatch, columns: str, shown: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    series = Series(Plan(count=100, label="cold"))
+    series = Series(Plan(count=100, label="cold", rate_hz=10.0))
     with showing_on(screen) as live:
         live.begin(series.plan, 2, 3)
         for _ping in range(50):
@@ -253,7 +253,14 @@ def test_quiet_shows_neither_progress_nor_card(screen: Screen) -> None:
 @pytest.mark.parametrize(
     ("plan", "done", "elapsed_s", "left_s"),
     [
-        (Plan(count=100), 20, 4.0, 16.0),
+        (Plan(count=100, rate_hz=None), 20, 4.0, 16.0),
+        # As planned: the last of them is due 19.8 s after the first.
+        (Plan(count=100), 20, 4.0, 15.8),
+        # Behind the plan.
+        (Plan(count=100), 20, 8.0, 32.0),
+        (Plan(count=10, rate_hz=0.1), 1, 0.1, 89.9),
+        (Plan(count=10, rate_hz=0.1), 1, 9.9, 80.1),
+        (Plan(count=10, rate_hz=0.1), 9, 80.1, 9.9),
         (Plan(duration_s=30), 20, 4.0, 26.0),
         (Plan(count=100, duration_s=10), 20, 4.0, 6.0),
         (Plan(duration_s=30), 20, 31.0, 0.0),
