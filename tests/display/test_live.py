@@ -102,7 +102,7 @@ def showing_on(stream: io.StringIO, *, quiet: bool = False) -> Iterator[LiveView
 
 def last_line(screen: Screen) -> str:
     """The line as it is now, without its bar."""
-    return re.sub(r"\|.*\|", "", screen.getvalue().rpartition("\r")[2].rstrip())
+    return re.sub(r"\|.*\|", "", screen.getvalue().removesuffix("\r").rpartition("\r")[2].rstrip())
 
 
 def test_a_terminal_has_a_line_before_the_first_ping(screen: Screen) -> None:
@@ -175,7 +175,7 @@ def test_the_bar_grows_with_what_is_done(screen: Screen) -> None:
         ("80", "cold (2 of 3)  50%|| 50/100, 10.0/s, 5 s left, 0 errors, p50 30.0 ms"),
         ("72", "cold (2 of 3)  50%|| 50/100, 10.0/s, 5 s left, 0 errors"),
         ("42", "cold (2 of 3)  50%|| 50/100, 10.0/s"),
-        ("22", "cold …  50%||"),
+        ("22", "cold (…  50%||"),
     ],
 )
 def test_the_line_leaves_out_what_does_not_fit_and_is_cleared_at_the_end(
@@ -188,10 +188,10 @@ def test_the_line_leaves_out_what_does_not_fit_and_is_cleared_at_the_end(
         for _ping in range(50):
             series.ping(30.0)
         live.observe(series)
-        line = screen.getvalue().rpartition("\r")[2]
+        line = screen.getvalue().split("\r")[-2]
         bar = line.split("|")[1]
         assert line.replace(bar, "").rstrip() == shown
-        assert len(line) == int(columns) - 3
+        assert len(line) == int(columns) - 1
         assert len(bar) >= 4
     assert re.search(r"\r *\r$", screen.getvalue())
     assert last_line(screen) == ""
@@ -207,7 +207,7 @@ def test_a_terminal_of_an_old_code_page_has_no_unit_that_it_cannot_show(
         for _ping in range(5):
             series.ping(0.5)
         live.observe(series)
-        assert re.fullmatch(r"\?  50%\|#+ +\| 5/10, .*, p50 500 \?s", screen.getvalue().rpartition("\r")[2].rstrip())
+        assert re.fullmatch(r"\?  50%\|#+ +\| 5/10, .*, p50 500 \?s", screen.getvalue().split("\r")[-2].rstrip())
         assert screen.getvalue().isascii()
 
 
