@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from donutwork_magics.analysis.drift import drift
 from donutwork_magics.analysis.percentiles import pings_needed
-from donutwork_magics.analysis.runs import runs
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
 from donutwork_magics.display.units import enumerate_some, format_ms, format_rate, plural, short_name
@@ -103,11 +102,10 @@ def _notes_on_the_rows(series: RunSeries) -> Iterator[Note]:
             f"Between these rows {plural(series.missing, 'ping')} of the run {'is' if series.missing == 1 else 'are'} "
             "missing, as in a table that was filtered. The figures are of the rows that are here.",
         )
-    joined = int(runs(series.df).nunique())
-    if joined > 1:
+    if series.joined > 1:
         yield Note(
             "Several runs are joined",
-            f"{joined} runs are joined here under one label. The figures are of all of them together.",
+            f"{series.joined} runs are joined here under one label. The figures are of all of them together.",
         )
 
 

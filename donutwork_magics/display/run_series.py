@@ -16,7 +16,7 @@ _ADDED: Final = {"count", "duration_s"}
 """What the parts of a watch, or the runs of a journal, have together; the rest is told where all have the same."""
 
 _OF_ALL_ROWS: Final = {"count", "duration_s", "rate_hz"}
-"""What a plan says of a series of which no row is missing."""
+"""What a plan says of a series whose rows are all there, and no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,9 @@ class RunSeries:
     attrs: Mapping[str, Any]
     """Of the whole run; empty where the frame does not tell."""
     missing: int
-    """How many pings are not there between those that are, as in a table that was filtered: then the plan says nothing
-    of how many there should be, or how fast."""
+    """How many pings are not there between those that are, as in a table that was filtered."""
+    joined: int
+    """How many runs the rows are of, each with a zero of its own."""
 
 
 def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> RunSeries:
@@ -59,9 +60,10 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     if missing <= max(attrs.get("in_flight") or 0, plan.get("concurrency", 1)):
         # So many may have been in flight when the run ended, between those that had completed.
         missing = 0
-    elif missing:
+    joined = int(runs(own).nunique())
+    if missing or joined > max(1, len(places)):
         plan = {name: value for name, value in plan.items() if name not in _OF_ALL_ROWS}
-    return RunSeries(own, figures_of(own), plan, clients[-1] if clients else {}, attrs, missing)
+    return RunSeries(own, figures_of(own), plan, clients[-1] if clients else {}, attrs, missing, joined)
 
 
 def _missing(own: pd.DataFrame, seq: pd.Series[int]) -> int:

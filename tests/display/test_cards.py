@@ -542,7 +542,7 @@ def test_runs_joined_under_one_label_are_on_one_axis_and_it_says_so() -> None:
     text = mimebundle(RunCard(pd.concat([first, second])))["text/plain"]
     assert "2 runs are joined here under one label." in " ".join(text.split())
     assert re.search(r"0–5.00 ms +█ +█\n +0 s +24 h\n", text)
-    assert re.search(r"Rate +10.0/s", text)
+    assert re.search(r"Pings +200\n(.*\n)+? +Rate +10.0/s\n", text)
     assert "joined" not in mimebundle(RunCard(pd.concat([first, second.assign(label="b")])))["text/plain"]
 
 
