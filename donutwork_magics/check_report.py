@@ -29,6 +29,8 @@ class Step:
     """How long it took, where it was measured."""
     kind: Kind | None = None
     """The outcome of the call that failed here, one of `donutwork_magics.errors.KINDS`."""
+    untried: bool = False
+    """Skipped because something stood in the way, and not because there was nothing to look at."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,6 +68,11 @@ class CheckReport(Displayed):
     def warnings(self) -> tuple[Step, ...]:
         """The steps to look at, although calls work."""
         return tuple(step for step in self.steps if step.state == "warn")
+
+    @property
+    def untried(self) -> tuple[Step, ...]:
+        """The steps of which nothing is known, as something stood in the way: calls may work or not."""
+        return tuple(step for step in self.steps if step.untried)
 
     def __repr__(self) -> str:
         text: str = import_module("donutwork_magics.display").mimebundle(self)["text/plain"]

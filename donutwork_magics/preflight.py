@@ -193,7 +193,7 @@ def _dns(found: _Found) -> Step:
     if not dns_ms:
         base_url = found.setup.base_url
         is_name = not isinstance(base_url, Unusable) and base_url.host == "localhost"
-        return _skipped("DNS", f"not needed: {'localhost is this machine' if is_name else 'the address is a number'}")
+        return _needless("DNS", f"not needed: {'localhost is this machine' if is_name else 'the address is a number'}")
     return Step("DNS", "ok", "the name has an address", duration_ms=dns_ms)
 
 
@@ -219,7 +219,7 @@ def _tls(found: _Found) -> Step:
     if math.isnan(phases.connect_ms):
         return _skipped("TLS", "there is no TCP connection")
     if setup.base_url.scheme == "http":
-        return _skipped("TLS", "none: plain http, which stays on this machine")
+        return _needless("TLS", "none: plain http, which stays on this machine")
     if math.isnan(phases.tls_ms):
         return _not_opened("TLS", found)
     return _certificate(opened, setup.host)
@@ -317,7 +317,7 @@ def _clock(found: _Found) -> Step:
         return _skipped(name, "there is no reply" if found.ping is not None else _obstacle(found))
     date_s = http_date_s(answer.date.strip()) if answer.date is not None else None
     if date_s is None:
-        return _skipped(name, "the reply has no Date that can be read")
+        return _needless(name, "the reply has no Date that can be read")
     ahead_s = _ahead_s(answer.sample, date_s)
     if ahead_s == 0:
         return Step(name, "ok", "agrees with the server's, which shows whole seconds")
@@ -341,7 +341,7 @@ def _ahead_s(sample: Sample, date_s: float) -> float:
 def _proxy(found: _Found) -> Step:
     names = ", ".join(found.setup.proxy_variables)
     if found.setup.sandbox:
-        return _skipped("Proxy", "calls stay on this machine")
+        return _needless("Proxy", "calls stay on this machine")
     if not names:
         return Step("Proxy", "ok", "no proxy variable is set")
     return Step(
@@ -385,6 +385,10 @@ def _bad(name: str, line: str, sample: Sample | None = None) -> Step:
 
 
 def _skipped(name: str, why: str) -> Step:
+    return Step(name, "skipped", why, untried=True)
+
+
+def _needless(name: str, why: str) -> Step:
     return Step(name, "skipped", why)
 
 

@@ -466,6 +466,12 @@ class TestPermissions:
         assert asked == [True, False] if goes_on else asked == [True]
         assert made.connections == 1
 
+    def test_a_server_that_asks_for_fewer_requests_is_not_said_to_be_ready(self, examine: Examine) -> None:
+        made = examine((reply(BODY, "200 OK", "Retry-After: 7"), reply(SEEN)))
+        assert made.report.ok
+        assert [each.name for each in made.report.untried] == ["connection:read", "Protocol", "API version"]
+        assert repr(made.report).startswith("⚠ Check: ready, 3 steps not tried [staging]")
+
     def test_a_connection_that_is_reset_is_tried_once(self, examine: Examine) -> None:
         made = examine(reset)
         assert by_state(made.report)["bad"] == ["ping:read"]

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from donutwork_magics.analysis.runs import clock_s
+
 FEWEST: Final = 60
 _SMALLEST_SHARE: Final = 0.1
 
@@ -30,7 +32,8 @@ def drift(df: pd.DataFrame, metric: str = "duration_ms") -> Drift | None:
     Drift or None
         None where there is none, or fewer than `FEWEST` values.
     """
-    counted = df[df["error"].isna() & ~df["warmup"].astype(bool)].sort_values("timestamp", kind="stable")
+    counted = df[df["error"].isna() & ~df["warmup"].astype(bool)]
+    counted = counted.loc[clock_s(counted).sort_values(kind="stable").index]
     values_ms = counted[metric].dropna().to_numpy(dtype="float64")
     if len(values_ms) < FEWEST:
         return None

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from donutwork_magics.analysis.percentiles import percentile
-from donutwork_magics.frame.schema import COLUMNS, missing_columns
+from donutwork_magics.analysis.runs import clock_s, runs
+from donutwork_magics.frame.restored import restored
+from donutwork_magics.frame.schema import COLUMNS, missing_columns, repeated_columns
 
 METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
 """The columns that can be summarised."""
@@ -60,10 +63,12 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
             Of the metric, the mean of the absolute differences of consecutive values.
         ``network_share``, ``server_share``
             ``server_share`` is the median of ``rrt_ms`` over the median of ``ttfb_ms``: how much of the wait for the
-            first byte the server reports as its own. ``network_share`` is the rest.
+            first byte the server reports as its own. ``network_share`` is the rest. NaN where the server reports more
+            than the wait.
         ``rate_hz``
-            Starts a second, as achieved while pings were planned: left out is what lies between the runs of a journal
-            that was continued, while a watch was paused, and where the server asked for a rest.
+            Starts a second, as achieved while pings were planned: left out is what lies between runs that were joined,
+            also in a journal, while a watch was paused, and where the server asked for a rest. What runs achieved side
+            by side adds up.
         ``lag_p50_ms``
             Median delay of the starts behind the plan.
         ``reused_share``
@@ -72,7 +77,7 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
     Raises
     ------
     ValueError
-        The frame lacks a column, or `by` or `metric` is not one.
+        The frame lacks a column, or has one more than once, or `by` or `metric` is not one.
     """
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}")
@@ -81,6 +86,10 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
     lacking += [str(name) for name in groups if name not in df.columns]
     if lacking:
         raise ValueError(f"This DataFrame lacks the columns {', '.join(lacking)}: it cannot be summarised.")
+    repeated = repeated_columns(df)
+    if repeated:
+        raise ValueError(f"This DataFrame has the columns {', '.join(repeated)} twice: it cannot be summarised.")
+    df = restored(df)
     counted = df[~df["warmup"].astype(bool)]
     if not groups:
         return pd.DataFrame([_summarise(counted, metric)], index=["all"])
@@ -109,7 +118,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
-    df = df.sort_values("timestamp", kind="stable")
+    df = df.loc[clock_s(df).sort_values(kind="stable").index]
     succeeded = df["error"].isna()
     ok = df[succeeded]
     timed_out = df["error"] == "timeout"
@@ -139,30 +148,40 @@ def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
 
 def _server_share(ok: pd.DataFrame) -> float:
     known = ok[["rrt_ms", "ttfb_ms"]].dropna()
-    return float(known["rrt_ms"].median() / known["ttfb_ms"].median()) if len(known) else math.nan
+    if not len(known):
+        return math.nan
+    rrt_ms, ttfb_ms = float(known["rrt_ms"].median()), float(known["ttfb_ms"].median())
+    return rrt_ms / ttfb_ms if ttfb_ms > 0 and rrt_ms <= ttfb_ms else math.nan
 
 
 def _rate_hz(df: pd.DataFrame) -> float:
     """Count the starts over the time in which they were planned; the rows are in the order of their starts."""
-    steps_ms = df["started_ms"].diff().iloc[1:]
-    steps_ms = steps_ms[~_rested(df).iloc[1:]]
-    span_s = float(steps_ms.sum()) / 1e3
-    return len(steps_ms) / span_s if span_s > 0 else math.nan
+    at_s = clock_s(df).dropna()
+    df = df.loc[at_s.index]
+    steps = [_steps_s(part, at_s.loc[part.index]) for _, part in df.groupby(runs(df))]
+    start_s, end_s = np.concatenate([np.empty((0, 2)), *steps]).T
+    order = np.argsort(start_s, kind="stable")
+    start_s, end_s = start_s[order], end_s[order]
+    # What runs did at the same time took that time once.
+    reached_s = np.maximum.accumulate(np.concatenate([[-math.inf], end_s]))[:-1]
+    span_s = float(np.maximum(end_s - np.maximum(start_s, reached_s), 0.0).sum())
+    return start_s.size / span_s if span_s > 0 else math.nan
 
 
-def _rested(df: pd.DataFrame) -> pd.Series[bool]:
-    """Tell before which rows nothing was planned.
+def _steps_s(run: pd.DataFrame, at_s: pd.Series[float]) -> npt.NDArray[np.float64]:
+    """Return from when to when it was from one start of a run to the next, shape (n, 2), without what was a rest."""
+    at = np.asarray(at_s, dtype=np.float64)
+    return np.stack([at[:-1], at[1:]], axis=1)[~_rested(run).to_numpy(dtype=bool)[1:]]
 
-    No column says where a run begins, and attributes do not survive ``concat``: but a plan's steps are alike, and a
-    rest is a step much longer than those around it. Without a plan a ping is due when the one before has ended.
+
+def _rested(run: pd.DataFrame) -> pd.Series[bool]:
+    """Tell before which rows of a run nothing was planned.
+
+    No column says it: but a plan's steps are alike, and a rest is a step much longer than those around it. Without a
+    plan a ping is due when the one before has ended.
     """
-    rows = df["seq"].diff()
-    planned_ms = df["scheduled_ms"].diff() / rows.clip(lower=1)
+    rows = run["seq"].diff()
+    planned_ms = run["scheduled_ms"].diff() / rows.clip(lower=1)
     usual_ms = planned_ms.rolling(_STEPS_AROUND, center=True, min_periods=1).median()
-    idle_ms = df["started_ms"] - (df["started_ms"] + df["duration_ms"]).cummax().shift()
-    # Where the time begins anew, another table was joined to the one before.
-    return (
-        (planned_ms > _STEP_OF_A_REST * usual_ms)
-        | (planned_ms.isna() & (idle_ms > _IDLE_MS))
-        | (df["started_ms"].diff() < 0) & (rows < 0)
-    )
+    idle_ms = run["started_ms"] - (run["started_ms"] + run["duration_ms"]).cummax().shift()
+    return (planned_ms > _STEP_OF_A_REST * usual_ms) | (planned_ms.isna() & (idle_ms > _IDLE_MS))

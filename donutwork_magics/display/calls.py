@@ -10,7 +10,7 @@ from donutwork_magics.client.replies import http_version
 from donutwork_magics.client.results import Connection, Ping, Result
 from donutwork_magics.display.card import Card, Details, Figure, Table
 from donutwork_magics.display.phases import known, phases, server_share
-from donutwork_magics.display.units import format_ms, format_utc
+from donutwork_magics.display.units import UNKNOWN, format_ms, format_utc
 
 _PHASES_CAPTION: Final = "Phases of this call"
 
@@ -18,11 +18,15 @@ _PHASES_CAPTION: Final = "Phases of this call"
 def ping_card(ping: Ping) -> Card:
     """Make the card of a ping."""
     timing = ping.timing
+    # The server may say that it took longer than anybody waited.
+    is_possible = not timing["network_ms"] < 0
     opening_ms = sum(timing[phase] for phase in ("dns_ms", "connect_ms", "tls_ms"))
     figures = (
         Figure(format_ms(timing["duration_ms"]), "in total"),
         *((Figure(format_ms(opening_ms), "to open the connection"),) if opening_ms else ()),
-        Figure(format_ms(timing["network_ms"]), "network, outside the server"),
+        Figure(format_ms(timing["network_ms"]), "network, outside the server")
+        if is_possible
+        else Figure(UNKNOWN, "network: the server reports more than the wait"),
         Figure(ping.rrt, "server (RRT in its reply)"),
     )
     return Card(

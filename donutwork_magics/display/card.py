@@ -99,6 +99,8 @@ class Card:
     tone: Tone
     state: str
     """The state in words; the renderers put the icon before it."""
+    name: str = ""
+    """Of what the state is, in somebody's own words: they may be of a script that runs from right to left."""
     badges: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     progress: float | None = None

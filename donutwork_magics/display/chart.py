@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from donutwork_magics.display.units import clean, format_ms, format_tick_ms, format_tick_s, shorten
+from donutwork_magics.display.units import format_ms, format_tick_ms, format_tick_s, short_name
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -66,6 +66,9 @@ SMALL: Final = Size(288, 132)
 WIDE: Final = Size(560, 160, letter=12, fluid=True)
 """It fills a card, which is a page's own, wide or narrow."""
 
+MOST_RIDGES: Final = 8
+"""Labels whose histograms are drawn."""
+
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _LEFT: Final = 50
 _RIGHT: Final = 10
@@ -78,17 +81,16 @@ _CROSS: Final = 6
 _SPAN_OF_LOG: Final = 10.0
 _FEWEST_BINS: Final = 8
 _MOST_BINS: Final = 48
-_MOST_RIDGES: Final = 8
 _MOST_BINS_OF_RIDGES: Final = 32
 _RIDGE: Final = 24
 _NAME: Final = 18
-_NAME_LENGTH: Final = 24
 _MOST_TICKS: Final = 4
 _TIME_STEPS_S: Final = (
     *(1, 2, 5, 10, 20, 30),
     *(60, 120, 300, 600, 1200, 1800),
     *(3600, 7200, 14_400, 28_800, 43_200, 86_400),
 )
+_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def timeline(
             if values
             else ()
         ),
-        *_strip(time.place(started_s[failed]), bottom + _STRIP, size, colours),
+        *_strip(time.place(started_s[failed]), bottom + _STRIP, size, colours, max(_CROSS, column_px)),
     ]
     return _document(parts, size, colours, title)
 
@@ -227,7 +229,7 @@ def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colo
         bottom = (_NAME + _RIDGE) * row
         mark_ms = p50_ms.get(label, math.nan)
         p50 = f", p50 {format_ms(mark_ms)}" if math.isfinite(mark_ms) else ""
-        parts.append(_label(across.start, bottom - _RIDGE - 5, shorten(clean(label), _NAME_LENGTH) + p50, "start"))
+        parts.append(_label(across.start, bottom - _RIDGE - 5, short_name(label) + p50, "start"))
         parts += _ridge(across, np.histogram(values, edges)[0].astype(np.float64), edges, bottom, colours)
         parts += _marks(across, {"": mark_ms}, bottom - _RIDGE, bottom)
     parts += _baseline(across, size.height - _BOTTOM, size, line=False)
@@ -236,7 +238,7 @@ def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colo
 
 def is_logarithmic(values: Numbers) -> bool:
     """Tell whether values are shown on a logarithmic axis: they span a factor of ten, or more."""
-    return bool(values.size and values.min() > 0 and values.max() / values.min() >= _SPAN_OF_LOG)
+    return bool(values.size and values.min() > 0 and values.max() >= _SPAN_OF_LOG * values.min())
 
 
 def blocks(heights: Iterable[float]) -> str:
@@ -276,7 +278,7 @@ def _edges_of(parts_ms: Mapping[str, Numbers]) -> Numbers:
 
 
 def _shown(parts_ms: Mapping[str, Numbers]) -> dict[str, Numbers]:
-    return {label: values[np.isfinite(values)] for label, values in list(parts_ms.items())[:_MOST_RIDGES]}
+    return {label: values[np.isfinite(values)] for label, values in list(parts_ms.items())[:MOST_RIDGES]}
 
 
 def _together(parts_ms: Mapping[str, Numbers]) -> Numbers:
@@ -329,7 +331,8 @@ def _value_grid(axis: _Axis, size: Size) -> Iterator[str]:
 
 def _time_ticks(axis: _Axis, bottom: float, size: Size, *, count_back: bool) -> Iterator[str]:
     span_s = axis.high - axis.low
-    step_s = next((step for step in _TIME_STEPS_S if span_s / step <= _MOST_TICKS), _round_up(span_s / _MOST_TICKS))
+    days = _round_up(span_s / _DAY_S / _MOST_TICKS)
+    step_s = next((step for step in _TIME_STEPS_S if span_s / step <= _MOST_TICKS), days * _DAY_S)
     if span_s < 1:
         step_s = _round_up(span_s / _MOST_TICKS)
     origin = axis.high if count_back else axis.low
@@ -366,22 +369,18 @@ def _band(x: Numbers, y: Numbers, colours: Colours, column_px: int) -> Iterator[
     yield f'<path d="{dots}" {look} stroke-width="3"/>'
 
 
-def _strip(x: Numbers, bottom: float, size: Size, colours: Colours) -> Iterator[str]:
+def _strip(x: Numbers, bottom: float, size: Size, colours: Colours, apart_px: int) -> Iterator[str]:
     left, right = size.plot
     yield f'<path d="M{left} {bottom}H{right}" stroke="currentColor" stroke-opacity=".6"/>'
     if not x.size:
         return
     # One that is closer than a cross is wide could not be told from it.
-    places = np.unique(np.round(x / _CROSS).astype(np.int64)) * _CROSS
-    if size.fluid:
-        # Signs, as lines would be stretched: a place for each is one for all.
-        yield (
-            f'<text x="{" ".join(map(size.across, places))}" y="{bottom - 2}" text-anchor="middle" font-size="16" '
-            f'font-weight="bold" fill="{colours.error}">{"×" * places.size}</text>'
-        )
-    else:
-        crosses = "".join(f"M{at - 3} {bottom - 10}l6 6m0-6l-6 6" for at in places)
-        yield f'<path d="{crosses}" stroke="{colours.error}" stroke-width="2" fill="none"/>'
+    places = np.unique(np.round(x / apart_px).astype(np.int64)) * apart_px
+    # Signs, as lines would be stretched where it is fluid: a place for each is one for all.
+    yield (
+        f'<text x="{" ".join(map(size.across, places))}" y="{bottom - 2}" text-anchor="middle" font-size="16" '
+        f'font-weight="bold" fill="{colours.error}">{"×" * places.size}</text>'
+    )
     yield _label(left - 5, bottom - 3, "errors", "end")
 
 

@@ -30,11 +30,14 @@ def check_card(report: CheckReport) -> Card:
 
 
 def _verdict(report: CheckReport) -> tuple[Tone, str]:
-    warnings = f"{plural(len(report.warnings), 'warning')}" if report.warnings else ""
     if not report.ok:
         failed = ", ".join(step.name for step in report.failed)
         return "bad", f"failed at {failed}"
-    return ("warn", f"ready, with {warnings}") if warnings else ("ok", "ready")
+    reservations = [
+        *([f"with {plural(len(report.warnings), 'warning')}"] if report.warnings else []),
+        *([f"{plural(len(report.untried), 'step')} not tried"] if report.untried else []),
+    ]
+    return "warn" if reservations else "ok", ", ".join(["ready", *reservations])
 
 
 def _row(step: Step) -> Row:

@@ -98,10 +98,12 @@ def _header(card: Card) -> str:
         f'<span style="border:1px solid {_LINE};border-radius:10px;padding:0 8px;font-size:12px">{_text(badge)}</span>'
         for badge in card.badges
     )
+    # What runs from right to left would take the count that follows it to its other side.
+    name = f"<bdi>{_text(card.name)}</bdi>: " if card.name else ""
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:4px 8px;align-items:center">'
         f'<span style="{_MUTED}">{_text(card.title)}</span>'
-        f"<strong>{ICONS[card.tone]} {_text(card.state)}</strong>{badges}</div>"
+        f"<strong>{ICONS[card.tone]} {name}{_text(card.state)}</strong>{badges}</div>"
     )
 
 

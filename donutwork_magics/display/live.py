@@ -125,7 +125,11 @@ class Readout:
         """How long it will probably take; NaN before that can be said."""
         estimates_s = []
         if self.plan.total is not None and self.done:
-            estimates_s.append((self.plan.total - self.done) * self.elapsed_s / self.done)
+            next_s, last_s = map(self.plan.planned_start_s, (self.done, self.plan.total - 1))
+            planned_s = 0.0 if last_s is None else last_s - self.elapsed_s
+            on_time = next_s is not None and self.elapsed_s <= next_s
+            at_this_pace_s = (self.plan.total - self.done) * self.elapsed_s / self.done
+            estimates_s.append(planned_s if on_time else max(planned_s, at_this_pace_s))
         if self.plan.duration_s is not None:
             estimates_s.append(self.plan.duration_s - self.elapsed_s)
         return max(0.0, min(estimates_s)) if estimates_s else math.nan

@@ -12,8 +12,8 @@ from donutwork_magics.display.units import clean, shorten, width
 
 _COLUMNS_OF_A_CONSOLE: Final = 60
 _MOST_COLUMNS: Final = 120
-_ROOM_FOR_CONTROL_C: Final = 3
-"""What a terminal echoes is two columns wide, and after a character in the last one a terminal may begin a new line."""
+_EDGE: Final = 1
+"""After a character in the last column a terminal may begin a new line."""
 _LONGEST_TITLE: Final = 24
 _FORMAT: Final = "{title} {percentage:3.0f}%|{bar}| {facts}"
 _FRAME: Final = " 100%|| "
@@ -52,7 +52,7 @@ class ProgressLine:
             # A bar of the user may have been left there.
             self._write(_blank())
             self._is_shown = True
-        columns = max(1, min(_columns(), _MOST_COLUMNS) - _ROOM_FOR_CONTROL_C)
+        columns = max(1, min(_columns(), _MOST_COLUMNS) - _EDGE)
         words: dict[str, Any] = {"title": self._printable(shorten(clean(title), _columns_of_title(columns)))}
         room = columns - width(words["title"]) - len(_FRAME) - _LEAST_BAR
         # Half a number would be another number.
@@ -60,7 +60,8 @@ class ProgressLine:
         words["facts"] = self._printable(next((text for text in fitting if width(text) <= room), ""))
         is_ascii = self._printable(_BLOCKS) != _BLOCKS
         line = tqdm.format_meter(share, 1.0, 0.0, ncols=columns, ascii=is_ascii, bar_format=_FORMAT, **words)
-        self._write(f"\r{line}{' ' * (columns - width(line))}")
+        # What another thread prints, or the terminal echoes, begins in the first column, and is not torn at the last.
+        self._write(f"\r{line}{' ' * (columns - width(line))}\r")
 
     def close(self) -> None:
         """Take it away, and begin in the first column."""
@@ -94,4 +95,4 @@ def _columns_of_title(columns: int) -> int:
 
 
 def _blank() -> str:
-    return f"\r{' ' * (_columns() - 1)}\r"
+    return f"\r{' ' * (_columns() - _EDGE)}\r"

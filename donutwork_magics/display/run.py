@@ -10,13 +10,14 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.analysis.percentiles import pings_needed
+from donutwork_magics.analysis.runs import clock_s
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
-from donutwork_magics.display.run_notes import corrected_ms, notes_of, notes_of_labels
-from donutwork_magics.display.run_series import RunSeries, figures_of, label_of, series_of
+from donutwork_magics.display.run_notes import corrected_ms, is_behind, notes_of, notes_of_labels
+from donutwork_magics.display.run_series import RunSeries, figures_of, series_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import (
     UNKNOWN,
@@ -27,10 +28,12 @@ from donutwork_magics.display.units import (
     format_share,
     format_utc,
     plural,
+    short_name,
 )
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
-from donutwork_magics.frame.schema import missing_columns
+from donutwork_magics.frame.restored import restored
+from donutwork_magics.frame.schema import missing_columns, repeated_columns
 from donutwork_magics.frame.table import ATTRS
 from donutwork_magics.sampling.describe import UNFINISHED
 
@@ -39,9 +42,13 @@ _MOST_LABELS: Final = 20
 _MOST_CARDS: Final = 3
 _MOST_TIMELINES: Final = 2
 _MOST_KINDS: Final = 3
-_NO_LABEL: Final = "ping"
+_USUAL_LABEL: Final = "ping"
+_WITHOUT: Final = "no label"
 _MOSTLY: Final = 0.8
 _IN_TURN: Final = "The labels ran one after the other: what changed meanwhile looks like a difference between them."
+_UNKNOWN_PLACE: Final = (
+    "Where this was measured is not in the table: it lost its attributes, as by concat or in a file."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -66,26 +73,30 @@ class RunCard(Displayed):
 @card_of.register
 def run_card(run: RunCard) -> Card:
     """Make the card of a run."""
-    df = run.df
-    lacking = missing_columns(df)
-    if lacking:
-        return Card("Pings", "off", "not a table of pings", notes=(f"It lacks {enumerate_some(lacking)}.",))
+    lacking, repeated = missing_columns(run.df), repeated_columns(run.df)
+    if lacking or repeated:
+        why = f"It lacks {enumerate_some(lacking)}." if lacking else f"It has {enumerate_some(repeated)} twice."
+        return Card("Pings", "off", "not a table of pings", notes=(why,))
+    df = restored(run.df)
+    # A file of text takes a label such as None for one that is not there.
+    df = df.assign(label=df["label"].astype(object).where(df["label"].notna(), _WITHOUT))
     described = df.attrs.get(ATTRS)
     attrs: Mapping[str, Any] = described if isinstance(described, dict) else {}
-    labels = list(dict.fromkeys(df["label"].astype(object)))
+    labels = list(df["label"].drop_duplicates())
     card = _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
-    return replace(card, notes=(*run.notes, *card.notes))
+    return replace(card, notes=(*run.notes, *card.notes, *(() if attrs else (_UNKNOWN_PLACE,))))
 
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
     series = series_of(df, attrs)
     notes = tuple(note.text for note in notes_of(series))
     tone, state = _state(series.figures, attrs.get("ended"), notes)
-    label = str(df["label"].iloc[0]) if len(df) else _NO_LABEL
+    label = str(df["label"].iloc[0]) if len(df) else _USUAL_LABEL
     return Card(
         title="Pings",
         tone=tone,
-        state=state if label == _NO_LABEL else f"{label}: {state}",
+        state=state,
+        name="" if label == _USUAL_LABEL else label,
         badges=_badges(df, attrs),
         figures=_latency(series),
         notes=notes,
@@ -99,7 +110,7 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 
 
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
-    series = {label: label_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
+    series = {label: series_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
     notes = tuple(notes_of_labels({label: tuple(notes_of(own)) for label, own in series.items()}))
     tone, state = _state(figures_of(df), attrs.get("ended"), notes)
     left_out = f'The first {len(series)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
@@ -122,6 +133,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
                 tuple(_compared(figures)),
                 head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
             ),
+            *((_phases_by_label(unfolded),) if unfolded else ()),
         ),
         details=(
             *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in unfolded.items()),
@@ -135,7 +147,7 @@ def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str,
     first_p50_ms = per_label[first]["p50_ms"]
     for label, figures in per_label.items():
         yield (
-            str(label),
+            short_name(label),
             format_ms(figures["p50_ms"]),
             UNKNOWN if label == first else format_difference_ms(figures["p50_ms"] - first_p50_ms),
             format_ms(figures["p95_ms"]),
@@ -145,34 +157,31 @@ def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str,
         )
 
 
+def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
+    columns = {**PHASES, "rrt_ms": "server"}
+    means = {label: _middle(own.df)[list(columns)].mean() for label, own in series.items()}
+    # NaN is not above 0 either.
+    happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
+    return Table(
+        "Where the time went near p50: mean of the middle fifth; server is its RRT, within the first byte",
+        tuple((short_name(label), *(format_ms(mean[column]) for column in happened)) for label, mean in means.items()),
+        head=("label", *(columns[column] for column in happened)),
+    )
+
+
 def _ran_in_turn(df: pd.DataFrame) -> bool:
-    times = _times(df).groupby(df["label"].astype(object), dropna=False).agg(["min", "max"]).sort_values("min")
+    times = clock_s(df).groupby(df["label"]).agg(["min", "max"]).sort_values("min")
     return len(times) > 1 and bool((times["min"].iloc[1:].to_numpy() >= times["max"].iloc[:-1].to_numpy()).all())
 
 
-def _times(df: pd.DataFrame) -> pd.Series[pd.Timestamp]:
-    # A file of text gives text back.
-    return pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
-
-
 def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
-    part = series.df
-    of_call, wait = _breakdowns(part)
-    # How the run ended is said once, for the whole; so is what to know before believing its figures.
-    tone, state = _state(series.figures, None)
-    card = Card(
-        title="Pings",
-        tone=tone,
-        state=state,
-        figures=_latency(series),
-        sections=(
-            *(label_pictures(part) if drawn else ()),
-            *known(of_call),
-            # The wait has no bar of its own here: with one each, three labels would make a card of over 30 kB.
-            Table("Measured", (*_wait(wait), *_measured(series, most_kinds=_MOST_KINDS))),
-        ),
+    # In one row, as three labels with figures of their own would make a card of over 30 kB.
+    durations = ", ".join(
+        figure.caption if figure.value == UNKNOWN else f"{figure.caption} {figure.value}" for figure in _latency(series)
     )
-    return Details(f"Where the time went: {label}", (card,))
+    rows = (("Durations", durations), *_measured(series, most_kinds=_MOST_KINDS))
+    pictures = label_pictures(series.df) if drawn else ()
+    return Details(f"More about {short_name(label)}", (*pictures, Table("Measured", rows)))
 
 
 def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...] = ()) -> tuple[Tone, str]:
@@ -190,7 +199,9 @@ def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...]
 
 
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
-    sandbox = ("sandbox",) if attrs.get("sandbox") else ()
+    # A journal may have runs against several hosts.
+    places = {bool(plan.get("sandbox", attrs.get("sandbox"))) for plan in attrs.get("plan") or [{}]}
+    sandbox = ("sandbox" if places == {True} else "partly sandbox",) if True in places else ()
     return (*sandbox, *map(str, df["env"].dropna().unique()))
 
 
@@ -200,11 +211,11 @@ def _latency(series: RunSeries) -> tuple[Figure, ...]:
         return (Figure(f"{figures['errors']:.0f} of {figures['n']:.0f}", "failed"),) if figures["n"] else ()
     if _are_few(figures["ok"]):
         # No percentile of any kind: the first one says it for all.
-        p50 = _percentile_figure("p50_ms", math.nan, 0.50)
+        p50 = _percentile_figure("p50_ms", figures, 0.50)
         if figures["ok"] == 1:
             return Figure(format_ms(figures["max_ms"]), "the one success" if figures["errors"] else "duration"), p50
         return Figure(format_ms(figures["min_ms"]), "min"), _max(series), p50
-    percentiles = {name: _percentile_figure(name, figures[name], quantile) for name, quantile in PERCENTILES.items()}
+    percentiles = {name: _percentile_figure(name, figures, quantile) for name, quantile in PERCENTILES.items()}
     known = [figure for name, figure in percentiles.items() if math.isfinite(figures[name])]
     unknown = [figure for figure in percentiles.values() if figure not in known]
     corrected = (Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
@@ -216,29 +227,27 @@ def _are_few(n: float) -> bool:
     return n < pings_needed(0.50)
 
 
-def _percentile_figure(column: str, value_ms: float, quantile: float) -> Figure:
-    name = column.removesuffix("_ms")
-    return Figure(
-        format_ms(value_ms), name if math.isfinite(value_ms) else f"{name} needs {pings_needed(quantile)} successes"
-    )
+def _percentile_figure(column: str, figures: Mapping[str, Any], quantile: float) -> Figure:
+    name, needed = column.removesuffix("_ms"), pings_needed(quantile)
+    if math.isfinite(figures[column]):
+        return Figure(format_ms(figures[column]), name)
+    of_what = "successes" if figures["ok"] < needed else "successes whose time is known"
+    return Figure(UNKNOWN, f"{name} needs {needed} {of_what}")
 
 
 def _max(series: RunSeries) -> Figure:
-    ok = series.df[series.df["error"].isna() & ~series.df["warmup"].astype(bool)]
+    ok = _succeeded(series.df)
     reused = ok["reused"].to_numpy(dtype=bool)
     is_alone = not reused[ok["duration_ms"].to_numpy().argmax()] and reused.mean() > _MOSTLY
     return Figure(format_ms(series.figures["max_ms"]), "max, on a new connection" if is_alone else "max")
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
-    """Break down the pings in the middle, and their wait for the first byte.
-
-    Their phases add up to about the p50, which medians of phases do not.
-    """
-    ok = df[df["error"].isna() & ~df["warmup"].astype(bool)].sort_values("duration_ms", kind="stable")
+    """Break down the pings in the middle, and their wait for the first byte."""
+    ok = _succeeded(df)
     n, caption = len(ok), "Phases: mean of all"
     if not _are_few(n):
-        ok, caption = ok.iloc[math.floor(0.4 * n) : math.ceil(0.6 * n)], "Phases near p50: mean of the middle fifth"
+        ok, caption = _middle(df), "Phases near p50: mean of the middle fifth"
     elif n == 1:
         caption = "Phases of the ping"
     value = "mean" if n > 1 else "time"
@@ -247,10 +256,14 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
     return phases(means, caption, value), server_share(answered["rrt_ms"], answered["ttfb_ms"], value)
 
 
-def _wait(breakdown: Breakdown | None) -> Iterator[tuple[str, str]]:
-    if breakdown is not None:
-        parts = (f"{part.name} {part.value} ({format_share(part.share)})" for part in breakdown.segments)
-        yield "First byte", f"{' + '.join(parts)}, near p50"
+def _middle(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the pings in the middle: their phases add up to about the p50, which medians of phases do not."""
+    ok = _succeeded(df).sort_values("duration_ms", kind="stable")
+    return ok.iloc[math.floor(0.4 * len(ok)) : math.ceil(0.6 * len(ok))]
+
+
+def _succeeded(df: pd.DataFrame) -> pd.DataFrame:
+    return df[df["error"].isna() & ~df["warmup"].astype(bool)]
 
 
 def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tuple[str, str]]:
@@ -264,14 +277,22 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
         yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan{median}"
     if series.client:
         own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
-        at_limit = "client_saturated" in series.client["notices"]
-        yield "Client's own time", f"{own}{', and so the limit of the rate' if at_limit else ''}"
+        yield "Client's own time", f"{own}{_limit(series)}"
     yield "Connections", _connections(series)
     if math.isfinite(figures["jitter_ms"]) and not _are_few(figures["ok"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
     retried = int(series.df["retried"].astype(bool).sum())
     if retried:
         yield "Sent again", f"{plural(retried, 'ping')}, on a new connection"
+
+
+def _limit(series: RunSeries) -> str:
+    """Say whether the client was what limited the rate: where that was reached, it was not."""
+    if "client_saturated" not in series.client["notices"]:
+        return ""
+    if is_behind(series) or series.plan.get("rate_hz", 0) is None:
+        return ", and so the limit of the rate"
+    return f"; {series.client['cpu_share']:.0%} of a core"
 
 
 def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -325,20 +346,28 @@ def _connections(series: RunSeries) -> str:
     reused = [f"{f'{ok * share:.0f} of {ok:.0f}' if _are_few(ok) else format_share(share)} reused"] if ok else []
     at_once = [f"{plan['concurrency']} at a time"] if plan.get("concurrency", 1) > 1 else []
     versions = [f"HTTP/{version}" for version in df["http_version"].dropna().unique()]
-    tls = [str(version) for version in df["tls_version"].dropna().unique()] or ["no TLS"]
-    return ", ".join([*kind, *reused, *at_once, *versions, *tls])
+    tls = [str(version) for version in df["tls_version"].dropna().unique()]
+    # A call that got no response may have failed before it came to TLS.
+    without = ["no TLS"] if df.loc[df["http_version"].notna(), "tls_version"].isna().any() else []
+    return ", ".join([*kind, *reused, *at_once, *versions, *tls, *without])
 
 
 def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: tuple[tuple[str, str], ...] = ()) -> tuple[Details, ...]:
     rows = [*more]
     if len(df):
-        began = _times(df).min()
+        began = df["timestamp"].min()
         rows += [] if pd.isna(began) else [("Began", format_utc(began.timestamp()))]
     if attrs:
         versions = attrs.get("versions") or {}
         rows += [
-            ("Address", f"{attrs.get('host', '')}{attrs.get('path', '')}"),
+            ("Address", _address(attrs)),
             ("Made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
             ("Platform", str(attrs.get("platform", ""))),
         ]
     return (Details("When, where and with what", (Table("Run", tuple(rows)),)),) if rows else ()
+
+
+def _address(attrs: Mapping[str, Any]) -> str:
+    host = attrs.get("host", "")
+    hosts = list(dict.fromkeys(plan.get("host", host) for plan in attrs.get("plan") or [{}]))
+    return f"{hosts[0]}{attrs.get('path', '')}" if len(hosts) == 1 else enumerate_some(hosts)

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from donutwork_magics.analysis.percentiles import pings_needed
+from donutwork_magics.analysis.runs import clock_s
 from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
+    MOST_RIDGES,
     Flags,
     Numbers,
     blocks,
@@ -23,14 +25,14 @@ from donutwork_magics.display.chart import (
     ridges,
     timeline,
 )
-from donutwork_magics.display.units import format_ms, format_tick_s, plural
+from donutwork_magics.display.units import format_ms, format_tick_s, plural, short_name
 
 _BLOCKS: Final = 60
 _FEWEST: Final = 2
 """A chart of a single ping would tell nothing."""
 _MOST_NAMED: Final = 4
 _FINE_PX: Final = 2
-_COARSE_PX: Final = 6
+_COARSE_PX: Final = 8
 
 
 def run_pictures(df: pd.DataFrame, figures: Mapping[str, Any]) -> tuple[Pictures, ...]:
@@ -67,12 +69,13 @@ def comparison_pictures(df: pd.DataFrame, figures: Mapping[Any, Mapping[str, Any
         return ()
     medians_ms = {str(label): each["p50_ms"] for label, each in figures.items()}
     low, high = map(format_ms, ends_of_bins(parts))
-    alt = f"Durations of each label on one axis, {low} to {high}, and their medians. "
+    cut = f", the first {MOST_RIDGES} of {df['label'].nunique()}" if len(parts) > MOST_RIDGES else ""
+    alt = f"Durations of each label on one axis{cut}, {low} to {high}, and their medians. "
     alt += "; ".join(_named(parts, medians_ms))
     heights = heights_of_bins(parts)
     axis = _axis(low, high, max(map(len, heights.values())))
-    lines = (*((label, blocks(each)) for label, each in heights.items()), ("", axis))
-    picture = Picture("Durations by label", alt, ridges(parts, medians_ms), lines)
+    lines = (*((short_name(label), blocks(each)) for label, each in heights.items()), ("", axis))
+    picture = Picture(f"Durations by label{cut}", alt, ridges(parts, medians_ms), lines)
     return (Pictures((picture,)),)
 
 
@@ -82,7 +85,7 @@ def _side_by_side(pictures: list[Picture]) -> tuple[Pictures, ...]:
 
 def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
     counted = df[~df["warmup"].astype(bool)]
-    started_s, duration_ms = _numbers(counted["started_ms"]) / 1e3, _numbers(counted["duration_ms"])
+    started_s, duration_ms = _numbers(clock_s(counted)), _numbers(counted["duration_ms"])
     known = np.isfinite(started_s)
     if known.sum() < _FEWEST:
         return []
@@ -138,7 +141,7 @@ def _histogram(ok_ms: Numbers, figures: Mapping[str, Any]) -> Picture:
 
 def _named(parts: Mapping[str, Numbers], medians_ms: Mapping[str, float]) -> Iterator[str]:
     for label in list(parts)[:_MOST_NAMED]:
-        yield f"{label[:40]}: p50 {format_ms(medians_ms[label])}"
+        yield f"{short_name(label)}: p50 {format_ms(medians_ms[label])}"
     if len(parts) > _MOST_NAMED:
         yield f"and {len(parts) - _MOST_NAMED} more"
 

@@ -11,7 +11,7 @@ from donutwork_magics.analysis.drift import drift
 from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
-from donutwork_magics.display.units import enumerate_some, format_ms, format_rate, plural, shorten
+from donutwork_magics.display.units import enumerate_some, format_ms, format_rate, plural, short_name
 from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, BUSY_WAKE_MS
 
 _RATE_REACHED: Final = 0.95
@@ -21,7 +21,7 @@ _ANOTHER: Final = 1.5
 _WORTH_MS: Final = 1.0
 _FROM_THE_PLAN: Final = "Corrected, from the planned start, as for someone who arrived on time"
 _MOST_WHOLE: Final = 2
-_NAME_LENGTH: Final = 24
+_MOST_NAMED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ def notes_of(series: RunSeries) -> Iterator[Note]:
     """Say what to know of one series."""
     notices = series.client.get("notices") or ()
     saturated = "client_saturated" in notices and series.plan.get("concurrency", 1) > 1
+    yield from _notes_on_the_rows(series)
     yield from _notes_on_the_plan(series, saturated=saturated)
     retried = int(series.df["retried"].astype(bool).sum())
     if retried > _FEW * len(series.df):
@@ -68,11 +69,11 @@ def notes_of(series: RunSeries) -> Iterator[Note]:
 def notes_of_labels(notes: Mapping[Any, tuple[Note, ...]]) -> Iterator[str]:
     """Say of two labels all that there is to know, and of more which have what: a card is not to grow with them."""
     if len(notes) <= _MOST_WHOLE:
-        yield from (f"{label}: {note.text}" for label, own in notes.items() for note in own)
+        yield from (f"{short_name(label)}: {note.text}" for label, own in notes.items() for note in own)
         return
     for topic in dict.fromkeys(note.topic for own in notes.values() for note in own):
-        having = [str(label) for label, own in notes.items() if any(note.topic == topic for note in own)]
-        yield f"{topic}: {enumerate_some([shorten(label, _NAME_LENGTH) for label in having])}"
+        having = [short_name(label) for label, own in notes.items() if any(note.topic == topic for note in own)]
+        yield f"{topic}: {enumerate_some(having, _MOST_NAMED)}"
 
 
 def corrected_ms(series: RunSeries) -> dict[str, float]:
@@ -85,9 +86,32 @@ def corrected_ms(series: RunSeries) -> dict[str, float]:
     return {name.removesuffix("_ms"): late for name, (late, _raw) in known.items()}
 
 
+def is_behind(series: RunSeries) -> bool:
+    """Tell whether the rate was not reached, and the last pings began late: one late start alone is no trend."""
+    planned_hz = series.plan.get("rate_hz")
+    if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
+        return False
+    last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
+    return bool(last.median() > 1e3 / planned_hz)
+
+
+def _notes_on_the_rows(series: RunSeries) -> Iterator[Note]:
+    if series.missing:
+        yield Note(
+            "Rows are missing",
+            f"Between these rows {plural(series.missing, 'ping')} of the run {'is' if series.missing == 1 else 'are'} "
+            "missing, as in a table that was filtered. The figures are of the rows that are here.",
+        )
+    if series.joined > 1:
+        yield Note(
+            "Several runs are joined",
+            f"{series.joined} runs are joined here under one label. The figures are of all of them together.",
+        )
+
+
 def _notes_on_the_plan(series: RunSeries, *, saturated: bool) -> Iterator[Note]:
     corrected = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
-    if _is_behind(series):
+    if is_behind(series):
         more = "" if saturated else ", or more at a time (-c),"
         yield Note(
             "The planned rate was not reached",
@@ -100,15 +124,6 @@ def _notes_on_the_plan(series: RunSeries, *, saturated: bool) -> Iterator[Note]:
             "Pings began late, behind others",
             f"Some pings began late, behind others that took long, or timed out. {_FROM_THE_PLAN}: {corrected}.",
         )
-
-
-def _is_behind(series: RunSeries) -> bool:
-    """Tell whether the rate was not reached, and the last pings began late: one late start alone is no trend."""
-    planned_hz = series.plan.get("rate_hz")
-    if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
-        return False
-    last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
-    return bool(last.median() > 1e3 / planned_hz)
 
 
 def _busy(client: Mapping[str, Any]) -> str:

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
+from donutwork_magics.analysis.runs import runs
 from donutwork_magics.analysis.summary import summary
 
 _ADDED: Final = {"count", "duration_s"}
 """What the parts of a watch, or the runs of a journal, have together; the rest is told where all have the same."""
+
+_OF_ALL_ROWS: Final = {"count", "duration_s", "rate_hz"}
+"""What a plan says of a series whose rows are all there, and no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +32,46 @@ class RunSeries:
     """What the series cost the client; empty where the frame does not tell."""
     attrs: Mapping[str, Any]
     """Of the whole run; empty where the frame does not tell."""
+    missing: int
+    """How many pings are not there between those that are, as in a table that was filtered."""
+    joined: int
+    """How many runs the rows are of, each with a zero of its own."""
 
 
-def series_of(df: pd.DataFrame, attrs: Mapping[str, Any]) -> RunSeries:
-    """Take a table whose rows have one label, and find what its attributes tell of it."""
-    label = df["label"].iloc[0] if len(df) else None
+def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> RunSeries:
+    """Take the rows of one label out of a table of several, and find what its attributes tell of them.
+
+    Parameters
+    ----------
+    df
+        A table that `donutwork_magics.frame.restored.restored` returned.
+    label
+        None for all the rows of a table that has only one: it may be another than that of the plan.
+    """
+    own = df if label is None else df[df["label"] == label]
     plans = attrs.get("plan") or [{}]
-    own = [place for place, plan in enumerate(plans) if plan.get("label") == label] or [0] * (len(plans) == 1)
-    clients = [client for place, client in enumerate(attrs.get("client") or []) if place in own]
-    plan = _common([plans[place] for place in own])
-    return RunSeries(df, figures_of(df), plan, clients[-1] if clients else {}, attrs)
+    known_as = own["label"].iloc[0] if len(own) else None
+    places = [place for place, plan in enumerate(plans) if plan.get("label") == known_as]
+    if label is None and len(plans) == 1:
+        places = [0]
+    clients = [client for place, client in enumerate(attrs.get("client") or []) if place in places]
+    plan = _common([plans[place] for place in places])
+    missing = _missing(own, df["seq"])
+    if missing <= max(attrs.get("in_flight") or 0, plan.get("concurrency", 1)):
+        # So many may have been in flight when the run ended, between those that had completed.
+        missing = 0
+    joined = int(runs(own).nunique())
+    if missing or joined > max(1, len(places)):
+        plan = {name: value for name, value in plan.items() if name not in _OF_ALL_ROWS}
+    return RunSeries(own, figures_of(own), plan, clients[-1] if clients else {}, attrs, missing, joined)
+
+
+def _missing(own: pd.DataFrame, seq: pd.Series[int]) -> int:
+    """Count the pings between those of a label that no row of the table is of; between its blocks are other labels."""
+    blocks = own.dropna(subset="seq").groupby([runs(own), "block"])["seq"].agg(["min", "max"]).astype("int64")
+    there = np.sort(seq.dropna().unique()).astype("int64")
+    found = np.searchsorted(there, blocks["max"], side="right") - np.searchsorted(there, blocks["min"], side="left")
+    return int((blocks["max"] - blocks["min"] + 1 - found).sum())
 
 
 def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -54,8 +89,3 @@ def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
 def figures_of(df: pd.DataFrame) -> dict[str, Any]:
     """Summarise rows, whatever their labels are."""
     return {str(name): value for name, value in summary(df).iloc[0].items()}
-
-
-def label_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any) -> RunSeries:
-    """Take the rows of one label, or those without one, out of a table of several."""
-    return series_of(df[df["label"].isna() if pd.isna(label) else df["label"] == label], attrs)

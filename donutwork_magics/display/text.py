@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Steps, Table
-from donutwork_magics.display.units import clean, fitting, format_share, shorten, width
+from donutwork_magics.display.units import clean, fitting, format_share, short_name, shorten, width
 
 COLUMNS: Final = 80
 _INDENT: Final = "  "
@@ -21,8 +21,11 @@ def to_text(card: Card) -> str:
 
 
 def _card(card: Card, columns: int) -> Iterator[str]:
-    badges = "".join(f" [{clean(badge)}]" for badge in card.badges)
-    yield shorten(f"{ICONS[card.tone]} {clean(card.title)}: {clean(card.state)}{badges}", columns)
+    badges = [f"[{clean(badge)}]" for badge in card.badges]
+    words = [f"{clean(word)}:" for word in (card.title, card.name) if word]
+    first, *others = _wrapped(" ".join([ICONS[card.tone], *words, clean(card.state), *badges]), columns - len(_INDENT))
+    # What it is said of, and how it ended, is not cut.
+    yield from (first, *_indented(iter(others)))
     yield from _indented(_inside(card, columns - len(_INDENT)))
 
 
@@ -122,7 +125,7 @@ def _grid(rows: list[tuple[str, ...]], columns: int, left: set[int] | frozenset[
     widths[0] = max(1, min(widths[0], columns - sum(widths[1:]) - 2 * (len(widths) - 1)))
     for row in cells:
         yield "  ".join(
-            _left(shorten(cell, wide), wide) if at in left or at == 0 else _right(cell, wide)
+            _left(short_name(cell, wide), wide) if at in left or at == 0 else _right(cell, wide)
             for at, (cell, wide) in enumerate(zip(row, widths, strict=True))
         )
 

@@ -10,7 +10,11 @@ from typing import Final
 UNKNOWN: Final = "–"
 
 _UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
+_LONG_UNITS: Final = ((86_400, 2, "d"), (3600, 1, "h"), (60, 1, "min"), (1, 1, "s"))
+"""Seconds, from how many of them it is used, and its name."""
+_SLOW_HZ: Final = 0.1
 _LONGEST: Final = 400
+_NAME_COLUMNS: Final = 24
 # Controls could move a terminal's cursor, format characters turn the direction of the text around them.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
@@ -32,16 +36,16 @@ def format_tick_ms(value_ms: float) -> str:
     if value_ms == 0:
         return "0"
     size, unit = next(((size, unit) for size, unit in reversed(_UNITS) if abs(value_ms) * 1.0001 >= size), _UNITS[0])
-    return f"{value_ms / size:.3g} {unit}"
+    return f"{_brief(value_ms / size)} {unit}"
 
 
 def format_tick_s(seconds: float) -> str:
-    """Format a round longer time as briefly as it goes: ``30 s``, ``5 min``, ``2 h``, with its sign."""
+    """Format a round longer time as briefly as it goes: ``30 s``, ``5 min``, ``2 h``, ``3 d``, with its sign."""
     sign, size = "−" if seconds < 0 else "", abs(seconds)
     if size < 1:
         return sign + (format_tick_ms(size * 1e3) if size else "0 s")
-    number, unit = (size, "s") if size < 60 else (size / 60, "min") if size < 3600 else (size / 3600, "h")
-    return f"{sign}{number:.3g} {unit}"
+    unit_s, unit = next((unit_s, unit) for unit_s, first, unit in _LONG_UNITS if size * 1.0001 >= first * unit_s)
+    return f"{sign}{_brief(size / unit_s)} {unit}"
 
 
 def format_difference_ms(value_ms: float) -> str:
@@ -53,19 +57,28 @@ def format_share(share: float) -> str:
     """Format a share of 0 to 1 as a percentage."""
     if not math.isfinite(share):
         return UNKNOWN
+    # Next to nothing is not nothing, and nearly all is not all.
     if 0 < share < 0.001:
         return "<0.1 %"
+    if 0.999 < share < 1:
+        return ">99.9 %"
     return f"{100 * share:.{0 if share in {0, 1} else 1}f} %"
 
 
 def format_rate(rate_hz: float) -> str:
-    """Format a rate a second."""
-    return f"{_three_digits(rate_hz)}/s" if math.isfinite(rate_hz) else UNKNOWN
+    """Format a rate with three digits: ``5.00/s``, ``0.250/s``, and where it is slow its period, ``1 every 5 min``."""
+    if not math.isfinite(rate_hz):
+        return UNKNOWN
+    if 0 < rate_hz < _SLOW_HZ:
+        return f"1 every {format_tick_s(1 / rate_hz)}"
+    return f"{rate_hz:.3f}/s" if 0 < rate_hz < 0.9995 else f"{_three_digits(rate_hz)}/s"
 
 
 def format_s(seconds: float) -> str:
-    """Format a longer time, in whole seconds or minutes."""
+    """Format a longer time, in whole seconds, or in whole minutes where it is hours."""
     minutes, rest = divmod(math.ceil(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
@@ -112,10 +125,22 @@ def shorten(text: str, columns: int) -> str:
     return text if width(text) <= columns else fitting(text, columns - 1) + "…"
 
 
+def short_name(label: object, columns: int = _NAME_COLUMNS) -> str:
+    """Write a label so briefly that a table has room for it: its beginning, and its end, in which commands differ."""
+    text = clean(str(label))
+    if width(text) <= columns:
+        return text
+    return f"{fitting(text, columns // 2)}…{fitting(text[::-1], (columns - 1) // 2)[::-1]}"
+
+
 def _columns(char: str) -> int:
     if unicodedata.combining(char):
         return 0
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+def _brief(value: float) -> str:
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def _three_digits(value: float) -> str:

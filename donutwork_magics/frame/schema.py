@@ -57,3 +57,8 @@ KNOWN_CATEGORIES: Final[dict[str, tuple[str, ...]]] = {
 def missing_columns(df: pd.DataFrame) -> list[str]:
     """Return the columns of the schema that a frame does not have, in the schema's order."""
     return [name for name in COLUMNS if name not in df.columns]
+
+
+def repeated_columns(df: pd.DataFrame) -> list[str]:
+    """Return the columns of the schema that a frame has more than once, as after ``concat(axis=1)``."""
+    return [name for name in df.columns[df.columns.duplicated()].unique() if name in COLUMNS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from donutwork_magics.analysis.drift import FEWEST, drift
@@ -32,6 +33,13 @@ def test_a_level_that_moves_is_one(change: float) -> None:
         found = drift(frame(values.tolist()))
         assert found is not None
         assert (found.last_ms > found.first_ms) == (change > 1)
+
+
+def test_rows_are_looked_at_in_the_order_of_their_starts() -> None:
+    df = frame([10.0] * 100 + [15.0] * 100 + [20.0] * 100)
+    assert drift(df.sample(frac=1.0, random_state=1)) == drift(df) == (10.0, 20.0)
+    df["timestamp"] = df["timestamp"].where(df["seq"] < 200, df["timestamp"] - pd.Timedelta(days=1))
+    assert drift(df) == (10.0, 20.0)
 
 
 def test_it_takes_enough_successes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from io import StringIO
 
 import numpy as np
@@ -70,6 +71,20 @@ def test_server_share_is_the_servers_median_over_the_median_wait_for_the_first_b
     df["ttfb_ms"], df["rrt_ms"] = 8.0, [2.0, 2.0, 2.0, 2.0, np.nan]
     row = summary(df).loc["all"]
     assert (row["server_share"], row["network_share"]) == (0.25, 0.75)
+    df["rrt_ms"] = 0.0
+    row = summary(df).loc["all"]
+    assert (row["server_share"], row["network_share"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("rrt_ms", "ttfb_ms"), [(30.0, 8.0), (0.0, 0.0)])
+def test_a_server_that_reports_more_than_the_wait_has_no_share_of_it(rrt_ms: float, ttfb_ms: float) -> None:
+    with warnings.catch_warnings(action="error"):
+        row = summary(frame([10.0] * 5).assign(rrt_ms=rrt_ms, ttfb_ms=ttfb_ms)).loc["all"]
+    assert row[["server_share", "network_share"]].isna().all()
+
+
+def test_the_start_lag_is_the_median() -> None:
+    assert summary(frame([1.0] * 5).assign(lag_ms=[0.0, 1.0, 2.0, 3.0, 900.0]))["lag_p50_ms"].item() == 2.0
 
 
 def test_the_achieved_rate_is_of_starts() -> None:
@@ -125,6 +140,27 @@ def test_tables_joined_into_one_have_the_rate_of_their_parts() -> None:
     second = frame([1.0] * 20)
     second["timestamp"] += pd.Timedelta(minutes=5)
     assert summary(pd.concat([frame([1.0] * 20), second]))["rate_hz"].item() == pytest.approx(10.0)
+
+
+def test_runs_side_by_side_under_one_label_add_up() -> None:
+    second = later(frame([1.0] * 101), start_s=0.0, seq=0)
+    second["timestamp"] += pd.Timedelta(seconds=5.03)
+    # For half of the time each of them was alone: 200 starts in 15 s.
+    assert summary(pd.concat([frame([1.0] * 101), second]))["rate_hz"].item() == pytest.approx(200 / 15.03)
+
+
+@pytest.mark.parametrize("by_s", [-10.05, 86_400.0], ids=["set back", "slept"])
+def test_a_wall_clock_that_is_set_during_a_run_changes_neither_its_rate_nor_its_order(by_s: float) -> None:
+    df = frame([float(seq) for seq in range(100)])
+    before = summary(df)
+    df.loc[df["seq"] >= 50, "timestamp"] += pd.Timedelta(seconds=by_s)
+    pd.testing.assert_frame_equal(summary(df), before)
+
+
+def test_rows_whose_start_is_unknown_leave_the_rate_of_the_others() -> None:
+    df = frame([1.0] * 21)
+    df.loc[20, ["started_ms", "scheduled_ms"]] = np.nan
+    assert summary(df)["rate_hz"].item() == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("by", ["label", ["label"]])
@@ -197,6 +233,32 @@ def test_a_table_from_csv_is_summarised_alike() -> None:
     df = frame([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], errors={3: "timeout"}, warmup=1)
     again = pd.read_csv(StringIO(df.to_csv(index=False)))
     pd.testing.assert_frame_equal(summary(again), summary(df))
+
+
+def test_a_table_joined_with_one_from_csv_is_summarised_alike() -> None:
+    new, old = frame([1.0] * 60, label="new"), frame([2.0] * 60, label="old")
+    joined = pd.concat([new, pd.read_csv(StringIO(old.to_csv(index=False)))])
+    assert summary(joined).equals(summary(pd.concat([new, old])))
+    assert summary(joined, by="label")["p50_ms"].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("index", ["timestamp", "label", ["seq", "label"]])
+def test_an_index_with_the_name_of_a_column_is_left_aside(index: str | list[str]) -> None:
+    df = frame([1.0] * 60)
+    assert summary(df.set_index(index, drop=False), by="label").equals(summary(df, by="label"))
+
+
+def test_a_time_without_end_was_not_measured() -> None:
+    row = summary(frame([1.0] * 5 + [math.inf])).loc["all"]
+    assert (row["ok"], row["p50_ms"], row["max_ms"]) == (6, 1.0, 1.0)
+
+
+def test_columns_that_are_there_twice_are_refused_in_one_line_that_names_them() -> None:
+    df = frame([1.0])
+    with pytest.raises(
+        ValueError, match=r"^This DataFrame has the columns seq, error twice: it cannot be summarised.$"
+    ):
+        summary(pd.concat([df, df[["seq", "error"]]], axis=1))
 
 
 def test_the_accessor_summarises_too() -> None:

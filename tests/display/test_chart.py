@@ -48,6 +48,14 @@ def paths(svg: str, colour: str) -> list[str]:
     return [path.get("d", "") for path in ET.fromstring(svg).iter(f"{SVG}path") if path.get("stroke") == colour]
 
 
+def crosses(svg: str) -> list[float]:
+    """Where the crosses stand."""
+    drawn = next(text for text in ET.fromstring(svg).iter(f"{SVG}text") if text.get("fill") == SAVED.error)
+    places = [float(x) for x in drawn.get("x", "").split()]
+    assert drawn.text == "×" * len(places)
+    return places
+
+
 def dots(svg: str) -> int:
     return paths(svg, SAVED.value)[-1].count("M")
 
@@ -74,7 +82,7 @@ class TestTimeline:
 
     def test_errors_are_crosses_in_a_strip_with_a_name_and_not_among_the_values(self) -> None:
         svg = draw([5.0, 900.0, 5.0, 5.0], failed=(1, 3))
-        assert paths(svg, SAVED.error)[0].count("l6 6m0-6l-6 6") == 2
+        assert crosses(svg) == pytest.approx([50 + 6 + 222 / 3, 50 + 6 + 222], abs=3)
         assert "errors" in texts(svg)
         assert dots(svg) == 2
         assert "1 s" not in texts(svg)
@@ -83,9 +91,8 @@ class TestTimeline:
     def test_the_first_cross_keeps_away_from_the_name_of_the_strip(self) -> None:
         svg = draw([5.0] * 200, failed=tuple(range(200)))
         name = next(text for text in ET.fromstring(svg).iter(f"{SVG}text") if text.text == "errors")
-        first = min(float(x) for x in re.findall(r"M([\d.]+) ", paths(svg, SAVED.error)[0]))
         assert name.get("text-anchor") == "end"
-        assert first - float(name.get("x", "nan")) >= 5
+        assert min(crosses(svg)) - 3 - float(name.get("x", "nan")) >= 5
 
     def test_nothing_but_errors_has_no_axis_of_values(self) -> None:
         svg = draw([5.0, 5.0], failed=(0, 1))
@@ -242,6 +249,15 @@ class TestOfARun:
         over_time, how_often = pictures(RunCard(frame([900.0, 5.0, 6.0, 5.0, 6.0, 5.0], warmup=1)))
         assert "5 pings" in over_time.alt
         assert "5 durations" in how_often.alt
+
+    def test_its_percentiles_are_marked_in_its_histogram(self) -> None:
+        histogram_of_run = pictures(RunCard(frame(list(skewed(400)))))[1]
+        assert {"p50", "p95", "p99"} <= set(texts(histogram_of_run.svg))
+
+    def test_a_comparison_marks_the_p50_of_each_label(self) -> None:
+        [picture] = pictures(comparison(labels=3))
+        assert "cold 1, p50 6.00 ms" in texts(picture.svg)
+        assert picture.svg.count("stroke-dasharray") == 3
 
     def test_a_comparison_shows_its_labels_on_one_axis(self) -> None:
         [picture] = pictures(comparison(labels=3))

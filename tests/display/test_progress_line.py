@@ -28,7 +28,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def frame(screen: Screen) -> str:
-    return screen.getvalue().rpartition("\r")[2]
+    return screen.getvalue().removesuffix("\r").rpartition("\r")[2]
 
 
 def rows(text: str) -> list[str]:
@@ -178,9 +178,9 @@ def test_a_stream_that_is_closed_meanwhile_does_not_reach_the_series(screen: Scr
 
 
 @pytest.mark.parametrize(
-    ("columns", "wide"), [("300", 117), ("123", 117), ("122", 117), ("120", 117), ("119", 116), ("4", 1), ("1", 1)]
+    ("columns", "wide"), [("300", 119), ("121", 119), ("120", 119), ("119", 118), ("4", 3), ("1", 1)]
 )
-def test_the_line_leaves_room_for_control_c_and_is_not_endless(
+def test_the_line_keeps_away_from_the_edge_and_is_not_endless(
     screen: Screen, monkeypatch: pytest.MonkeyPatch, columns: str, wide: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -191,9 +191,9 @@ def test_the_line_leaves_room_for_control_c_and_is_not_endless(
 def test_without_a_terminal_of_its_own_it_is_rather_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     code = "import io; from donutwork_magics.display.progress_line import ProgressLine as L; s = io.StringIO()\n"
-    code += "L(s).show('ping', 0.5, ['5/10']); print(len(s.getvalue().rpartition('\\r')[2]))"
+    code += "L(s).show('ping', 0.5, ['5/10']); print(len(s.getvalue().split('\\r')[-2]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "57\n"
+    assert done.stdout == "59\n"
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,23 @@ def test_a_label_stays_in_its_place(screen: Screen, label: str, title: str) -> N
     with showing_on(screen) as live:
         live.begin(series.plan, 1, 1)
         assert last_line(screen) == f"{title}   0% 0/2, 0 errors"
-        assert width(frame(screen)) == 97
+        assert width(frame(screen)) == 99
         assert not {"\n", "\x1b", "\x07"} & set(screen.getvalue())
 
 
 def test_wide_facts_are_left_out_by_the_columns_they_take(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     ProgressLine(screen).show("測" * 4, 0.5, ["測" * 12, "測" * 7])
-    # Of 57 columns the title takes 8, the frame 8 and the least bar 4: 37, enough for 24 but not for 24 + 2 + 14.
+    # Of 59 columns the title takes 8, the frame 8 and the least bar 4: 39, enough for 24 but not for 24 + 2 + 14.
     assert last_line(screen) == f"{'測' * 4}  50% {'測' * 12}"
-    assert width(frame(screen)) == 57
+    assert width(frame(screen)) == 59
+
+
+@pytest.mark.parametrize("said", ["^C", "tick number 1\n", "x" * 90 + "\n"])
+def test_what_is_said_beside_the_line_is_not_torn(screen: Screen, said: str) -> None:
+    line = ProgressLine(screen)
+    line.show("ping", 0.5, FACTS)
+    screen.write(said)
+    assert rows(screen.getvalue())[0].startswith(said.strip())
+    line.close()
+    assert rows(screen.getvalue())[-1] == ""

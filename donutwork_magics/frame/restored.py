@@ -1,0 +1,35 @@
+"""A table as it was made, after what a join, a file of text or an index of one's own did to it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from donutwork_magics.frame.schema import COLUMNS
+
+_VERSIONS: Final = {1.0: "1.0", 1.1: "1.1", 2.0: "2", 3.0: "3"}
+"""A file of text gives them back as numbers."""
+
+
+def restored(df: pd.DataFrame) -> pd.DataFrame:
+    """Restore what can be restored without loss; whoever reads a table that he did not make begins with this.
+
+    The rows are numbered anew, as an index may repeat itself, or have the name of a column; time stamps are UTC, also
+    where some are text; and no time is infinite. Further columns stay as they are.
+
+    Parameters
+    ----------
+    df
+        A table with some columns of schema 1 at least, each once.
+    """
+    columns: dict[str, Any] = {}
+    if "timestamp" in df:
+        columns["timestamp"] = pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
+    if "http_version" in df and df["http_version"].dtype != "category":
+        columns["http_version"] = df["http_version"].astype(object).replace(_VERSIONS)
+    for name in df.columns.intersection([name for name, dtype in COLUMNS.items() if dtype == "float64"]):
+        # Nothing that was measured is, and no chart has room for it.
+        columns[name] = df[name].replace([np.inf, -np.inf], np.nan)
+    return df.assign(**columns).reset_index(drop=True)
