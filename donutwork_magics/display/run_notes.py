@@ -138,5 +138,5 @@ def _busy(client: Mapping[str, Any]) -> str:
 
 
 def left_out(skipped: int) -> str:
-    """Say how many planned starts a monitor has left out; empty where there are none."""
-    return f"{plural(skipped, 'planned start')} left out, to catch up after more than 30 s" if skipped else ""
+    """Say how many planned starts a monitor has left out."""
+    return f"{plural(skipped, 'planned start')}: it was behind by more than 30 s, and went on from then"

@@ -42,7 +42,10 @@ def live_card(watch: Watch, reading: Reading) -> Card:
             Figure(str(watch.rows.errors), "errors"),
             Figure(format_rate(rate_hz), f"rate, last {format_s(rate_of_s)}"),
         ),
-        notes=tuple(filter(None, (watch.problem, left_out(watch.skipped)))),
+        notes=(
+            *((watch.problem,) if watch.problem else ()),
+            *((f"Left out: {left_out(watch.skipped)}.",) if watch.skipped else ()),
+        ),
         sections=(Pictures((live_picture(reading, now_s, _CHART_S),)),) if drawn else (),
     )
 

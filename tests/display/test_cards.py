@@ -347,7 +347,7 @@ def test_errors_are_counted_by_kind_with_their_interval() -> None:
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
     df = frame([1.0] * 6, every_ms=200.0, warmup=1)
     df["lag_ms"] = df["seq"] * 100.0
-    df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "in_flight": 1}
+    df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "skipped": 7, "in_flight": 1}
     text = mimebundle(RunCard(df))["text/plain"]
     for fact in (
         "5 of 5 planned, 1 more for warm-up left out",
@@ -355,6 +355,7 @@ def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
         "warm, 100 % reused, HTTP/1.1, no TLS",
         "2 in the whole run, 3.0 s in total",
         "1 ping in flight",
+        "7 planned starts: it was behind by more than 30 s",
         "127.0.0.1:8080/2026-02-01/ping.json",
     ):
         assert fact in text

@@ -314,6 +314,16 @@ class TestPanel:
         assert re.search(r"rate, last [1-9] s", card(panelled))
         assert panelled.widget(description="Rate")["_options_labels"][-1] == "max"
 
+    def test_it_says_what_it_has_left_out_after_a_hang(self, panelled: Kernel) -> None:
+        panelled.run("import donutwork_magics.sampling.schedule as schedule\nschedule._MOST_BEHIND_NS = 300_000_000")
+        panelled.run("%donutwork sandbox start --seed 1 --fault hang:0.05;\nw = %donutwork watch -r 50 -t 1s")
+        until(panelled, "w.skipped > 0")
+        panelled.run("schedule._MOST_BEHIND_NS = 30_000_000_000")
+        seen(panelled, lambda: "planned starts: it was behind" in card(panelled))
+        panelled.run("w.stop()")
+        assert panelled.value("w.df.attrs['donutwork']['skipped'] == w.skipped") == "True"
+        assert panelled.value("w.df.seq.tolist() == list(range(w.rows.total))") == "True"
+
     def test_a_percentile_waits_for_enough_pings(self, panelled: Kernel) -> None:
         panelled.run("w = %donutwork watch -r 10")
         seen(panelled, lambda: "<svg" in card(panelled))
