@@ -16,7 +16,7 @@ from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
-from donutwork_magics.display.run_notes import corrected_ms, is_behind, left_out, notes_of, notes_of_labels
+from donutwork_magics.display.run_notes import corrected_ms, is_behind, notes_of, notes_of_labels, skipped_starts
 from donutwork_magics.display.run_series import RunSeries, figures_of, series_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import (
@@ -301,7 +301,7 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if pauses.get("count"):
         yield "Pauses", f"{pauses['count']} in the whole run, {pauses['total_s']:.1f} s in total"
     if attrs.get("skipped"):
-        yield "Left out", left_out(attrs["skipped"])
+        yield "Left out", skipped_starts(attrs["skipped"])
     if attrs.get("in_flight"):
         yield "Given up", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
 

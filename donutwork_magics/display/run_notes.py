@@ -137,6 +137,6 @@ def _busy(client: Mapping[str, Any]) -> str:
     return ", and ".join(causes)
 
 
-def left_out(skipped: int) -> str:
+def skipped_starts(skipped: int) -> str:
     """Say how many planned starts a monitor has left out."""
     return f"{plural(skipped, 'planned start')}: it was behind by more than 30 s, and went on from then"

@@ -11,7 +11,7 @@ from donutwork_magics.display.card import Card, Figure, Pictures, Tone
 from donutwork_magics.display.html import muted, to_html
 from donutwork_magics.display.readings import Reading, lately, live_picture
 from donutwork_magics.display.run import RunCard
-from donutwork_magics.display.run_notes import left_out
+from donutwork_magics.display.run_notes import skipped_starts
 from donutwork_magics.display.setup import badges_of
 from donutwork_magics.display.units import format_rate, format_s, format_utc, plural
 
@@ -44,7 +44,7 @@ def live_card(watch: Watch, reading: Reading) -> Card:
         ),
         notes=(
             *((watch.problem,) if watch.problem else ()),
-            *((f"Left out: {left_out(watch.skipped)}.",) if watch.skipped else ()),
+            *((f"Left out: {skipped_starts(watch.skipped)}.",) if watch.skipped else ()),
         ),
         sections=(Pictures((live_picture(reading, now_s, _CHART_S),)),) if drawn else (),
     )
