@@ -180,7 +180,7 @@ def _rested(run: pd.DataFrame) -> pd.Series[bool]:
     No column says it: but a plan's steps are alike, and a rest is a step much longer than those around it. Without a
     plan a ping is due when the one before has ended.
     """
-    rows = run["seq"].diff()
+    rows = run["seq"].astype("float64").diff()
     planned_ms = run["scheduled_ms"].diff() / rows.clip(lower=1)
     usual_ms = planned_ms.rolling(_STEPS_AROUND, center=True, min_periods=1).median()
     idle_ms = run["started_ms"] - (run["started_ms"] + run["duration_ms"]).cummax().shift()

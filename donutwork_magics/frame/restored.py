@@ -17,7 +17,7 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     """Restore what can be restored without loss; whoever reads a table that he did not make begins with this.
 
     The rows are numbered anew, as an index may repeat itself, or have the name of a column; time stamps are UTC, also
-    where some are text; and no time is infinite. Further columns stay as they are.
+    where some are text; times are float64, and none is infinite. Further columns stay as they are.
 
     Parameters
     ----------
@@ -26,10 +26,11 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     """
     columns: dict[str, Any] = {}
     if "timestamp" in df:
-        columns["timestamp"] = pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
+        moments = pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
+        columns["timestamp"] = moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
     if "http_version" in df and df["http_version"].dtype != "category":
         columns["http_version"] = df["http_version"].astype(object).replace(_VERSIONS)
     for name in df.columns.intersection([name for name, dtype in COLUMNS.items() if dtype == "float64"]):
         # Nothing that was measured is, and no chart has room for it.
-        columns[name] = df[name].replace([np.inf, -np.inf], np.nan)
+        columns[name] = df[name].astype("float64").replace([np.inf, -np.inf], np.nan)
     return df.assign(**columns).reset_index(drop=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from io import StringIO
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -246,6 +247,15 @@ def test_a_table_joined_with_one_from_csv_is_summarised_alike() -> None:
 def test_an_index_with_the_name_of_a_column_is_left_aside(index: str | list[str]) -> None:
     df = frame([1.0] * 60)
     assert summary(df.set_index(index, drop=False), by="label").equals(summary(df, by="label"))
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow", "object"])
+def test_other_dtypes_for_the_same_values_are_summarised_alike(
+    backend: Literal["numpy_nullable", "pyarrow", "object"],
+) -> None:
+    df = frame([1.0] * 59 + [2.0], errors={3: "timeout"})
+    other = df.astype(object) if backend == "object" else df.convert_dtypes(dtype_backend=backend)
+    pd.testing.assert_frame_equal(summary(other), summary(df))
 
 
 def test_a_time_without_end_was_not_measured() -> None:
