@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from donutwork_magics import Interrupted, collect, load
+from donutwork_magics import Interrupted, SettingsError, collect, load
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.sampling.interrupts import interrupts
 from donutwork_magics.sampling.journal import Journal
@@ -108,6 +108,25 @@ def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_that_closes_a_journal_does_not_give_the_parents_free(tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    journal = Journal(file)
+    pid = os.fork()
+    if not pid:
+        try:
+            journal.close()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    with pytest.raises(SettingsError, match="is being written by another run"):
+        Journal(file)
+    journal.append({"seq": 0})
+    journal.close()
+    assert file.read_bytes() == b'{"seq":0}\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 def test_a_forked_child_keeps_no_journal_of_a_parent_that_was_killed(tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
     code = f"""
@@ -117,7 +136,6 @@ from donutwork_magics.sampling.journal import Journal
 journal = Journal(Path({str(file)!r}))
 pid = os.fork()
 if not pid:
-    journal.close()
     time.sleep(60)
     os._exit(0)
 print(pid, flush=True)
