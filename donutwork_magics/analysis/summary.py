@@ -171,17 +171,21 @@ def _rate_hz(df: pd.DataFrame) -> float:
 def _steps_s(run: pd.DataFrame, at_s: pd.Series[float]) -> npt.NDArray[np.float64]:
     """Return from when to when it was from one start of a run to the next, shape (n, 2), without what was a rest."""
     at = np.asarray(at_s, dtype=np.float64)
-    return np.stack([at[:-1], at[1:]], axis=1)[~_rested(run).to_numpy(dtype=bool)[1:]]
+    rests_s = _rests_s(run)[1:]
+    steps_s = np.stack([at[:-1], np.maximum(at[:-1], at[1:] - rests_s)], axis=1)
+    return steps_s[np.isfinite(rests_s)]
 
 
-def _rested(run: pd.DataFrame) -> pd.Series[bool]:
-    """Tell before which rows of a run nothing was planned.
+def _rests_s(run: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Compute for how long nothing was planned before each row of a run, in seconds; infinite for the whole step.
 
-    No column says it: but a plan's steps are alike, and a rest is a step much longer than those around it. Without a
-    plan a ping is due when the one before has ended.
+    No column says it: but a plan's steps are alike, and a rest is a step much longer than those around it. A stall
+    before the rest does not shift the plan, and so is not left out. Without a plan a ping is due when the one before
+    has ended.
     """
-    rows = run["seq"].astype("float64").diff()
-    planned_ms = run["scheduled_ms"].diff() / rows.clip(lower=1)
+    rows = run["seq"].astype("float64").diff().clip(lower=1)
+    planned_ms = run["scheduled_ms"].diff() / rows
     usual_ms = planned_ms.rolling(_STEPS_AROUND, center=True, min_periods=1).median()
     idle_ms = run["started_ms"] - (run["started_ms"] + run["duration_ms"]).cummax().shift()
-    return (planned_ms > _STEP_OF_A_REST * usual_ms) | (planned_ms.isna() & (idle_ms > _IDLE_MS))
+    rests_ms = ((planned_ms - usual_ms) * rows).where(planned_ms > _STEP_OF_A_REST * usual_ms, 0.0)
+    return rests_ms.mask(planned_ms.isna() & (idle_ms > _IDLE_MS), np.inf).to_numpy(dtype=np.float64) / 1e3

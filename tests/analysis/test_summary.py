@@ -130,6 +130,17 @@ def test_rows_that_were_taken_out_and_stalls_are_no_rest() -> None:
     assert summary(df)["rate_hz"].item() == pytest.approx(39 / 8.9)
 
 
+def test_a_stall_before_a_rest_is_of_the_rate_and_the_rest_is_not() -> None:
+    df = frame([1.0] * 60)
+    # Ten starts late by 5 s in which nothing was answered, then a rest of 3 s; caught up with at 20/s.
+    after = df["seq"] >= 10
+    df.loc[after, "scheduled_ms"] += 3000.0
+    df.loc[after, "started_ms"] = 1000.0 + 5000.0 + 3000.0 + (df["seq"] - 10) * 50.0
+    df["lag_ms"] = df["started_ms"] - df["scheduled_ms"]
+    # From the first start to the last it took 11.45 s, the rest included.
+    assert summary(df)["rate_hz"].item() == pytest.approx(59 / 8.45)
+
+
 def test_without_a_plan_a_ping_that_took_long_is_no_rest() -> None:
     df = frame([1.0] * 10 + [5000.0] + [1.0] * 10)
     df["scheduled_ms"] = np.nan
