@@ -299,7 +299,8 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what is known of the run, and not of each label."""
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
-        yield "Pauses", f"{pauses['count']} in the whole run, {pauses['total_s']:.1f} s in total"
+        total = format_ms(pauses["total_s"] * 1e3)
+        yield "Pauses", f"{pauses['count']} in the whole run, {total} in total, as the server asked"
     if attrs.get("skipped"):
         yield "Left out", skipped_starts(attrs["skipped"])
     if attrs.get("in_flight"):

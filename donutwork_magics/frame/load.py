@@ -14,9 +14,8 @@ from donutwork_magics.errors import DonutworkError
 from donutwork_magics.frame.table import table_of
 from donutwork_magics.network.faults import os_reason
 from donutwork_magics.sampling.journal import BEGINNING, journal_path
+from donutwork_magics.sampling.pauses import MOST_PAUSES
 from donutwork_magics.sampling.rows import Rows
-
-_MOST_PAUSES: Final = 20
 
 # Several runs are added up, and the sum is to fit into an int64 too.
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -62,6 +61,7 @@ class _Row(msgspec.Struct, frozen=True):
 class _Pauses(msgspec.Struct, frozen=True):
     count: int = 0
     total_s: float = 0.0
+    longest_s: float = 0.0
     first: list[tuple[float, float]] = []
 
 
@@ -220,18 +220,23 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 def _joined(runs: list[_RunRead]) -> dict[str, Any]:
     if len(runs) < 2:
         return runs[0].attrs if runs else {}
-    pauses = [[run.offset_ms / 1e3 + at_s, pause_s] for run in runs for at_s, pause_s in run.typed.pauses.first]
     return {
         **runs[-1].attrs,
         "plan": [plan for run in runs for plan in run.typed.plan],
         "client": [client for run in runs for client in _clients(run.typed)],
-        "pauses": {
-            "count": sum(run.typed.pauses.count for run in runs),
-            "total_s": sum(run.typed.pauses.total_s for run in runs),
-            "first": pauses[:_MOST_PAUSES],
-        },
+        "pauses": _joined_pauses([(run.offset_ms, run.typed.pauses) for run in runs]),
         "skipped": sum(run.typed.skipped for run in runs),
         "in_flight": sum(run.typed.in_flight for run in runs),
+    }
+
+
+def _joined_pauses(pauses: list[tuple[float, _Pauses]]) -> dict[str, Any]:
+    first = [[offset_ms / 1e3 + at_s, pause_s] for offset_ms, of_run in pauses for at_s, pause_s in of_run.first]
+    return {
+        "count": sum(of_run.count for _, of_run in pauses),
+        "total_s": sum(of_run.total_s for _, of_run in pauses),
+        "longest_s": max(of_run.longest_s for _, of_run in pauses),
+        "first": first[:MOST_PAUSES],
     }
 
 

@@ -33,11 +33,7 @@ def describe(run: Run) -> dict[str, Any]:
         "sandbox": first.sandbox,
         "plan": [_planned(series) for series in run.series],
         "seed": None,
-        "pauses": {
-            "count": run.pauses.count,
-            "total_s": run.pauses.total_s,
-            "first": [[pause.at_s, pause.pause_s] for pause in run.pauses.first],
-        },
+        "pauses": run.pauses.as_attrs(),
         "skipped": run.skipped,
         "client": [load.as_attrs() for load in run.clients],
         "in_flight": run.in_flight,

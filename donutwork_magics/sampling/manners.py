@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
 from donutwork_magics.client.settings import Target
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ
@@ -15,13 +15,6 @@ _TOLERANCE_NS: Final = 20_000_000
 _BACKOFF_BASE_S: Final = 0.5
 _BACKOFF_CAP_S: Final = 30.0
 _MOST_DOUBLINGS: Final = 16
-
-
-class Rest(NamedTuple):
-    """A rest that was taken up, or made longer."""
-
-    from_ns: int
-    until_ns: int
 
 
 class Manners:
@@ -58,28 +51,19 @@ class Manners:
         with self._lock:
             self._next_in_theory_ns = max(self._next_in_theory_ns, time.perf_counter_ns()) + _GAP_NS
 
-    def rest(self, asked_s: float) -> Rest | None:
+    def rest(self, asked_s: float) -> None:
         """Rest because the host has had enough: as long as it asks at least, with "full jitter" beyond that.
 
         The jitter keeps many clients from coming back together (M. Brooker, "Exponential Backoff And Jitter", 2015).
-
-        Returns
-        -------
-        Rest or None
-            What was added to a rest under way; None where that is long enough.
         """
         with self._lock:
             now_ns = time.perf_counter_ns()
             longest_s = min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2.0 ** min(self._throttled, _MOST_DOUBLINGS))
             until_ns = now_ns + int(max(asked_s, self._random.uniform(0.0, longest_s)) * 1e9)
-            from_ns = max(now_ns, self.rests_until_ns)
             if self.rests_until_ns <= now_ns:
                 # Calls that were in flight together are refused together, which counts once.
                 self._throttled += 1
-            if until_ns <= from_ns:
-                return None
-            self.rests_until_ns = until_ns
-            return Rest(from_ns, until_ns)
+            self.rests_until_ns = max(self.rests_until_ns, until_ns)
 
     def forgive(self) -> None:
         """Begin anew with the shortest rest: the host has answered as usual."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,9 +20,10 @@ from donutwork_magics.sampling.describe import UNFINISHED, describe
 from donutwork_magics.sampling.guard import Guard, is_throttled
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
 from donutwork_magics.sampling.manners import manners_towards
+from donutwork_magics.sampling.pauses import Pauses
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.schedule import Pauses, Schedule, Slot
+from donutwork_magics.sampling.schedule import Schedule, Slot
 from donutwork_magics.sampling.switching import prompt_switching
 
 LOOK_EVERY_S: Final = 0.1
@@ -77,7 +79,7 @@ class Run:
     series: list[Series] = field(default_factory=list)
     """Those that were begun."""
     pauses: Pauses = field(default_factory=Pauses)
-    """Of all series; when they began is counted from the origin of the run."""
+    """Rests after a 429 or 503 that held back starts, of this run or of others against the same host."""
     origin_ns: int = 0
     """When the first series began, on the monotonic clock."""
     skipped: int = 0
@@ -163,7 +165,12 @@ class _Carrier:
         self._stop = stop
         self.plan = plan = series.plan
         self._clients = [series.client() for _ in range(plan.concurrency)]
-        self._schedule = Schedule(plan, loopback=series.target.is_loopback, manners=manners_towards(series.target))
+        self._schedule = Schedule(
+            plan,
+            loopback=series.target.is_loopback,
+            manners=manners_towards(series.target),
+            held_back=partial(self._paused, run.pauses),
+        )
         self._guard = Guard()
         self._lock = threading.Lock()
         # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
@@ -275,18 +282,20 @@ class _Carrier:
         run.skipped += slot.skipped
         if sample.exchange.retried:
             self._schedule.count_retry()
-        pause = None
         if self._guard.must_end(sample):
             self._end(Ending(self._series.target, sample))
         elif not is_throttled(sample):
             self._schedule.forgive()
         else:
-            pause = self._schedule.rest(sample.retry_after_s or 0.0)
-        if pause is not None:
-            before_s = (self._schedule.origin_ns - run.origin_ns) / 1e9
-            run.pauses.add(replace(pause, at_s=before_s + pause.at_s))
-        told_anew = pause is not None or slot.skipped > 0
-        self._write_down(run.rows.record(-1) if self._journal else None, describing=told_anew)
+            self._schedule.rest(sample.retry_after_s or 0.0)
+        self._write_down(run.rows.record(-1) if self._journal else None, describing=slot.skipped > 0)
+
+    def _paused(self, pauses: Pauses, from_ns: int, until_ns: int) -> None:
+        origin_ns = self._run.origin_ns
+        with self._lock:
+            if not self._closed:
+                pauses.add((from_ns - origin_ns) / 1e9, (until_ns - origin_ns) / 1e9)
+                self._write_down(None, describing=True)
 
     def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:
         journal = self._journal

@@ -353,7 +353,7 @@ def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
         "5 of 5 planned, 1 more for warm-up left out",
         "The planned rate was not reached: 5.00/s of 10.0/s.",
         "warm, 100 % reused, HTTP/1.1, no TLS",
-        "2 in the whole run, 3.0 s in total",
+        "2 in the whole run, 3.00 s in total, as the server asked",
         "1 ping in flight",
         "7 planned starts: it was behind by more than 30 s",
         "127.0.0.1:8080/2026-02-01/ping.json",

@@ -173,7 +173,7 @@ def throttle_every_third(connection: socket.socket) -> None:
     number = 0
     while read_request(connection):
         number += 1
-        connection.sendall(reply(b"", "429 Too Many Requests") if number % 3 == 0 else reply())
+        connection.sendall(reply(b"", "429 Too Many Requests", "Retry-After: 1") if number % 3 == 0 else reply())
 
 
 def test_pauses_are_where_their_rows_are(file: Path) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from donutwork_magics.sampling import schedule as schedule_module
 from donutwork_magics.sampling.manners import Manners
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.schedule import Pause, Pauses, Schedule, Slot
+from donutwork_magics.sampling.schedule import Schedule, Slot
 
 
-def schedule_of(plan: Plan, *, loopback: bool, manners: Manners | None = None) -> Schedule:
-    return Schedule(plan, loopback=loopback, manners=manners or Manners())
+def schedule_of(
+    plan: Plan, *, loopback: bool, manners: Manners | None = None, pauses: list[tuple[int, int]] | None = None
+) -> Schedule:
+    """Make a schedule that writes down when it was held back."""
+    seen = [] if pauses is None else pauses
+    return Schedule(plan, loopback=loopback, manners=manners or Manners(), held_back=lambda *pause: seen.append(pause))
 
 
 def starts(schedule: Schedule) -> list[tuple[Slot, float]]:
@@ -66,17 +73,131 @@ def test_without_a_rate_there_is_no_plan() -> None:
     ] * 3
 
 
-def test_a_pause_shifts_what_is_planned() -> None:
-    schedule = schedule_of(Plan(count=3, rate_hz=100), loopback=True)
+def test_a_rest_shifts_what_is_planned_by_what_it_holds_back() -> None:
+    pauses: list[tuple[int, int]] = []
+    schedule = schedule_of(Plan(count=3, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    pause = schedule.rest(0.6)
-    assert pause is not None
-    assert pause.pause_s == pytest.approx(0.6, abs=0.001)
+    schedule.rest(0.6)
     slots = [schedule.next(), schedule.next()]
     planned_ms = [(slot.scheduled_ns - schedule.origin_ns) / 1e6 for slot in slots if slot and slot.scheduled_ns]
     assert planned_ms[0] >= 600
     assert planned_ms[1] - planned_ms[0] == pytest.approx(10)
+    [(from_ns, until_ns)] = pauses
+    assert (until_ns - from_ns) / 1e6 == pytest.approx(planned_ms[0] - 10)
+    assert (until_ns - schedule.origin_ns) / 1e6 >= 600
+
+
+def test_a_rest_that_a_stop_cuts_short_counts_until_then() -> None:
+    pauses: list[tuple[int, int]] = []
+    schedule = schedule_of(Plan(count=2, rate_hz=100), loopback=True, pauses=pauses)
+    schedule.begin()
+    schedule.next()
+    schedule.rest(60.0)
+    threading.Timer(0.2, schedule.stop).start()
+    assert schedule.next() is None
+    [(from_ns, until_ns)] = pauses
+    assert 0.1 <= (until_ns - from_ns) / 1e9 < 30
+
+
+def test_a_rest_beyond_the_end_of_the_duration_ends_the_series_at_once() -> None:
+    pauses: list[tuple[int, int]] = []
+    schedule = schedule_of(Plan(duration_s=20.0, rate_hz=100), loopback=True, pauses=pauses)
+    schedule.begin()
+    schedule.next()
+    schedule.rest(60.0)
+    began_s = time.monotonic()
+    assert schedule.next() is None
+    assert time.monotonic() - began_s < 10
+    [(_from_ns, until_ns)] = pauses
+    assert until_ns == schedule.origin_ns + 20_000_000_000
+
+
+def test_a_rest_between_two_planned_starts_holds_nothing_back() -> None:
+    pauses: list[tuple[int, int]] = []
+    manners = Manners()
+    schedule = schedule_of(Plan(count=2, rate_hz=1), loopback=True, manners=manners, pauses=pauses)
+    schedule.begin()
+    schedule.next()
+    manners.rests_until_ns = schedule.origin_ns + 900_000_000
+    slot = schedule.next()
+    assert slot is not None
+    assert slot.scheduled_ns == schedule.origin_ns + 1_000_000_000
+    assert pauses == []
+
+
+MS = 1_000_000
+Call = tuple[int, float | None, float | None]
+CALLS = st.lists(
+    st.tuples(
+        st.integers(0, 300).map(lambda ms: ms * MS),
+        st.sampled_from([None, 0.0, 0.05, 0.2, 1.0]),
+        st.sampled_from([None, 0.01, 0.1, 0.7]),
+    ),
+    min_size=2,
+    max_size=20,
+)
+"""How long each takes, what rest it is refused with, and what rest another series is, half way through it."""
+
+
+def virtual_lags_ns(calls: list[Call], rate_hz: float, pauses: list[tuple[int, int]]) -> list[int]:
+    """Carry out a plan on a clock that only the calls and the waits move, and return how late each call began."""
+    now_ns = 10**12
+    manners = Manners()
+    schedule = schedule_of(Plan(count=len(calls), rate_hz=rate_hz), loopback=True, manners=manners, pauses=pauses)
+
+    def sleep_until(due_ns: int) -> int:
+        nonlocal now_ns
+        now_ns = max(now_ns, due_ns)
+        return 0
+
+    lags_ns, planned_ns = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "perf_counter_ns", lambda: now_ns)
+        patch.setattr(schedule, "_sleep_until", sleep_until)
+        schedule.begin()
+        for took_ns, own_s, foreign_s in calls:
+            slot = schedule.next()
+            scheduled_ns = slot.scheduled_ns if slot else None
+            assert scheduled_ns is not None
+            lags_ns.append(now_ns - scheduled_ns)
+            planned_ns.append(scheduled_ns)
+            now_ns += took_ns // 2
+            if foreign_s is not None:
+                manners.rest(foreign_s)
+            now_ns += took_ns - took_ns // 2
+            if own_s is not None:
+                manners.rest(own_s)
+    # The plan was shifted by what was told, and by nothing else.
+    shift_ns = planned_ns[-1] - schedule.origin_ns - int((len(calls) - 1) / rate_hz * 1e9)
+    assert shift_ns == sum(until_ns - from_ns for from_ns, until_ns in pauses)
+    return lags_ns
+
+
+@given(CALLS, st.sampled_from([2.0, 5.0, 20.0]))
+def test_rests_neither_forgive_nor_add_a_lag(calls: list[Call], rate_hz: float) -> None:
+    pauses: list[tuple[int, int]] = []
+    unrested: list[Call] = [(took_ns, None, None) for took_ns, _own_s, _foreign_s in calls]
+    assert virtual_lags_ns(calls, rate_hz, pauses) == virtual_lags_ns(unrested, rate_hz, [])
+    assert all(from_ns < until_ns for from_ns, until_ns in pauses)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(pauses))
+
+
+def test_what_is_late_before_a_rest_is_caught_up_with_at_twenty_a_second_elsewhere() -> None:
+    schedule = schedule_of(Plan(count=12, rate_hz=20), loopback=False)
+    schedule.begin()
+    schedule.next()
+    time.sleep(0.5)
+    schedule.rest(0.6)
+    began_s = []
+    while (slot := schedule.next()) is not None:
+        began_s.append(time.perf_counter())
+        last = slot
+    assert max(within_a_second(began_s)) <= 22
+    assert began_s[-1] - began_s[0] >= 0.45
+    # The stall of 0.5 s is in the plan still, the rest is not.
+    assert last.scheduled_ns is not None
+    assert (last.scheduled_ns - schedule.origin_ns) / 1e9 < 0.55 + 0.6 + 0.1
 
 
 def test_a_monitor_that_is_far_behind_leaves_starts_out_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,14 +230,6 @@ def test_a_series_leaves_none_out_however_far_behind_it_is(monkeypatch: pytest.M
     slots = [schedule.next() for _ in range(3)]
     planned_ms = [((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e6 for slot in slots if slot]
     assert planned_ms == pytest.approx([0.0, 10.0, 20.0])
-
-
-def test_of_many_pauses_the_first_are_kept_and_all_counted() -> None:
-    pauses = Pauses()
-    for second in range(1000):
-        pauses.add(Pause(float(second), 0.5))
-    assert (pauses.count, pauses.total_s) == (1000, 500.0)
-    assert [pause.at_s for pause in pauses.first] == [float(second) for second in range(20)]
 
 
 def test_a_stop_wakes_whoever_waits() -> None:
@@ -186,12 +299,20 @@ def test_the_most_that_is_polite_does_not_run_late() -> None:
 
 def test_a_rest_holds_for_the_next_series_too() -> None:
     manners = Manners()
-    first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, manners=manners)
+    of_first: list[tuple[int, int]] = []
+    of_second: list[tuple[int, int]] = []
+    first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, manners=manners, pauses=of_first)
     starts(first)
-    # Nothing is left to start, and so it did not rest; but the host did ask.
-    assert first.rest(0.4) is None
-    second = schedule_of(Plan(count=2, rate_hz=100), loopback=True, manners=manners)
-    assert starts(second)[0][1] >= 0.35
+    first.rest(0.6)
+    assert first.next() is None
+    second = schedule_of(Plan(count=2, rate_hz=100), loopback=True, manners=manners, pauses=of_second)
+    (slot, started_s), _ = starts(second)
+    assert started_s >= 0.3
+    # Nothing was left to start in the first, and so it was not held back.
+    assert of_first == []
+    [(from_ns, until_ns)] = of_second
+    assert from_ns == pytest.approx(second.origin_ns, abs=100 * MS)
+    assert slot.scheduled_ns == second.origin_ns + (until_ns - from_ns)
 
 
 def test_a_start_that_was_waited_for_tells_how_late_it_woke() -> None:
