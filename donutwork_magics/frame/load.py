@@ -71,6 +71,7 @@ class _Attrs(msgspec.Struct, frozen=True):
     plan: list[dict[str, Any]] = []
     client: list[dict[str, Any]] = []
     pauses: _Pauses = _Pauses()
+    machine_pauses: _Pauses = _Pauses()
     skipped: int = 0
     in_flight: int = 0
 
@@ -225,6 +226,7 @@ def _joined(runs: list[_RunRead]) -> dict[str, Any]:
         "plan": [plan for run in runs for plan in run.typed.plan],
         "client": [client for run in runs for client in _clients(run.typed)],
         "pauses": _joined_pauses([(run.offset_ms, run.typed.pauses) for run in runs]),
+        "machine_pauses": _joined_pauses([(run.offset_ms, run.typed.machine_pauses) for run in runs]),
         "skipped": sum(run.typed.skipped for run in runs),
         "in_flight": sum(run.typed.in_flight for run in runs),
     }

@@ -34,6 +34,7 @@ def describe(run: Run) -> dict[str, Any]:
         "plan": [_planned(series) for series in run.series],
         "seed": None,
         "pauses": run.pauses.as_attrs(),
+        "machine_pauses": run.machine_pauses.as_attrs(),
         "skipped": run.skipped,
         "client": [load.as_attrs() for load in run.clients],
         "in_flight": run.in_flight,

@@ -20,7 +20,7 @@ from donutwork_magics.sampling.describe import UNFINISHED, describe
 from donutwork_magics.sampling.guard import Guard, is_throttled
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
 from donutwork_magics.sampling.manners import manners_towards
-from donutwork_magics.sampling.pauses import Pauses
+from donutwork_magics.sampling.pauses import Pauses, Pulse
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Schedule, Slot
@@ -80,6 +80,8 @@ class Run:
     """Those that were begun."""
     pauses: Pauses = field(default_factory=Pauses)
     """Rests after a 429 or 503 that held back starts, of this run or of others against the same host."""
+    machine_pauses: Pauses = field(default_factory=Pauses)
+    """Times in which threads that were due did not run: a stopped process, a suspend, code that keeps the GIL."""
     origin_ns: int = 0
     """When the first series began, on the monotonic clock."""
     skipped: int = 0
@@ -203,9 +205,10 @@ class _Carrier:
         self._run.origin_ns = self._run.origin_ns or self._schedule.origin_ns
         try:
             self._write_down(None, describing=True)
-            for worker in workers:
-                worker.start()
-            self._look_on(workers, observer)
+            with Pulse(partial(self._paused, self._run.machine_pauses)):
+                for worker in workers:
+                    worker.start()
+                self._look_on(workers, observer)
         except KeyboardInterrupt:
             self._run.ending = Ending(self._series.target)
         except Exception as error:
@@ -291,10 +294,9 @@ class _Carrier:
         self._write_down(run.rows.record(-1) if self._journal else None, describing=slot.skipped > 0)
 
     def _paused(self, pauses: Pauses, from_ns: int, until_ns: int) -> None:
-        origin_ns = self._run.origin_ns
         with self._lock:
             if not self._closed:
-                pauses.add((from_ns - origin_ns) / 1e9, (until_ns - origin_ns) / 1e9)
+                pauses.add((from_ns - self._run.origin_ns) / 1e9, (until_ns - from_ns) / 1e9)
                 self._write_down(None, describing=True)
 
     def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:

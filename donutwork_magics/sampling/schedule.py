@@ -95,6 +95,7 @@ class Schedule:
                 if start_ns < rests_until_ns:
                     if self._is_over(rests_until_ns):
                         # Nothing may start after the rest, so there is nothing to wait for.
+                        self.stop()
                         self._held_back(start_ns, self._end_ns)
                         return None
                     late_ns = self._rest(start_ns, rests_until_ns)

@@ -190,6 +190,7 @@ def test_pauses_are_where_their_rows_are(file: Path) -> None:
     ends_s = ((throttled["started_ms"] + throttled["duration_ms"]) / 1e3).tolist()
     pauses = df.attrs["donutwork"]["pauses"]
     assert len(ends_s) == pauses["count"] == 4
+    assert 0.9 < pauses["longest_s"] <= 1.0
     assert [at_s for at_s, _pause_s in pauses["first"]] == pytest.approx(ends_s, abs=0.05)
 
 
