@@ -301,6 +301,10 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if pauses.get("count"):
         total = format_ms(pauses["total_s"] * 1e3)
         yield "Pauses", f"{pauses['count']} in the whole run, {total} in total, as the server asked"
+    stood_still = attrs.get("machine_pauses") or {}
+    if stood_still.get("count"):
+        longest = format_ms(stood_still["longest_s"] * 1e3)
+        yield "Machine pauses", f"{stood_still['count']} in the whole run, the longest {longest}"
     if attrs.get("skipped"):
         yield "Left out", skipped_starts(attrs["skipped"])
     if attrs.get("in_flight"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from donutwork_magics.analysis.drift import drift
+from donutwork_magics.analysis.machine_pauses import Held, held_by_machine
 from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
@@ -17,9 +18,9 @@ from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, BUSY_WAKE_MS
 _RATE_REACHED: Final = 0.95
 _FEW: Final = 0.01
 _ANOTHER: Final = 1.5
-"""A time that is so many times longer, and this much, tells another story."""
+"""Corrected percentiles are shown where they are so many times the raw ones, and this much above them."""
 _WORTH_MS: Final = 1.0
-_FROM_THE_PLAN: Final = "Corrected, from the planned start, as for someone who arrived on time"
+_CORRECTED: Final = "Corrected, what a punctual caller would have waited"
 _MOST_WHOLE: Final = 2
 _MOST_NAMED: Final = 4
 
@@ -61,8 +62,8 @@ def notes_of(series: RunSeries) -> Iterator[Note]:
         )
     if "kernel_busy" in notices:
         yield Note(
-            "Something else was busy beside the pings",
-            f"Something else was busy beside the pings: {_busy(series.client)}. The times contain some of that.",
+            "Other work on this machine affected the timings",
+            f"Other work on this machine affected the timings: {_busy(series.client)}.",
         )
 
 
@@ -77,7 +78,7 @@ def notes_of_labels(notes: Mapping[Any, tuple[Note, ...]]) -> Iterator[str]:
 
 
 def corrected_ms(series: RunSeries) -> dict[str, float]:
-    """Return the percentiles from the planned start where they tell another story, as behind a stall; else nothing."""
+    """Return the percentiles from the planned start if they are well above the raw ones, as after a stall."""
     corrected = summary(series.df, metric="corrected_ms").iloc[0]
     both = {name: (float(corrected[name]), float(series.figures[name])) for name in PERCENTILES}
     known = {name: times_ms for name, times_ms in both.items() if all(map(math.isfinite, times_ms))}
@@ -110,20 +111,44 @@ def _notes_on_the_rows(series: RunSeries) -> Iterator[Note]:
 
 
 def _notes_on_the_plan(series: RunSeries, *, saturated: bool) -> Iterator[Note]:
-    corrected = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
-    if is_behind(series):
+    values = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
+    corrected = f" {_CORRECTED}: {values}." if values else ""
+    behind = is_behind(series)
+    pauses = series.attrs.get("machine_pauses") or {}
+    if pauses.get("count"):
+        held = held_by_machine(series.df, pauses, concurrency=series.plan.get("concurrency", 1))
+        began_late = held.late and bool(corrected or behind)
+        if held.within or began_late:
+            text = _stood_still(pauses, held, began_late=began_late)
+            yield Note("This machine stood still", text + (corrected if held.alone else ""))
+            if held.alone:
+                return
+    if behind:
         more = "" if saturated else ", or more at a time (-c),"
         yield Note(
             "The planned rate was not reached",
             f"The planned rate was not reached: {format_rate(series.figures['rate_hz'])} of "
-            f"{format_rate(series.plan['rate_hz'])}. A lower rate (-r){more} may keep to the plan."
-            + (f" {_FROM_THE_PLAN}: {corrected}." if corrected else ""),
+            f"{format_rate(series.plan['rate_hz'])}. A lower rate (-r){more} may reach the planned rate.{corrected}",
         )
     elif corrected:
         yield Note(
             "Pings began late, behind others",
-            f"Some pings began late, behind others that took long, or timed out. {_FROM_THE_PLAN}: {corrected}.",
+            f"Some pings began late, behind others that took long, or timed out.{corrected}",
         )
+
+
+def _stood_still(pauses: Mapping[str, Any], held: Held, *, began_late: bool) -> str:
+    longest = format_ms(pauses["longest_s"] * 1e3)
+    often = f"once, for {longest}" if pauses["count"] == 1 else f"{pauses['count']} times, for up to {longest}"
+    why = "the process was stopped or suspended, or other code kept its threads waiting"
+    texts = [f"This machine stood still {often}: {why}."]
+    if began_late:
+        whose = "Pings began late because of that, not because of the API."
+        texts.append(whose if held.alone else "Some pings began late because of that.")
+    if held.within:
+        of_these = "The duration of 1 ping contains" if held.within == 1 else f"{held.within} durations contain"
+        texts.append(f"{of_these} such a pause.")
+    return " ".join(texts)
 
 
 def _busy(client: Mapping[str, Any]) -> str:

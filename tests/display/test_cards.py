@@ -373,7 +373,7 @@ def test_where_the_rate_was_not_reached_the_corrected_times_are_among_the_figure
     assert "2.97 s  p50 corrected" in text
     words = " ".join(text.split())
     assert "The planned rate was not reached: 5.00/s of 10.0/s." in words
-    assert "for someone who arrived on time: p50 2.97 s, p95 5.62 s." in words
+    assert "Corrected, what a punctual caller would have waited: p50 2.97 s, p95 5.62 s." in words
 
 
 def test_a_stall_that_was_caught_up_with_is_told_too() -> None:
@@ -388,13 +388,81 @@ def test_a_stall_that_was_caught_up_with_is_told_too() -> None:
     assert re.search(r"9\d\d ms p99 corrected", text)
 
 
+def held_up(pauses: dict[str, object], *, stall_s: float = 0.0) -> str:
+    """Tell of 400 pings at 200/s of which 80 began late, after a second in which nothing began."""
+    df = frame([2.0] * 400, every_ms=5.0)
+    late = df["seq"].between(100, 180)
+    df.loc[late, "lag_ms"] = 1000.0 - 12.0 * df["seq"].sub(100)
+    df.loc[99, "duration_ms"] = 2.0 + stall_s * 1e3
+    df["started_ms"] = df["scheduled_ms"] + df["lag_ms"]
+    df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
+    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}], "machine_pauses": pauses}
+    return " ".join(mimebundle(RunCard(df))["text/plain"].split())
+
+
+def paused(*first: list[float], count: int | None = None) -> dict[str, object]:
+    """Describe pauses of this machine by when they began and how long they were."""
+    lengths_s = [pause_s for _at_s, pause_s in first]
+    return {
+        "count": len(first) if count is None else count,
+        "total_s": sum(lengths_s),
+        "longest_s": max(lengths_s),
+        "first": list(first),
+    }
+
+
+BEHIND_OTHERS = "Some pings began late, behind others that took long, or timed out."
+
+
+def test_a_pause_of_this_machine_is_not_blamed_on_the_api() -> None:
+    text = held_up(paused([0.5, 1.0]))
+    assert text.startswith("⚠ Pings: 400 pings, no errors")
+    assert "This machine stood still once, for 1.00 s:" in text
+    assert re.search(
+        r"not because of the API\. Corrected, what a punctual caller would have waited: p50 .* p99 9", text
+    )
+    assert BEHIND_OTHERS not in text
+    assert "Machine pauses 1 in the whole run, the longest 1.00 s" in text
+
+
+def test_a_pause_of_this_machine_excuses_no_stall() -> None:
+    elsewhere = held_up(paused([1.7, 0.2]), stall_s=1.0)
+    assert BEHIND_OTHERS in elsewhere
+    assert "stood still" not in elsewhere
+    too_short = held_up(paused([0.5, 0.2]), stall_s=0.8)
+    assert "This machine stood still once, for 200 ms:" in too_short
+    assert "Some pings began late because of that." in too_short
+    assert BEHIND_OTHERS in too_short
+    assert "not because of the API" not in too_short
+
+
+def test_a_pause_within_a_ping_is_told_of_its_duration() -> None:
+    text = held_up(paused([0.5, 1.0]), stall_s=1.0)
+    assert "not because of the API. The duration of 1 ping contains such a pause." in text
+
+
+def test_where_not_all_pauses_of_this_machine_are_known_a_stall_is_told_too() -> None:
+    text = held_up(paused([90.0, 1.0], count=21), stall_s=1.0)
+    assert "This machine stood still 21 times, for up to 1.00 s:" in text
+    assert "Some pings began late because of that." in text
+    assert BEHIND_OTHERS in text
+
+
+def test_a_pause_of_this_machine_that_held_up_no_ping_is_no_note() -> None:
+    df = frame([2.0] * 60)
+    df.attrs["donutwork"] = {**ATTRS, "machine_pauses": paused([90.0, 1.0])}
+    text = mimebundle(RunCard(df))["text/plain"]
+    assert text.startswith("✓ Pings: 60 pings, no errors")
+    assert "stood still" not in text
+
+
 def test_a_saturated_client_is_not_told_to_do_more_at_a_time() -> None:
     df = frame([20.0] * 60, every_ms=200.0)
     df["lag_ms"] = df["seq"] * 100.0
     plan = {**ATTRS["plan"][0], "concurrency": 8}
     df.attrs["donutwork"] = {**ATTRS, "plan": [plan], "client": [{**CLIENT, "notices": ["client_saturated"]}]}
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
-    assert "A lower rate (-r) may keep to the plan." in text
+    assert "A lower rate (-r) may reach the planned rate." in text
     assert "Fewer at a time (-c) measure more truly." in text
 
 
