@@ -112,6 +112,7 @@ def label(text: str) -> str:
 
 def file_name(text: str) -> str:
     """Read the name of a file; whether it can be one is for the file system to say."""
-    if not text or "\0" in text:
+    # No file system takes NUL, and no card or log can show a surrogate, which is no character.
+    if not text or re.search("[\0\ud800-\udfff]", text):
         raise ValueError("needs the name of a file, in quotes where it has blanks.")
     return text

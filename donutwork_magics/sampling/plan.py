@@ -54,8 +54,8 @@ class Plan:
         wrong = [name for name, value in positive.items() if value is not None and not value > 0]
         if wrong or self.concurrency < 1 or self.warmup < 0:
             raise ValueError("count, duration, rate and concurrency must be above 0, and warmup not below")
-        if not 1 <= len(self.label) <= LONGEST_LABEL:
-            raise ValueError(f"a label has 1 to {LONGEST_LABEL} characters")
+        if not 1 <= len(self.label) <= LONGEST_LABEL or not self.label.isprintable():
+            raise ValueError(f"a label has 1 to {LONGEST_LABEL} printable characters")
 
     @property
     def total(self) -> int | None:
