@@ -101,6 +101,12 @@ class Watch(Displayed):
         return self._run.ending is not None and bool(self._run.ending.journal_failure)
 
     @property
+    def rows_elsewhere(self) -> int:
+        """How many rows it wrote to its journal before that was moved or truncated."""
+        mark = next((journal.mark() for journal in self._run.journals.values()), self._mark)
+        return 0 if mark is None else mark.elsewhere
+
+    @property
     def series(self) -> Series:
         """What it does now, and to whom."""
         return self._series

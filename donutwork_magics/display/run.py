@@ -16,7 +16,14 @@ from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
-from donutwork_magics.display.run_notes import corrected_ms, is_behind, notes_of, notes_of_labels, skipped_starts
+from donutwork_magics.display.run_notes import (
+    corrected_ms,
+    is_behind,
+    notes_of,
+    notes_of_labels,
+    notes_on_the_journal,
+    skipped_starts,
+)
 from donutwork_magics.display.run_series import RunSeries, figures_of, series_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import (
@@ -35,7 +42,7 @@ from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import missing_columns, repeated_columns
 from donutwork_magics.frame.table import ATTRS
-from donutwork_magics.sampling.describe import UNFINISHED
+from donutwork_magics.sampling.describe import CONTINUED, UNFINISHED
 
 _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""
@@ -89,7 +96,7 @@ def run_card(run: RunCard) -> Card:
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
     series = series_of(df, attrs)
-    notes = tuple(note.text for note in notes_of(series))
+    notes = (*notes_on_the_journal(attrs), *(note.text for note in notes_of(series)))
     tone, state = _state(series.figures, attrs.get("ended"), notes)
     label = str(df["label"].iloc[0]) if len(df) else _USUAL_LABEL
     return Card(
@@ -111,7 +118,8 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
     series = {label: series_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
-    notes = tuple(notes_of_labels({label: tuple(notes_of(own)) for label, own in series.items()}))
+    of_labels = notes_of_labels({label: tuple(notes_of(own)) for label, own in series.items()})
+    notes = (*notes_on_the_journal(attrs), *of_labels)
     tone, state = _state(figures_of(df), attrs.get("ended"), notes)
     left_out = f'The first {len(series)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
     unfolded = series if len(labels) <= _MOST_CARDS else {}
@@ -187,7 +195,7 @@ def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
 def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...] = ()) -> tuple[Tone, str]:
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
-    if ended in {"interrupted", UNFINISHED}:
+    if ended in {"interrupted", UNFINISHED, CONTINUED}:
         return "warn", f"{ended}: {counted}"
     if ended == "journal_failed":
         return "bad", f"ended early, as the journal could not be written: {counted}"

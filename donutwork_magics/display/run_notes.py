@@ -14,6 +14,7 @@ from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
 from donutwork_magics.display.units import enumerate_some, format_ms, format_rate, plural, short_name
 from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, BUSY_WAKE_MS
+from donutwork_magics.sampling.describe import CONTINUED
 
 _RATE_REACHED: Final = 0.95
 _FEW: Final = 0.01
@@ -65,6 +66,22 @@ def notes_of(series: RunSeries) -> Iterator[Note]:
             "Other work on this machine affected the timings",
             f"Other work on this machine affected the timings: {_busy(series.client)}.",
         )
+
+
+def notes_on_the_journal(attrs: Mapping[str, Any]) -> Iterator[str]:
+    """Say which rows of a run are not in the file that was loaded."""
+    journal = attrs.get("journal") or {}
+    if missing := journal.get("missing"):
+        ranges = [f"{first} to {last}" if last > first else str(first) for first, last in journal["missing_seq"]]
+        which = f" (seq {enumerate_some(ranges, _MOST_NAMED)})" if ranges else ""
+        yield f"{plural(missing, 'row')} {'is' if missing == 1 else 'are'} missing from the journal{which}."
+    if elsewhere := journal.get("elsewhere"):
+        yield (
+            f"{plural(elsewhere, 'row')} of the run {'is' if elsewhere == 1 else 'are'} not in this file: its journal "
+            "was moved or truncated while the run went on."
+        )
+    if attrs.get("ended") == CONTINUED:
+        yield "This journal was moved while the run went on: the later rows are in another file."
 
 
 def notes_of_labels(notes: Mapping[Any, tuple[Note, ...]]) -> Iterator[str]:

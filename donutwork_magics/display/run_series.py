@@ -11,6 +11,7 @@ import pandas as pd
 
 from donutwork_magics.analysis.runs import runs
 from donutwork_magics.analysis.summary import summary
+from donutwork_magics.sampling.describe import CONTINUED
 
 _ADDED: Final = {"count", "duration_s"}
 """What the parts of a watch, or the runs of a journal, have together; the rest is told where all have the same."""
@@ -33,7 +34,8 @@ class RunSeries:
     attrs: Mapping[str, Any]
     """Of the whole run; empty where the frame does not tell."""
     missing: int
-    """How many pings are not there between those that are, as in a table that was filtered."""
+    """How many pings are not there between those that are, as in a table that was filtered; those apart that the file
+    did not have from which the table was loaded."""
     joined: int
     """How many runs the rows are of, each with a zero of its own."""
 
@@ -56,11 +58,14 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
         places = [0]
     clients = [client for place, client in enumerate(attrs.get("client") or []) if place in places]
     plan = _common([plans[place] for place in places])
-    missing = _missing(own, df["seq"])
+    journal = attrs.get("journal") or {}
+    missing = _missing(own, df["seq"]) - journal.get("missing", 0) - journal.get("elsewhere", 0)
     if missing <= max(attrs.get("in_flight") or 0, plan.get("concurrency", 1)):
         # So many may have been in flight when the run ended, between those that had completed.
         missing = 0
     joined = int(runs(own).nunique())
+    if journal.get("elsewhere") or attrs.get("ended") == CONTINUED:
+        plan = {name: value for name, value in plan.items() if name not in _ADDED}
     if missing or joined > max(1, len(places)):
         plan = {name: value for name, value in plan.items() if name not in _OF_ALL_ROWS}
     return RunSeries(own, figures_of(own), plan, clients[-1] if clients else {}, attrs, missing, joined)

@@ -95,7 +95,7 @@ def watch_line(watch: Watch) -> dict[str, str]:
     tone: Tone = "bad" if watch.problem and watch.state == "stopped" else _TONES[watch.state]
     ends, so_far = ("", "") if watch.state == "stopped" else (" .stop() ends it.", " so far")
     file = watch.series.journal
-    journal = "" if file is None else f" Each row{_before_the_failure(watch)} is in {file.name}, too."
+    journal = "" if file is None else f" Each row{_which(watch)} is in {file.name}, too."
     card = Card(
         title="Watch",
         tone=tone,
@@ -113,11 +113,12 @@ def _made_room(watch: Watch) -> str:
     rows, file = watch.rows, watch.series.journal
     if rows.keep is None or rows.total <= rows.keep:
         return ""
-    where = (
-        f"; all{_before_the_failure(watch)} are in {file.name}." if file else ", which was to keep no more (--keep)."
-    )
+    where = f"; all{_which(watch)} are in {file.name}." if file else ", which was to keep no more (--keep)."
     return f"The latest {plural(rows.keep, 'row')} of a watch of {plural(rows.total, 'ping')}{where}"
 
 
-def _before_the_failure(watch: Watch) -> str:
-    return " before the failure" if watch.journal_failed else ""
+def _which(watch: Watch) -> str:
+    """Say which rows are in the file of the journal; nothing where all are."""
+    after = f" after the first {watch.rows_elsewhere}" if watch.rows_elsewhere else ""
+    before = " before the failure" if watch.journal_failed else ""
+    return " and".join(filter(None, (after, before)))

@@ -19,6 +19,9 @@ SCHEMA: Final = 1
 UNFINISHED: Final = "unfinished"
 """How a run has ended whose journal has no end: its process ended before it did, or it goes on."""
 
+CONTINUED: Final = "continued"
+"""How a journal ends that was moved while its run went on: the later rows are in another file."""
+
 
 def describe(run: Run) -> dict[str, Any]:
     """Describe a run: what was planned, where, with what, how the client fared, and how it ended.

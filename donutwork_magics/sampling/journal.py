@@ -3,16 +3,23 @@
 A journal is a file of JSON lines, which any tool can read. A run begins with a line that says what file this is and
 describes the run; each row is a line; the description stands there again where it has changed, and the last one
 counts. Runs follow one another in one file.
+
+The last member of each line is ``crc``: the CRC-32 of all bytes of the line before ``,"crc":``, in hexadecimal digits.
+Each description says how many ``rows`` the run had written by then, so that a deleted row is noticed. logrotate and
+others move or truncate a file while its run goes on. The run then goes on in the file that has the name now, with a
+beginning of its own: the same ``run``, and the number of ``rows`` that it wrote before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import sys
 import threading
 import weakref
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +30,7 @@ import msgspec
 
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.faults import os_reason
-from donutwork_magics.sampling.describe import SCHEMA
+from donutwork_magics.sampling.describe import CONTINUED, SCHEMA
 
 BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA
 """The first bytes of each run in a journal."""
@@ -31,9 +38,33 @@ BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA
 SYNC_EVERY_S: Final = 1.0
 """What a power failure may cost; what only this process could lose is written at once."""
 
+_REMOVED: Final = "the file was removed"
+_WRITTEN_TO: Final = "another program has written to the file"
+
+_CHECKSUM: Final = b',"crc":"%08x"}'
+_CHECKSUM_BYTES: Final = len(_CHECKSUM % 0)
+# JSON puts a backslash before each quote in a text, so that no text of a line contains these bytes.
+_ENDED: Final = re.compile(rb',"crc":"[0-9a-f]{8}"}')
+
 
 class JournalFailedError(Exception):
     """A line could not be written; the message is a few words of the operating system."""
+
+
+def sealed(line: bytes) -> bytes:
+    """Give an encoded object its checksum as the last member."""
+    body = line[:-1]
+    return body + _CHECKSUM % zlib.crc32(body)
+
+
+def is_whole(line: bytes) -> bool:
+    """Tell whether a line, without its line end, is as it was written."""
+    return line[-_CHECKSUM_BYTES:] == _CHECKSUM % zlib.crc32(line[:-_CHECKSUM_BYTES])
+
+
+def was_ended(line: bytes) -> bool:
+    """Tell whether a line was written to its end: one that was, and is not whole, was changed later."""
+    return _ENDED.search(line) is not None
 
 
 def journal_path(name: str | os.PathLike[str]) -> Path:
@@ -44,7 +75,8 @@ def journal_path(name: str | os.PathLike[str]) -> Path:
     SettingsError
         It is no name, or there is no such home.
     """
-    if "\0" in str(name):
+    # A surrogate is no character: no line of a card or a log could show the name.
+    if re.search("[\0\ud800-\udfff]", str(name)):
         raise SettingsError("The file of the journal has no valid name. Choose another name.")
     try:
         return Path(name).expanduser().absolute()
@@ -77,11 +109,17 @@ def _existing_problem(path: Path) -> str:
     if not stat.S_ISREG(path.stat().st_mode):
         return "is no regular file. Choose another name"
     with path.open("rb+") as file:
-        head = file.read(len(BEGINNING))
-    # A process that died within its first bytes has left less.
-    if not BEGINNING.startswith(head):
-        return "exists, and is not a journal of this version. Choose another name"
+        if not _is_journal(file.fileno()):
+            return "exists, and is not a journal of this version. Choose another name"
     return ""
+
+
+def _is_journal(file: int) -> bool:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return False
+    os.lseek(file, 0, os.SEEK_SET)
+    # A process that died within its first bytes has left less.
+    return BEGINNING.startswith(os.read(file, len(BEGINNING)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +129,11 @@ class Mark:
     device: int
     inode: int
     size: int
+    run: str
+    rows: int
+    """How many the run has written."""
+    elsewhere: int
+    """How many of them it wrote before the file was moved or truncated."""
 
 
 class Journal:
@@ -111,9 +154,21 @@ class Journal:
 
     def __init__(self, path: Path, continues: Mark | None = None) -> None:
         check_journal(path)
+        self._path = path
+        self._run = os.urandom(8).hex() if continues is None else continues.run
+        self._rows = 0 if continues is None else continues.rows
+        self._elsewhere = 0 if continues is None else continues.elsewhere
+        self._attrs: Mapping[str, Any] = {}
+        self._begun = continues is not None
+        self._failure = ""
+        self._left: list[int] = []
+        """The files that were moved away, and are to be synced and closed."""
+        self._looking = threading.Lock()
+        self._unsynced = self._moved = False
+        self._closed = threading.Event()
         problem = ""
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            self._file = _open(path)
         except OSError as error:
             problem = f"cannot be opened ({_reason(error)}). Choose another name"
         else:
@@ -125,10 +180,8 @@ class Journal:
                 _close(self._file)
         if problem:
             raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
-        self._begun = continues is not None
-        self._failure = ""
-        self._unsynced = False
-        self._closed = threading.Event()
+        self._size = self.mark().size
+        """How long the file is, unless somebody else has changed it."""
         self._syncing = threading.Thread(target=self._keep_synced, name="donutwork-journal", daemon=True)
         try:
             self._syncing.start()
@@ -143,8 +196,8 @@ class Journal:
         try:
             status = os.fstat(self._file)
         except OSError:
-            return Mark(0, 0, 0)
-        return Mark(status.st_dev, status.st_ino, status.st_size)
+            return Mark(0, 0, 0, self._run, self._rows, self._elsewhere)
+        return Mark(status.st_dev, status.st_ino, status.st_size, self._run, self._rows, self._elsewhere)
 
     def describe(self, attrs: Mapping[str, Any]) -> None:
         """Write down what is known of the run now.
@@ -154,12 +207,13 @@ class Journal:
         JournalFailedError
             It could not be written.
         """
-        line: dict[str, Any] = {"attrs": dict(attrs)}
+        self._attrs = attrs
         if self._begun:
-            self._append(msgspec.json.encode(line))
+            self._write(self._described(attrs))
         else:
             self._begun = True
-            self._append(self._end_of_torn_line() + msgspec.json.encode({"donutwork_journal": SCHEMA, **line}))
+            self._begin()
+        self._raise_failure()
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a row; when this returns, it survives the end of this process.
@@ -169,7 +223,11 @@ class Journal:
         JournalFailedError
             It could not be written.
         """
-        self._append(msgspec.json.encode(record))
+        if self._moved:
+            self._follow()
+        self._write(_line(record))
+        self._raise_failure()
+        self._rows += 1
 
     def sync(self) -> None:
         """Put everything on the disk.
@@ -179,10 +237,8 @@ class Journal:
         JournalFailedError
             It is not there.
         """
-        self._unsynced = False
         self._look()
-        if self._failure:
-            raise JournalFailedError(self._failure)
+        self._raise_failure()
 
     def close(self) -> None:
         """Close the file; what was to be known of it, `sync` has told."""
@@ -193,60 +249,132 @@ class Journal:
         try:
             self._syncing.join()
         finally:
-            _close(self._file)
+            for file in (*self._left, self._file):
+                _close(file)
 
     def leave_to_parent(self) -> None:
         """Let go of the file in a child that was forked: a lock lasts until the last of those who have it is gone."""
-        with contextlib.suppress(OSError):
-            os.close(self._file)
-        self._file = -1
+        for file in (*self._left, self._file):
+            with contextlib.suppress(OSError):
+                os.close(file)
+        self._left, self._file = [], -1
 
-    def _append(self, line: bytes) -> None:
-        # After a failure nothing more: it would be added to a torn line.
-        if not self._failure:
-            # One write for a line: a kill comes before it or after it, and a full disk tears this one line at most.
-            data, written = line + b"\n", 0
-            try:
-                while written < len(data):
-                    written += os.write(self._file, data[written:])
-            except OSError as error:
-                self._failure = _reason(error)
-                self._take_back(written)
-            self._unsynced = True
+    def _raise_failure(self) -> None:
         if self._failure:
             raise JournalFailedError(self._failure)
+
+    def _described(self, attrs: Mapping[str, Any]) -> bytes:
+        return _line({"attrs": attrs, "rows": self._rows})
+
+    def _write(self, line: bytes) -> None:
+        # After a failure nothing more: it would be added to a torn line.
+        if self._failure:
+            return
+        # One write for a line: a kill comes before it or after it, and a full disk tears this one line at most.
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._file, line[written:])
+            began = os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
+        except OSError as error:
+            self._failure = _reason(error)
+            self._take_back(written)
+            return
+        self._unsynced = True
+        if began == self._size:
+            self._size += len(line)
+        elif began > self._size:
+            self._failure = _WRITTEN_TO
+        else:
+            self._begin_again(began, line)
 
     def _take_back(self, written: int) -> None:
         if written:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
 
-    def _end_of_torn_line(self) -> bytes:
-        with contextlib.suppress(OSError):
-            size = os.fstat(self._file).st_size
-            if size < len(BEGINNING):
+    def _begin(self, then: bytes = b"") -> None:
+        """Write the line with which a run begins, or its part in a further file, and another line after it."""
+        self._elsewhere = self._rows
+        head: dict[str, Any] = {"donutwork_journal": SCHEMA, "run": self._run, "rows": self._rows}
+        end = b""
+        try:
+            self._size = os.fstat(self._file).st_size
+            if self._size < len(BEGINNING):
                 # Nothing is lost: a process died within the first bytes of its first line.
                 os.ftruncate(self._file, 0)
+                self._size = 0
             else:
-                os.lseek(self._file, size - 1, os.SEEK_SET)
-                return b"" if os.read(self._file, 1) == b"\n" else b"\n"
-        return b""
+                os.lseek(self._file, self._size - 1, os.SEEK_SET)
+                if os.read(self._file, 1) != b"\n":
+                    head["torn"] = True
+                    end = b"\n"
+        except OSError as error:
+            self._failure = _reason(error)
+        self._write(end + _line({**head, "attrs": self._attrs}) + then)
+
+    def _begin_again(self, size: int, line: bytes) -> None:
+        """Go on in a file that was truncated to this size before the line was written."""
+        try:
+            os.ftruncate(self._file, size)
+            if not _is_journal(self._file):
+                self._failure = _WRITTEN_TO
+        except OSError as error:
+            self._failure = _reason(error)
+        if not self._failure:
+            self._begin(line)
+
+    def _follow(self) -> None:
+        """Go on in the file that has the name now."""
+        self._moved = False
+        file, problem = -1, ""
+        try:
+            # What was seen may have been the file before this one.
+            if self._failure or not _has_moved(self._file, self._path):
+                return
+            if os.fstat(self._file).st_nlink == 0:
+                self._failure = _REMOVED
+                return
+            file = _open(self._path)
+            if not _locked(file):
+                problem = "the file was moved, and another run writes to the one in its place"
+            elif not _is_journal(file):
+                problem = "the file was moved, and another that is no journal is in its place"
+        except OSError as error:
+            problem = f"the file was moved, and a new one cannot be opened: {_reason(error)}"
+        if problem:
+            _close(file)
+            self._failure = self._failure or problem
+            return
+        self._write(self._described({**self._attrs, "ended": CONTINUED}))
+        self._left.append(self._file)
+        self._file = file
+        self._begin()
 
     def _keep_synced(self) -> None:
         # In a thread of its own: a disk may take its time, and no ping is to wait for it.
         while not self._closed.wait(SYNC_EVERY_S):
-            if self._unsynced:
-                self._unsynced = False
-                self._look()
+            self._look()
+            # The thread that writes goes over to the new file, between two rows.
+            self._moved = _has_moved(self._file, self._path)
 
     def _look(self) -> None:
         """Have everything on the disk, in a file that somebody can find."""
-        try:
-            _sync(self._file)
-            if os.fstat(self._file).st_nlink == 0:
-                self._failure = "the file was removed"
-        except OSError as error:
-            self._failure = _reason(error)
+        # The thread that keeps it synced and the one that ends the run may come here at the same time.
+        with self._looking:
+            try:
+                while self._left:
+                    file = self._left[0]
+                    _sync(file)
+                    del self._left[0]
+                    _close(file)
+                if self._unsynced:
+                    self._unsynced = False
+                    _sync(self._file)
+                if os.fstat(self._file).st_nlink == 0:
+                    self._failure = _REMOVED
+            except OSError as error:
+                self._failure = _reason(error)
 
 
 _open_here: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
@@ -279,6 +407,27 @@ def open_journals(paths: Iterable[Path | None]) -> Iterator[dict[Path, Journal]]
                 journals[path] = Journal(path)
                 stack.callback(journals[path].close)
         yield journals
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return sealed(msgspec.json.encode(value)) + b"\n"
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def _has_moved(file: int, path: Path) -> bool:
+    """Tell whether an open file no longer has its name; False where the system cannot tell."""
+    if sys.platform == "win32":
+        # An open file cannot be moved there.
+        return False
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _sync(file: int) -> None:

@@ -39,7 +39,7 @@ FLAGS: Final = ("reused", "retried", "warmup")
 WORDS: Final = ("label", "error", "env", "http_version", "peer", "tls_version")
 TEXTS: Final = ("rrt",)
 
-_LONGEST: Final = 100
+LONGEST_WORD: Final = 100
 """No documented text comes near: a server that sends more cannot make a row grow without end."""
 
 
@@ -57,7 +57,7 @@ class Words:
         if word is None:
             self.codes.append(NOT_AVAILABLE)
             return
-        word = word[:_LONGEST]
+        word = word[:LONGEST_WORD]
         number = self._numbers.setdefault(word, len(self.distinct))
         if number == len(self.distinct):
             self.distinct.append(word)
@@ -90,7 +90,7 @@ class Texts:
     def append(self, text: str | None) -> None:
         """Add a row."""
         if text is not None:
-            self._bytes += text[:_LONGEST].encode()
+            self._bytes += text[:LONGEST_WORD].encode()
         end = len(self._bytes)
         self._ends.append(~end if text is None else end)
 

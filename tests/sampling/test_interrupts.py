@@ -16,7 +16,7 @@ import pytest
 from donutwork_magics import Interrupted, SettingsError, collect, load
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.sampling.interrupts import interrupts
-from donutwork_magics.sampling.journal import Journal
+from donutwork_magics.sampling.journal import Journal, sealed
 from tests.servers import Server, answer, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -123,7 +123,7 @@ def test_a_forked_child_that_closes_a_journal_does_not_give_the_parents_free(tmp
         Journal(file)
     journal.append({"seq": 0})
     journal.close()
-    assert file.read_bytes() == b'{"seq":0}\n'
+    assert file.read_bytes() == sealed(b'{"seq":0}') + b"\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")

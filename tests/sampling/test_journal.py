@@ -24,7 +24,7 @@ from donutwork_magics import DonutworkError, SeriesError, SettingsError, collect
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.frame import load as load_module
 from donutwork_magics.sampling import journal as journal_module
-from donutwork_magics.sampling.journal import Journal, open_journals
+from donutwork_magics.sampling.journal import Journal, open_journals, sealed
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.run import Run, Series, run_series
 from tests.servers import Server, answer, read_request, reply
@@ -211,14 +211,13 @@ def test_the_time_between_two_runs_is_not_of_the_rate(file: Path) -> None:
     [
         b"\n",
         b"no json\n",
-        b'{"seq": -1}\n',
-        b"[" * 100_000 + b"\n",
-        b'{"seq":1,"block":0,"timestamp_ns":1,"reused":false,"retried":false,"warmup":false,"label":"p",'
-        b'"started_ms":0,"duration_ms":0,"status_code":99999}\n',
-        b'{"seq":4611686018427387904,"block":0,"timestamp_ns":1,"reused":false,"retried":false,"warmup":false,'
-        b'"label":"p","started_ms":0,"duration_ms":0}\n',
-        b'{"attrs":{"plan":5}}\n',
-        b'{"attrs":{"pauses":{"first":[1]}}}\n',
+        sealed(b"no json") + b"\n",
+        sealed(b'{"seq": -1}') + b"\n",
+        sealed(b"[" * 100_000) + b"\n",
+        sealed(b'{"attrs":{"plan":5},"rows":2}') + b"\n",
+        sealed(b'{"attrs":{"pauses":{"first":[1]}},"rows":2}') + b"\n",
+        sealed(b'{"attrs":{},"rows":1}') + b"\n",
+        sealed(b'{"attrs":{}}') + b"\n",
     ],
 )
 def test_damage_in_the_middle_is_named_by_its_line(file: Path, damage: bytes) -> None:
@@ -371,10 +370,9 @@ def test_a_run_is_continued_where_it_was_left_and_nowhere_else(file: Path) -> No
     again.describe({"first": 2})
     left = again.mark()
     again.close()
-    assert [json.loads(line) for line in file.read_text().splitlines()] == [
-        {"donutwork_journal": 1, "attrs": {"first": 1}},
-        {"attrs": {"first": 2}},
-    ]
+    begun, goes_on = [json.loads(line) for line in file.read_text().splitlines()]
+    assert begun.items() >= {"donutwork_journal": 1, "rows": 0, "attrs": {"first": 1}}.items()
+    assert goes_on.items() >= {"attrs": {"first": 2}, "rows": 0}.items()
     before = file.read_bytes()
     with pytest.raises(SettingsError, match="is not as this run has left it"):
         Journal(file, mark)
@@ -412,7 +410,10 @@ def test_what_is_written_while_it_is_loaded_is_left_out(file: Path, monkeypatch:
 def test_many_rows_take_little_memory(file: Path) -> None:
     written(file, 2)
     lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(lines[0] + lines[1] * 50_000 + lines[-1])
+    row = json.loads(lines[1])
+    del row["crc"]
+    rows = (sealed(json.dumps({**row, "seq": seq}).encode()) + b"\n" for seq in range(50_000))
+    file.write_bytes(b"".join([lines[0], *rows]))
     tracemalloc.start()
     try:
         df = load(file)
@@ -430,7 +431,7 @@ def test_a_file_that_was_torn_in_its_first_bytes_is_continued(file: Path, length
     assert len(load(file)) == 2
 
 
-@pytest.mark.parametrize("name", ["~nosuchuser_x/run.jsonl", "a\0b"])
+@pytest.mark.parametrize("name", ["~nosuchuser_x/run.jsonl", "a\0b", "a\ud800b"])
 def test_a_name_that_cannot_be_one_is_one_line(name: str) -> None:
     with Server(answer(reply())) as server, pytest.raises(SettingsError, match=r"^The file of the journal [^\n]*\.$"):
         collect(3, target=target_of(server), journal=name)
@@ -446,3 +447,13 @@ def test_a_terminated_process_keeps_its_rows(file: Path) -> None:
         assert process.stderr is not None
         process.stderr.close()
     assert len(load(file)) > 3
+
+
+@pytest.mark.parametrize("label", ["a\ud800", "a\0", "a\nb", "a\u202eb", "", "x" * 65])
+def test_a_label_that_cannot_be_shown_or_written_is_refused_before_the_first_ping(file: Path, label: str) -> None:
+    with Server(answer(reply())) as server:
+        for journal in (file, None):
+            with pytest.raises(ValueError, match=r"^a label has 1 to 64 printable characters$"):
+                collect(3, target=target_of(server), label=label, journal=journal)
+    assert server.connections == 0
+    assert not file.exists()

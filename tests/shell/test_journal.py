@@ -65,6 +65,10 @@ def test_a_later_line_with_a_bad_file_sends_nothing(sandboxed: Kernel, tmp_path:
         ("load a --cold", "load has no --cold: it is an option of ping and watch."),
         ("ping --journal a", "--journal is for a series"),
         ("ping -n 2 --journal", "--journal needs the name of a file"),
+        ("ping -n 2 --label {chr(0xd800)} --journal a", "--label needs a label of 1 to 64 printable characters."),
+        ("watch --label {chr(0xd800)} --journal a", "--label needs a label of 1 to 64 printable characters."),
+        ("ping -n 2 --journal {chr(0xd800)}", "--journal needs the name of a file"),
+        ("load {chr(0xd800)}", "load needs the name of a file"),
     ],
 )
 def test_what_is_no_command_is_one_line(sandboxed: Kernel, line: str, says: str) -> None:
@@ -104,3 +108,32 @@ def test_a_killed_kernel_loses_no_row(sandboxed: Kernel, tmp_path: Path) -> None
     assert "unfinished" in cell.displays[0]["text/plain"]
     # The last line may be torn.
     assert int(sandboxed.value("len(night)")) >= written - 1 >= 19
+
+
+def test_a_line_of_a_cell_that_can_be_no_label_sends_nothing(sandboxed: Kernel, tmp_path: Path) -> None:
+    file = tmp_path / "cell.jsonl"
+    for line in ("{chr(0xd800)}: ping", "ping --label {chr(0xd800)}", "ping --journal {chr(0xd800)}"):
+        cell = sandboxed.run(f"%%donutwork -n 2 --journal {file}\n{line}")
+        assert cell.stderr.startswith("UsageError: line 2: "), cell.text
+        assert len(cell.stderr.strip().splitlines()) == 1
+    assert not file.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move an open file")
+def test_a_series_goes_on_where_its_journal_was_moved(sandboxed: Kernel, tmp_path: Path) -> None:
+    file, old = tmp_path / "run.jsonl", tmp_path / "run.jsonl.1"
+    cell = sandboxed.run(
+        "import pathlib, threading\n"
+        f"threading.Timer(1.0, pathlib.Path({str(file)!r}).rename, [{str(old)!r}]).start()\n"
+        f"df = %donutwork ping -d 4s -r 20 --journal {file}"
+    )
+    assert cell.ok, cell.text
+    first = sandboxed.run(f"%donutwork load {old} -o first")
+    second = sandboxed.run(f"%donutwork load {file} -o second")
+    assert sandboxed.value("[*first.seq, *second.seq] == [*df.seq]") == "True"
+    assert sandboxed.value("len(first) > 10 and len(second) > 10") == "True"
+    for mime in ("text/plain", "text/html"):
+        says = " ".join(first.displays[0][mime].split())
+        assert "This journal was moved while the run went on: the later rows are in another file." in says
+        says = " ".join(second.displays[0][mime].split())
+        assert "rows of the run are not in this file: its journal was moved or truncated" in says

@@ -45,6 +45,28 @@ def test_without_one_the_card_says_that_rows_made_room(sandboxed: Kernel) -> Non
     assert "pings, which was to keep no more (--keep)." in started.displays[1][HTML]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move an open file")
+def test_a_journal_that_is_moved_goes_on_and_the_cards_tell_it(panelled: Kernel, file: Path, tmp_path: Path) -> None:
+    old = tmp_path / "night.jsonl.1"
+    started = panelled.run(f"w = %donutwork watch -r 50 --keep 10 --journal {file}")
+    until(panelled, "w.rows.total > 20")
+    file.rename(old)
+    until(panelled, "w.rows_elsewhere > 0")
+    moved = number(panelled, "w.rows_elsewhere")
+    assert f"Each row after the first {moved} is in night.jsonl, too." in shown(panelled.run("w").result[HTML])
+    until(panelled, f"w.rows.total > {moved} + 20")
+    panelled.run("w.stop()\nn = w.rows.total\nw.start()")
+    until(panelled, "w.rows.total > n + 5")
+    panelled.run(f"w.stop()\n%donutwork load {old} -o first\n%donutwork load {file} -o second")
+    assert panelled.value("(len(first), [*first.seq, *second.seq] == list(range(w.rows.total)))") == f"({moved}, True)"
+    assert f"; all after the first {moved} are in night.jsonl." in shown(started.displays[1][HTML])
+    assert panelled.value("w.problem") == "''"
+
+
+def shown(html: str) -> str:
+    return re.sub("<wbr>", "", html)
+
+
 def test_it_can_be_loaded_while_the_watch_goes_on(sandboxed: Kernel, file: Path) -> None:
     sandboxed.run(f"w = %donutwork watch -r 50 --journal {file}")
     until(sandboxed, "len(w.df) > 10")

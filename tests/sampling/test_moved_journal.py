@@ -1,0 +1,379 @@
+"""Given a journal that is moved, truncated, removed or replaced in mid-run, the run goes on in a file that loads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from donutwork_magics import DonutworkError, SeriesError, load
+from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.sampling import journal as journal_module
+from donutwork_magics.sampling.journal import Journal, open_journals
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.run import Run, Series, run_series
+from tests.servers import Server, answer, reply
+
+KEY = "dw_test_Kx81mZq0vTnR57yE"
+PATIENCE_S = 20.0
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move or truncate an open file")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run.jsonl"
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look after the file fifty times a second, so that many moves take a short time."""
+    monkeypatch.setattr(journal_module, "SYNC_EVERY_S", 0.02)
+
+
+@contextlib.contextmanager
+def running(file: Path, concurrency: int = 1, rate_hz: float | None = 300) -> Iterator[Run]:
+    """Run a series in the background, until the block is left or the series ends by itself."""
+    stop = threading.Event()
+    with Server(answer(reply())) as server, open_journals([file]) as journals:
+        run = Run(journals=journals)
+        plan = Plan(count=10**6, rate_hz=rate_hz, concurrency=concurrency)
+        series = Series(plan, sandbox_target(server.url, KEY, None), journal=file)
+        runner = threading.Thread(target=run_series, args=(run, series), kwargs={"stop": stop})
+        runner.start()
+        try:
+            yield run
+        finally:
+            stop.set()
+            runner.join()
+            run.finish()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+def more(run: Run, rows: int) -> None:
+    wanted = run.rows.total + rows
+    until(lambda: run.rows.total >= wanted or run.ending is not None)
+
+
+def goes_on_in(file: Path) -> None:
+    until(lambda: file.exists() and file.read_bytes().count(b'{"seq":') > 3)
+
+
+def table_of(run: Run) -> pd.DataFrame:
+    from donutwork_magics.frame.table import table
+
+    return table(run)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, check_exact=True, check_categorical=True)
+
+
+def together(directory: Path, *parts: Path) -> pd.DataFrame:
+    whole = directory / "whole.jsonl"
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return load(whole)
+
+
+def rename(file: Path, old: Path) -> None:
+    file.rename(old)
+
+
+def rename_and_create(file: Path, old: Path) -> None:
+    file.rename(old)
+    file.touch()
+
+
+def card_of(df: pd.DataFrame) -> str:
+    return " ".join(repr(df.donutwork).split())
+
+
+@pytest.mark.parametrize("move", [rename, rename_and_create])
+def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
+    file: Path, move: Callable[[Path, Path], None]
+) -> None:
+    old = file.with_suffix(".1")
+    with running(file) as run:
+        more(run, 20)
+        move(file, old)
+        goes_on_in(file)
+        more(run, 20)
+    made, first, second = table_of(run), load(old), load(file)
+    assert run.ended is None
+    same(pd.concat([first, second], ignore_index=True), made)
+    assert second["seq"].iloc[0] == len(first) > 20
+    assert f"continued: {len(first)} pings, no errors" in card_of(first)
+    assert "the later rows are in another file" in card_of(first)
+    assert f"{len(first)} rows of the run are not in this file" in card_of(second)
+    assert "missing" not in card_of(first) + card_of(second)
+    # The plan is that of the whole run.
+    assert "planned Errors" not in card_of(first) + card_of(second)
+    assert first.attrs["donutwork"]["ended"] == "continued"
+    assert second.attrs["donutwork"]["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(first)}
+    whole = together(file.parent, old, file)
+    same(whole, made)
+    assert whole.attrs == made.attrs
+
+
+@pytest.mark.usefixtures("prompt")
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concurrency: int) -> None:
+    parts = [file.with_suffix(f".{number}") for number in range(12)]
+    with running(file, concurrency, rate_hz=None) as run:
+        for part in parts:
+            goes_on_in(file)
+            file.rename(part)
+        goes_on_in(file)
+    parts.append(file)
+    made, loaded = table_of(run), [load(part) for part in parts]
+    assert run.ended is None
+    same(pd.concat(loaded).sort_values("seq", ignore_index=True), made)
+    assert all(len(part) > 3 for part in loaded)
+    assert {part.attrs["donutwork"]["ended"] for part in loaded[:-1]} == {"continued"}
+    whole = together(file.parent, *parts)
+    same(whole, made)
+    assert whole.attrs == made.attrs
+    # One part is not there: what it had is not called deleted.
+    partly = together(file.parent, *parts[:3], *parts[4:])
+    assert partly.attrs["donutwork"]["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(loaded[3])}
+    assert "as in a table that was filtered" not in card_of(partly)
+    # Of another one, a row was deleted.
+    lines = parts[5].read_bytes().splitlines(keepends=True)
+    parts[5].write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    assert load(parts[5]).attrs["donutwork"]["journal"]["missing"] == 1
+    assert together(file.parent, *parts).attrs["donutwork"]["journal"]["missing"] == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
+    copies = [file.with_suffix(f".{number}") for number in range(40)]
+    with running(file, concurrency, rate_hz=None) as run:
+        for copy in copies:
+            goes_on_in(file)
+            # As copytruncate of logrotate: what is written between the two is lost.
+            shutil.copyfile(file, copy)
+            os.truncate(file, 0)
+        goes_on_in(file)
+    made = table_of(run)
+    assert run.ended is None
+    for part in (*copies, file):
+        df = load(part)
+        expected = made[made["seq"].isin(df["seq"])].reset_index(drop=True)
+        same(df, expected)
+        assert "missing from" not in card_of(df)
+    last = load(file)
+    elsewhere = last.attrs["donutwork"]["journal"]["elsewhere"]
+    assert elsewhere == len(made) - len(last)
+    assert f"{elsewhere} rows of the run are not in this file" in card_of(last)
+    whole = together(file.parent, *copies, file)
+    lost = whole.attrs["donutwork"].get("journal", {"elsewhere": 0})["elsewhere"]
+    assert len(whole) + lost == len(made)
+    assert whole["seq"].is_unique
+
+
+@pytest.mark.parametrize("size", [1, 10, 23, 500, -5])
+def test_a_journal_that_was_shortened_goes_on_behind_what_is_left(file: Path, size: int) -> None:
+    with running(file, rate_hz=50) as run:
+        more(run, 5)
+        rows = run.rows.total
+        os.truncate(file, file.stat().st_size + size if size < 0 else size)
+        more(run, 5)
+    df = load(file)
+    assert run.ended is None
+    assert df["seq"].is_monotonic_increasing
+    assert df["seq"].iloc[-1] == run.rows.total - 1
+    assert len(df) <= run.rows.total - (rows if size > 0 else 1) + 2
+    assert f"{run.rows.total - len(df)} row" in card_of(df)
+
+
+def test_a_journal_that_was_truncated_and_stopped_loads(file: Path) -> None:
+    journal = Journal(file)
+    journal.describe({"plan": []})
+    os.truncate(file, 0)
+    journal.describe({"plan": [], "ended": None})
+    journal.sync()
+    journal.close()
+    assert len(load(file)) == 0
+
+
+def replace_by_notes(file: Path, old: Path) -> None:
+    file.rename(old)
+    file.write_bytes(b"my notes\n")
+
+
+def replace_by_a_directory(file: Path, old: Path) -> None:
+    file.rename(old)
+    file.mkdir()
+
+
+def replace_by_a_pipe(file: Path, old: Path) -> None:
+    file.rename(old)
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize(
+    ("replace", "why"),
+    [
+        (replace_by_notes, "the file was moved, and another that is no journal is in its place"),
+        (replace_by_a_pipe, "the file was moved, and another that is no journal is in its place"),
+        (replace_by_a_directory, "the file was moved, and a new one cannot be opened: Is a directory"),
+    ],
+)
+def test_where_something_else_has_its_name_the_run_ends_with_its_rows(
+    file: Path, replace: Callable[[Path, Path], None], why: str
+) -> None:
+    old = file.with_suffix(".1")
+    with running(file) as run:
+        more(run, 20)
+        replace(file, old)
+        until(lambda: run.ending is not None)
+    assert run.ending is not None
+    assert run.ending.journal_failure == why
+    assert run.ended == "journal_failed"
+    # The row for which it was noticed is kept in memory.
+    assert len(load(old)) == len(run.rows) - 1 > 20
+    if file.is_file():
+        assert file.read_bytes() == b"my notes\n"
+
+
+def test_where_its_directory_was_moved_the_run_ends_with_its_rows(tmp_path: Path) -> None:
+    directory = tmp_path / "runs"
+    directory.mkdir()
+    with running(directory / "run.jsonl") as run:
+        more(run, 20)
+        directory.rename(tmp_path / "moved")
+        until(lambda: run.ending is not None)
+    assert run.ending is not None
+    assert "the file was moved, and a new one cannot be opened: No such file" in run.ending.journal_failure
+    assert len(load(tmp_path / "moved" / "run.jsonl")) == len(run.rows) - 1
+
+
+@pytest.mark.usefixtures("prompt")
+def test_of_two_runs_for_one_name_the_later_gives_way(file: Path) -> None:
+    old = file.with_suffix(".1")
+    with running(file, rate_hz=20) as run:
+        more(run, 3)
+        file.rename(old)
+        other = Journal(file)
+        until(lambda: run.ending is not None)
+        other.describe({"plan": []})
+        other.close()
+    assert run.ending is not None
+    assert run.ending.journal_failure == "the file was moved, and another run writes to the one in its place"
+    assert len(load(file)) == 0
+    assert len(load(old)) == len(run.rows) - 1
+
+
+@pytest.mark.usefixtures("prompt")
+def test_the_new_file_is_its_own_and_the_old_one_free(file: Path) -> None:
+    old = file.with_suffix(".1")
+    with running(file) as run:
+        more(run, 5)
+        file.rename(old)
+        goes_on_in(file)
+        with pytest.raises(DonutworkError, match="is being written by another run"):
+            Journal(file)
+        until(lambda: not run.journals[file]._left)
+        Journal(old).close()
+    Journal(file).close()
+
+
+@pytest.mark.usefixtures("prompt")
+def test_it_goes_on_behind_a_run_that_took_the_name_and_has_ended(file: Path) -> None:
+    old = file.with_suffix(".1")
+    with running(file, rate_hz=50) as run:
+        more(run, 5)
+        file.rename(old)
+        # Before the next look at the name.
+        shutil.copyfile(old, file)
+        more(run, 20)
+    second = load(file)
+    assert run.ended is None
+    # The copy has the beginning of the same run.
+    assert second["seq"].tolist()[-1] == run.rows.total - 1
+    assert len(load(old)) + len(second) > run.rows.total
+
+
+def test_another_program_that_writes_to_it_ends_the_run(file: Path) -> None:
+    with running(file, rate_hz=50) as run:
+        more(run, 5)
+        with file.open("ab") as other:
+            other.write(b"my notes\n")
+        until(lambda: run.ending is not None)
+    assert run.ending is not None
+    assert run.ending.journal_failure == "another program has written to the file"
+    assert len(run.rows) > 5
+
+
+def test_what_it_was_truncated_for_ends_the_run(file: Path) -> None:
+    with running(file, rate_hz=50) as run:
+        more(run, 5)
+        file.write_bytes(b"my notes\n")
+        until(lambda: run.ending is not None)
+    assert run.ending is not None
+    assert run.ending.journal_failure == "another program has written to the file"
+    assert file.read_bytes() == b"my notes\n"
+
+
+def test_a_journal_that_was_removed_ends_the_run(file: Path) -> None:
+    with running(file, rate_hz=50) as run:
+        more(run, 5)
+        file.unlink()
+        until(lambda: run.ending is not None)
+    assert run.ending is not None
+    assert run.ending.journal_failure == "the file was removed"
+    assert not file.exists()
+
+
+def test_a_watch_that_rests_follows_its_journal(file: Path) -> None:
+    journal = Journal(file)
+    journal.describe({"plan": []})
+    file.rename(file.with_suffix(".1"))
+    until(lambda: journal._moved)
+    assert not file.exists()
+    journal.describe({"plan": [], "ended": None})
+    journal.close()
+    lines = [json.loads(line) for line in file.with_suffix(".1").read_bytes().splitlines()]
+    assert [line["attrs"].get("ended", "") for line in lines] == ["", None]
+
+
+def test_no_descriptor_is_left_open(file: Path) -> None:
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path would open one more
+    with running(file) as run:
+        for number in range(3):
+            goes_on_in(file)
+            file.rename(file.with_suffix(f".{number}"))
+            goes_on_in(file)
+        more(run, 3)
+    assert len(os.listdir("/dev/fd")) <= before  # noqa: PTH208
+
+
+def test_the_error_of_a_run_tells_what_became_of_its_journal(file: Path) -> None:
+    from donutwork_magics import collect
+
+    def replace() -> None:
+        until(lambda: file.exists() and file.stat().st_size > 3000)
+        replace_by_notes(file, file.with_suffix(".1"))
+
+    other = threading.Thread(target=replace)
+    other.start()
+    with Server(answer(reply())) as server, pytest.raises(SeriesError, match="another that is no journal") as caught:
+        collect(None, duration_s=60, rate_hz=50, target=sandbox_target(server.url, KEY, None), journal=file)
+    other.join()
+    assert "\n" not in str(caught.value)
+    assert len(caught.value.df) > 3
