@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -377,3 +378,40 @@ def test_the_error_of_a_run_tells_what_became_of_its_journal(file: Path) -> None
     other.join()
     assert "\n" not in str(caught.value)
     assert len(caught.value.df) > 3
+
+
+_WRITING = """
+import sys
+from pathlib import Path
+from donutwork_magics.sampling import journal
+journal.SYNC_EVERY_S = 0.005
+file = journal.Journal(Path(sys.argv[1]))
+file.describe({"plan": []})
+row = {"block": 0, "timestamp_ns": 1, "reused": True, "retried": False, "warmup": False, "label": "p"}
+for seq in range(10**9):
+    file.append({"seq": seq, **row, "started_ms": float(seq), "duration_ms": 1.0})
+    print(seq, flush=True)
+"""
+
+
+def test_a_kill_while_it_is_moved_loses_no_row_that_was_acknowledged(file: Path) -> None:
+    for attempt in range(8):
+        parts = [file.with_suffix(f".{attempt}.{number}") for number in range(4)]
+        with subprocess.Popen([sys.executable, "-c", _WRITING, file], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            acknowledged = [process.stdout.readline()]
+            reader = threading.Thread(target=acknowledged.extend, args=(process.stdout,))
+            reader.start()
+            for part in parts:
+                goes_on_in(file)
+                file.rename(part)
+            # About when it goes over to the next file.
+            time.sleep(0.001 * attempt)
+            process.kill()
+            reader.join()
+        # The new file may be there, and be still empty.
+        parts += [file] if file.exists() and file.stat().st_size else []
+        written = [seq for part in parts for seq in load(part)["seq"]]
+        assert written == list(range(len(written)))
+        assert len(written) - 1 <= len(acknowledged) <= len(written)
+        file.unlink(missing_ok=True)
