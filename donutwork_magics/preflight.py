@@ -12,7 +12,7 @@ from typing import Final
 
 from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import FAMILIES, Answer, Client, Family
+from donutwork_magics.client.client import FAMILIES, Answer, Client, Family, check_arguments
 from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
 from donutwork_magics.client.http_date import http_date_s
 from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
@@ -50,7 +50,13 @@ def check(
         As for `Client`.
     timeout_s
         The total deadline of opening the connection, and of each of the two calls.
+
+    Raises
+    ------
+    ValueError
+        An argument cannot be used; nothing was sent.
     """
+    timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
     setup = read_setup(os.environ, env) if target is None else setup_of(target)
     return preflight(setup, http=http, family=family, timeout_s=timeout_s)
 

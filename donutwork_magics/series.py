@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import Family
+from donutwork_magics.client.client import Family, check_arguments
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.settings import Env, Target, read_target
 from donutwork_magics.errors import Interrupted, SeriesError
@@ -72,7 +72,7 @@ def collect(
     SettingsError
         A variable is missing or not usable, or the file cannot be a journal; nothing was sent.
     ValueError
-        The plan is not possible, or not polite without `allow_load`; nothing was sent.
+        An argument cannot be used, or the plan is not polite without `allow_load`; nothing was sent.
     SeriesError
         The series had to end early; the rows are in its ``df``.
     Interrupted
@@ -88,8 +88,9 @@ def collect(
         label=label,
         allow_load=allow_load,
     )
+    timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
     where = read_target(os.environ, env) if target is None else target
-    impolite = plan.impolite(loopback=where.is_loopback)
+    impolite = plan.impolite(loopback=where.is_loopback, permission="allow_load=True")
     if impolite:
         raise ValueError(impolite)
     # Imported before the first ping: afterwards it would delay the answer to an interrupt by a second or two.

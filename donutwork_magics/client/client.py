@@ -6,11 +6,12 @@ import os
 import platform
 import socket
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import httpx
 
 from donutwork_magics._version import __version__
+from donutwork_magics.client import arguments
 from donutwork_magics.client.advice import advice
 from donutwork_magics.client.endpoints import CONNECTION, PING, Endpoint
 from donutwork_magics.client.replies import (
@@ -48,6 +49,29 @@ _HEADERS = {
 }
 
 
+def check_arguments(
+    *, target: Target | None, env: Env | None, http: Http, family: Family | None, timeout_s: float
+) -> float:
+    """Check the arguments that all calls have.
+
+    Returns
+    -------
+    float
+        `timeout_s` as a plain float.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot be used.
+    """
+    if not (target is None or isinstance(target, Target)):
+        raise ValueError("target needs a Target, or None.")
+    arguments.one_of("env", env, (None, *get_args(Env)))
+    arguments.one_of("http", http, get_args(Http))
+    arguments.one_of("family", family, tuple(FAMILIES))
+    return arguments.seconds("timeout_s", timeout_s)
+
+
 class Answer(NamedTuple):
     """What came of one call, for a preflight: the reply where there is a good one, and what its head says."""
 
@@ -80,6 +104,8 @@ class Client:
 
     Raises
     ------
+    ValueError
+        An argument cannot be used.
     SettingsError
         A variable is missing or not usable.
     """
@@ -94,6 +120,8 @@ class Client:
         timeout_s: float = 10.0,
         cold: bool = False,
     ) -> None:
+        timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
+        arguments.flag("cold", cold)
         self.target = read_target(os.environ, env) if target is None else target
         base_url = self.target.base_url
         self._transport = TimedTransport(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from donutwork_magics.client import arguments
+
 GENTLE_RATE_HZ: Final = 5.0
 """The default: the API documents no limit, and its access is a controlled rollout."""
 POLITE_RATE_HZ: Final = 20.0
@@ -49,13 +51,21 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.count is None and self.duration_s is None and not self.endless:
-            raise ValueError("a series needs a count or a duration")
-        positive = {"count": self.count, "duration_s": self.duration_s, "rate_hz": self.rate_hz}
-        wrong = [name for name, value in positive.items() if value is not None and not value > 0]
-        if wrong or self.concurrency < 1 or self.warmup < 0:
-            raise ValueError("count, duration, rate and concurrency must be above 0, and warmup not below")
-        if not 1 <= len(self.label) <= LONGEST_LABEL or not self.label.isprintable():
-            raise ValueError(f"a label has 1 to {LONGEST_LABEL} printable characters")
+            raise ValueError("A series needs a count or a duration.")
+        read: dict[str, float | None] = {
+            "count": None if self.count is None else arguments.whole("count", self.count, 1),
+            "duration_s": None if self.duration_s is None else arguments.seconds("duration_s", self.duration_s),
+            "rate_hz": None if self.rate_hz is None else arguments.rate("rate_hz", self.rate_hz),
+            "concurrency": arguments.whole("concurrency", self.concurrency, 1),
+            "warmup": arguments.whole("warmup", self.warmup, 0),
+        }
+        for name, value in read.items():
+            # Plain numbers, also where numpy's were given: `as_attrs` goes into files.
+            object.__setattr__(self, name, value)
+        for name in ("cold", "allow_load", "endless"):
+            arguments.flag(name, getattr(self, name))
+        if not isinstance(self.label, str) or not self.label.isprintable() or not 1 <= len(self.label) <= LONGEST_LABEL:
+            raise ValueError(f"label needs a text of 1 to {LONGEST_LABEL} printable characters.")
 
     @property
     def total(self) -> int | None:
@@ -66,13 +76,19 @@ class Plan:
         """Return the planned start of a ping in seconds since the first; None where there is no plan."""
         return None if self.rate_hz is None else seq / self.rate_hz
 
-    def impolite(self, *, loopback: bool) -> str:
-        """Say in one line why the plan may not be run against this host, or return an empty text."""
+    def impolite(self, *, loopback: bool, permission: str = "--allow-load") -> str:
+        """Say in one line why the plan may not be run against this host, or return an empty text.
+
+        Parameters
+        ----------
+        permission
+            What would permit it, as the user writes it.
+        """
         if loopback or self.allow_load or (self.rate_hz is not None and self.rate_hz <= POLITE_RATE_HZ):
             return ""
         return (
             f"More than {POLITE_RATE_HZ:g} pings a second, or a rate of max, go to another machine only with "
-            "--allow-load: ask the API's operators first."
+            f"{permission}: ask the API's operators first."
         )
 
     def as_attrs(self) -> dict[str, Any]:
