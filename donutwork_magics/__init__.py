@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.frame.load import load
     from donutwork_magics.preflight import check
+    from donutwork_magics.sandbox import SandboxModule
     from donutwork_magics.series import collect
+
+    sandbox: SandboxModule
 
 __all__ = [
     "CheckReport",
@@ -35,6 +38,7 @@ __all__ = [
     "check",
     "collect",
     "load",
+    "sandbox",
     "summary",
 ]
 
@@ -56,6 +60,9 @@ _HOME: Final = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sandbox":
+        # Not a function: importing the package of this name would replace it.
+        return import_module(f"{__name__}.sandbox")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

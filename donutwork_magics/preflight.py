@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,8 @@ from donutwork_magics.client.http_date import http_date_s
 from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Env, Target
-from donutwork_magics.client.setup import Setup, Unusable, read_setup, setup_of
+from donutwork_magics.client.setup import Setup, Unusable, setup_of
+from donutwork_magics.client.target import current_setup
 from donutwork_magics.network.tls import ALPN, Http, tls_context
 from donutwork_magics.network.transport import Opened, TimedTransport
 
@@ -55,9 +55,11 @@ def check(
     ------
     ValueError
         An argument cannot be used; nothing was sent.
+    SettingsError
+        The sandbox is on and has died; nothing was sent.
     """
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
-    setup = read_setup(os.environ, env) if target is None else setup_of(target)
+    setup = current_setup(env) if target is None else setup_of(target)
     return preflight(setup, http=http, family=family, timeout_s=timeout_s)
 
 

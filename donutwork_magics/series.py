@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Family, check_arguments
 from donutwork_magics.client.endpoints import PING
-from donutwork_magics.client.settings import Env, Target, read_target
+from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.target import current_target
 from donutwork_magics.errors import Interrupted, SeriesError
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.interrupts import interrupts
@@ -70,7 +71,8 @@ def collect(
     Raises
     ------
     SettingsError
-        A variable is missing or not usable, or the file cannot be a journal; nothing was sent.
+        A variable is missing or not usable, the sandbox is on and has died, or the file cannot be a journal; nothing
+        was sent.
     ValueError
         An argument cannot be used, or the plan is not polite without `allow_load`; nothing was sent.
     SeriesError
@@ -89,7 +91,7 @@ def collect(
         allow_load=allow_load,
     )
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
-    where = read_target(os.environ, env) if target is None else target
+    where = current_target(env) if target is None else target
     impolite = plan.impolite(loopback=where.is_loopback, permission="allow_load=True")
     if impolite:
         raise ValueError(impolite)

@@ -47,3 +47,5 @@ class SandboxStatus(Displayed):
     seed: int | None = None
     behaviour: tuple[tuple[str, str], ...] = ()
     """Pairs of option and value, of those that were given."""
+    in_block: bool = False
+    """Whether it is on in a ``with sandbox()`` block only."""

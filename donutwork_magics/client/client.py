@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import socket
 from types import TracebackType
@@ -27,7 +26,8 @@ from donutwork_magics.client.replies import (
 from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.client.retry_after import retry_after_s
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Env, Target, read_target
+from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.target import current_target
 from donutwork_magics.errors import DonutworkError, Kind
 from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
@@ -90,7 +90,7 @@ class Client:
     Parameters
     ----------
     target
-        Where to call; by default what the environment variables say.
+        Where to call; by default the sandbox that is on, else what the environment variables say.
     env
         The environment to ask for, where no target is given.
     http
@@ -107,7 +107,7 @@ class Client:
     ValueError
         An argument cannot be used.
     SettingsError
-        A variable is missing or not usable.
+        A variable is missing or not usable, or the sandbox is on and has died.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Client:
     ) -> None:
         timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
         arguments.flag("cold", cold)
-        self.target = read_target(os.environ, env) if target is None else target
+        self.target = current_target(env) if target is None else target
         base_url = self.target.base_url
         self._transport = TimedTransport(
             base_url,

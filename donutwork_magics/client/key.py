@@ -65,14 +65,15 @@ class KeysIn:
     It is handed on in place of the keys themselves, as arguments are shown by ``%xmode Verbose``.
     """
 
-    __slots__ = ("_environ",)
+    __slots__ = ("_get",)
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        # A closure, since whatever prints or pickles attributes would have the whole environment.
+        self._get: Callable[[str], str] = lambda name: environ.get(name, "")
 
     def __iter__(self) -> Iterator[str]:
         """Go through the keys that are set and could be one, white space dropped."""
-        values = (self._environ.get(name, "").strip() for name in KEY_VARIABLES)
+        values = (self._get(name).strip() for name in KEY_VARIABLES)
         return (value for value in values if len(value) >= SHORTEST)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import httpx
 
 from donutwork_magics.client.base_url import is_loopback, parse_base_url
-from donutwork_magics.client.key import ApiKey, KeysIn, read_key
+from donutwork_magics.client.key import ApiKey, KeysIn
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import tls_context
 
@@ -68,35 +68,6 @@ def variables_for(environ: Mapping[str, str], env: Env | None) -> Variables:
         if own.key in environ:
             return own
     return Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")
-
-
-def read_target(environ: Mapping[str, str], env: Env | None = None) -> Target:
-    """Read everything that a call needs from the environment.
-
-    Raises
-    ------
-    SettingsError
-        A variable is missing or not usable.
-    """
-    try:
-        return _read_target(environ, env)
-    except SettingsError as error:
-        problem = error
-    # Without the frames that hold the environment, and the key in it: post-mortem tools show their variables.
-    del environ
-    raise problem.with_traceback(None)
-
-
-def _read_target(environ: Mapping[str, str], env: Env | None) -> Target:
-    variables = variables_for(environ, env)
-    return Target(
-        base_url=read_base_url(environ, variables.base_url),
-        key=read_key(environ, variables.key),
-        variables=variables,
-        env=env,
-        ca_pem=read_ca_bundle(environ),
-        proxy_variables=proxies(environ),
-    )
 
 
 def sandbox_target(url: str, key: str, env: Env | None) -> Target:

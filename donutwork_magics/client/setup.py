@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import httpx
@@ -41,7 +41,7 @@ class Setup:
     variables: Variables | None
     """None for the sandbox."""
     env: Env | None = None
-    ca_pem: str | Unusable | None = None
+    ca_pem: str | Unusable | None = field(default=None, repr=False)
     proxy_variables: tuple[str, ...] = ()
     default_url: bool = False
     """Whether the base URL is the built-in one."""
@@ -63,6 +63,21 @@ class Setup:
         if isinstance(base_url, Unusable) or isinstance(key, Unusable) or isinstance(ca_pem, Unusable):
             return None
         return Target(base_url, key, self.variables, ca_pem=ca_pem, proxy_variables=self.proxy_variables)
+
+    def usable(self) -> Target:
+        """Return where calls go.
+
+        Raises
+        ------
+        SettingsError
+            A part is unusable; the first one is named.
+        """
+        for part in (self.base_url, self.key, self.ca_pem):
+            if isinstance(part, Unusable):
+                raise SettingsError(part.why)
+        target = self.target
+        assert target is not None
+        return replace(target, env=self.env)
 
 
 def read_setup(environ: Mapping[str, str], env: Env | None = None) -> Setup:

@@ -28,6 +28,7 @@ _SANDBOX_STATES: Final[dict[str, tuple[Tone, str]]] = {
         "Calls are refused: %donutwork sandbox start begins a new one, %donutwork sandbox stop leaves it off.",
     ),
 }
+_IN_BLOCK: Final = {"running": "goes to the sandbox", "died": "is refused"}
 
 
 def badges_of(target: Target) -> tuple[str, ...]:
@@ -66,6 +67,8 @@ def overview_card(overview: Overview) -> Card:
 def sandbox_card(status: SandboxStatus) -> Card:
     """Make the card of the sandbox."""
     tone, note = _SANDBOX_STATES[status.state]
+    if status.in_block:
+        note = f"Every call {_IN_BLOCK[status.state]} until its `with` block ends."
     rows = (
         *((("URL", status.url),) if status.url else ()),
         *((("Seed", str(status.seed)),) if status.seed is not None else ()),

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
+from ..client.arguments import whole
 from ..client.key import KeysIn
-from ..errors import SettingsError
+from ..errors import Interrupted, SettingsError
 from ..grammar.injection import LARGEST_PORT, LARGEST_SEED, LONGEST_RETRY_AFTER_S, delay_s, fault_shares
+from ..sampling.interrupts import interrupts
 
 _MODULE: Final = "donutwork_magics.sandbox"
 _TERMINATE_S: Final = 1.0
+_SLICE_S: Final = 0.05
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _STAGING: Final = "staging"
 
@@ -61,22 +64,18 @@ class SandboxOptions:
         for name, delay in (("latency", self.latency), ("server_time", self.server_time)):
             try:
                 if delay is not None:
-                    delay_s(delay)
+                    delay_s(delay if isinstance(delay, str) else "")
             except ValueError as error:
                 problem = f"{name} {error}"
         try:
-            fault_shares(self.faults)
+            fault_shares(fault if isinstance(fault, str) else "" for fault in self.faults)
         except ValueError as error:
             problem = f"a fault {error}"
-        for name, number, low, high in (
-            ("retry_after_s", self.retry_after_s, 1, LONGEST_RETRY_AFTER_S),
-            ("seed", self.seed or 0, 0, LARGEST_SEED),
-            ("port", self.port, 0, LARGEST_PORT),
-        ):
-            if not low <= number <= high:
-                problem = f"{name} needs a whole number from {low} to {high}."
         if problem:
             raise ValueError(problem)
+        whole("retry_after_s", self.retry_after_s, 1, LONGEST_RETRY_AFTER_S)
+        whole("seed", 0 if self.seed is None else self.seed, 0, LARGEST_SEED)
+        whole("port", self.port, 0, LARGEST_PORT)
 
 
 DEFAULT_OPTIONS: Final = SandboxOptions()
@@ -97,7 +96,7 @@ class Sandbox:
         Of the child process.
     """
 
-    __slots__ = ("__weakref__", "_end", "_key", "_process", "options", "pid", "seed", "url")
+    __slots__ = ("__weakref__", "_end", "_key", "_owner", "_process", "options", "pid", "seed", "url")
 
     def __init__(self, options: SandboxOptions, process: subprocess.Popen[bytes], ready: _Ready) -> None:
         self.options = options
@@ -106,7 +105,8 @@ class Sandbox:
         self.pid = ready.pid
         self._key = ready.key
         self._process = process
-        self._end = weakref.finalize(self, _end, process, os.getpid())
+        self._owner = os.getpid()
+        self._end = weakref.finalize(self, _end, process, self._owner)
 
     @classmethod
     def start(cls, options: SandboxOptions = DEFAULT_OPTIONS, *, timeout_s: float = 10.0) -> Sandbox:
@@ -116,19 +116,25 @@ class Sandbox:
         ------
         SettingsError
             If it cannot start, or does not listen within `timeout_s`.
+        Interrupted
+            There was an interrupt first.
         """
         deadline_s = time.monotonic() + timeout_s
-        process = _spawn(options)
-        try:
-            ready = _await_ready(process, timeout_s)
-            if ready is not None:
-                return cls(options, process, ready)
-            in_time = time.monotonic() < deadline_s
-            reason = _reason(process) if in_time else f"it did not listen within {timeout_s:g} s; try again"
-        except BaseException:
+        # An exception right after the fork would leave a child that nobody ends.
+        with interrupts() as came:
+            process = _spawn(options)
+            try:
+                ready = _await_ready(process, deadline_s, came.is_set)
+                if came.is_set():
+                    raise Interrupted("the sandbox was not started.")
+                if ready is not None:
+                    return cls(options, process, ready)
+                in_time = time.monotonic() < deadline_s
+                reason = _reason(process) if in_time else f"it did not listen within {timeout_s:g} s; try again"
+            except BaseException:
+                _end(process, os.getpid())
+                raise
             _end(process, os.getpid())
-            raise
-        _end(process, os.getpid())
         raise SettingsError(f"The sandbox did not start: {reason}")
 
     def key_for(self, env: str | None = None) -> str:
@@ -152,7 +158,14 @@ class Sandbox:
 
     def alive(self) -> bool:
         """Return whether the child process runs."""
-        return self._process.poll() is None
+        if os.getpid() == self._owner:
+            return self._process.poll() is None
+        # A fork of the owner cannot wait for it: it is no child of the fork.
+        try:
+            os.kill(self.pid, 0)
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """End the child process; does nothing where it has ended already."""
@@ -226,16 +239,22 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _await_ready(process: subprocess.Popen[bytes], timeout_s: float) -> _Ready | None:
-    """Return what the child says, or None where it ended, or was killed at the timeout, before it listened."""
-    # Killing ends a blocking read on every platform; select() takes no pipes on Windows.
-    timer = threading.Timer(timeout_s, process.kill)
-    timer.daemon = True
-    timer.start()
+def _await_ready(process: subprocess.Popen[bytes], deadline_s: float, is_given_up: Callable[[], bool]) -> _Ready | None:
+    """Return what the child says, or None where it ended, or was killed by the deadline, before it listened."""
+    done = threading.Event()
+
+    def kill_in_time() -> None:
+        # Killing ends a blocking read on every platform; select() takes no pipes on Windows.
+        while not done.wait(max(0.0, min(_SLICE_S, deadline_s - time.monotonic()))):
+            if is_given_up() or time.monotonic() >= deadline_s:
+                process.kill()
+                return
+
+    threading.Thread(target=kill_in_time, daemon=True).start()
     try:
         ready = _read_ready(_opened(process.stdout))
     finally:
-        timer.cancel()
+        done.set()
     if ready is not None:
         # From here on the child has nobody to talk to, so it cannot block on a full pipe.
         _opened(process.stdout).close()

@@ -211,10 +211,11 @@ class _Donutwork(Magics):
         DonutworkError
             A step failed, and it was to be strict; the report is shown, kept and assigned all the same.
         """
+        from donutwork_magics.client.target import current_setup
         from donutwork_magics.preflight import preflight
 
         call = command.call
-        setup = self.session.setup(call.env)
+        setup = current_setup(call.env)
         _refuse_http2(call, sandbox=setup.sandbox)
         report = preflight(setup, http=call.http, family=call.family, timeout_s=call.timeout_s)
         self._keep(report)
@@ -369,7 +370,9 @@ class _Donutwork(Magics):
             watch.show_in(CardAtTheEnd(watch))
 
     def _target(self, command: PingCommand | ConnectionCommand | WatchCommand) -> Target:
-        target = self.session.target(command.call.env)
+        from donutwork_magics.client.target import current_target
+
+        target = current_target(command.call.env)
         _refuse_http2(command.call, sandbox=target.sandbox)
         return target
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.settings import read_base_url, read_target
+from donutwork_magics.client.settings import read_base_url
+from donutwork_magics.client.setup import read_setup
 from donutwork_magics.errors import SettingsError
 
 KEY = "dw_live_Kx81-mZq0.vTnR57yE_Q4"
@@ -194,7 +195,7 @@ def test_a_key_inside_of_it_is_neither_sent_nor_shown(url: str, variable: str) -
 def test_no_frame_of_a_failure_holds_the_environment(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    for make in (lambda: read_target(os.environ), Client):
+    for make in (lambda: read_setup(os.environ).usable(), Client):
         with pytest.raises(SettingsError) as caught:
             make()
         # The first entry is this test's own.
@@ -204,6 +205,6 @@ def test_no_frame_of_a_failure_holds_the_environment(settings: dict[str, str], m
 
 
 def test_without_a_failure_there_is_none() -> None:
-    target = read_target({"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": "https://api.example.com/v1"})
+    target = read_setup({"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": "https://api.example.com/v1"}).usable()
     assert (target.host, target.is_loopback) == ("api.example.com", False)
     assert KEY not in repr(target)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from donutwork_magics import Client, SettingsError
-from donutwork_magics.client.settings import read_target
+from donutwork_magics.client.setup import read_setup
 from tests.faults.calls import FOREIGN, KEY
 
 quick = settings(max_examples=150, deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -30,7 +30,7 @@ URLS = st.one_of(
 def check(environ: dict[str, str], variable: str) -> None:
     problem: SettingsError | None = None
     try:
-        target = read_target(environ)
+        target = read_setup(environ).usable()
     except SettingsError as error:
         problem = error
     else:
@@ -72,6 +72,6 @@ def test_any_root(text: str, tmp_path: Path) -> None:
     file.write_text(text)
     for path in (str(file), str(tmp_path), str(tmp_path / "none.pem"), "\x00"):
         with pytest.raises(SettingsError, match="DONUTWORK_CA_BUNDLE") as caught:
-            read_target({"DONUTWORK_API_KEY": KEY, "DONUTWORK_CA_BUNDLE": path})
+            read_setup({"DONUTWORK_API_KEY": KEY, "DONUTWORK_CA_BUNDLE": path}).usable()
         assert str(caught.value).isprintable()
         assert caught.value.__context__ is None

@@ -158,7 +158,8 @@ client.close()
 """
 
 SANDBOX = """
-sandbox = get_ipython().magics_manager.registry["DonutworkMagics"].session._sandbox
+from donutwork_magics.client.target import SWITCH
+sandbox = SWITCH.sandbox
 for name in ("environ", "cmdline"):
     path = pathlib.Path(f"/proc/{sandbox.pid}/{name}")
     if path.exists():

@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.settings import read_target
+from donutwork_magics.client.setup import read_setup
 from donutwork_magics.errors import DonutworkError
 from donutwork_magics.network.tls import Http
 from tests.leaks.scenes import FAILURES
@@ -24,7 +24,7 @@ PARTS = ["MARK", *(b64encode(b"x" * shift + MARK.encode()).decode()[3:9] for shi
 def test_it_repeats_nothing_of_the_server(scene: str, http: Http) -> None:
     echo = Echo("http://127.0.0.1:9")
     with Server(echo.http2 if http == "2" else echo.http1) as server:
-        target = read_target({"DONUTWORK_API_KEY": MARK, "DONUTWORK_BASE_URL": f"{server.url}/{scene}"})
+        target = read_setup({"DONUTWORK_API_KEY": MARK, "DONUTWORK_BASE_URL": f"{server.url}/{scene}"}).usable()
         for name in ("ping", "connection"):
             with Client(target, http=http, timeout_s=5) as client, pytest.raises(DonutworkError) as caught:
                 getattr(client, name)()

@@ -10,7 +10,7 @@ from tests.shell.watching import THREADS
 from tests.support.kernel import Kernel
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
-_SANDBOX = "getattr(get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox, 'url', '')"
+_SANDBOX = "getattr(__import__('donutwork_magics.client.target').client.target.SWITCH.sandbox, 'url', '')"
 
 
 @pytest.fixture(scope="module")

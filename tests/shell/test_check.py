@@ -135,8 +135,8 @@ class TestFailure:
         asked: list[str] = []
         with Server(answer_api(reply(), reply(), asked)) as server:
             keyed.run(f"os.environ['DONUTWORK_BASE_URL'] = {server.url!r}\n%donutwork sandbox start;")
-            keyed.run("_m = get_ipython().magics_manager.registry['DonutworkMagics']")
-            keyed.run("_m.session._sandbox._process.kill(); _m.session._sandbox._process.wait()")
+            keyed.run("from donutwork_magics.client.target import SWITCH as _s")
+            keyed.run("_s.sandbox._process.kill(); _s.sandbox._process.wait()")
             cell = keyed.run("%donutwork check")
             keyed.run("%donutwork sandbox stop;")
         assert cell.ename == "SettingsError"

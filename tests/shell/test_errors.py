@@ -183,8 +183,8 @@ class TestSettings:
         with Server(answer(reply())) as server:
             aimed_at(restored, server)
             restored.run("%donutwork sandbox start;")
-            restored.run("_m = get_ipython().magics_manager.registry['DonutworkMagics']")
-            restored.run("_m.session._sandbox._process.kill(); _m.session._sandbox._process.wait()")
+            restored.run("from donutwork_magics.client.target import SWITCH as _s")
+            restored.run("_s.sandbox._process.kill(); _s.sandbox._process.wait()")
             cell = restored.run("%donutwork ping")
             assert "sandbox has ended" in one_line_error(cell, "SettingsError")
             assert "ended" in restored.run("%donutwork").result["text/plain"]

@@ -49,7 +49,7 @@ def test_unload_takes_everything_back(fresh: Kernel) -> None:
         before = kernel.value(STATE)
         kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\n%donutwork ping;")
         pid = int(
-            kernel.value("_donutwork and get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox.pid")
+            kernel.value("_donutwork and __import__('donutwork_magics.client.target').client.target.SWITCH.sandbox.pid")
         )
         assert kernel.value(STATE) != before
         assert kernel.run("%unload_ext donutwork_magics").ok
@@ -65,8 +65,8 @@ def test_an_interrupt_of_unloading_leaves_nothing_behind_either(fresh: Kernel) -
         kernel.run("%unload_ext nothing")
         before = kernel.value(STATE)
         kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\nw = %donutwork watch -r 50")
-        sandbox = "get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox"
-        kernel.run(f"from donutwork_magics.watch import Watch\nsandbox = {sandbox}\nwait = Watch.wait")
+        kernel.run("from donutwork_magics.client.target import SWITCH\nsandbox = SWITCH.sandbox")
+        kernel.run("from donutwork_magics.watch import Watch\nwait = Watch.wait")
         kernel.run("def interrupted(*_): raise KeyboardInterrupt\nWatch.wait = interrupted")
         assert kernel.run("%unload_ext donutwork_magics").ename == "KeyboardInterrupt"
         assert kernel.value(STATE) == before

@@ -241,17 +241,16 @@ class TestEnd:
         assert sandboxed.value("w.df.attrs['donutwork']['ended']") == "'connect'"
 
     def test_it_keeps_the_key_that_it_began_with(self, sandboxed: Kernel) -> None:
-        url = sandboxed.value("get_ipython().magics_manager.registry['DonutworkMagics'].session._sandbox.url")
         sandboxed.run(
-            f"import os\nsession = get_ipython().magics_manager.registry['DonutworkMagics'].session\n"
-            f"os.environ.update(DONUTWORK_API_KEY=session._sandbox.key_for(), DONUTWORK_BASE_URL={url})\n"
-            "kept, session._sandbox = session._sandbox, None\nw = %donutwork watch -r 50"
+            "import os\nfrom donutwork_magics.client.target import SWITCH\nkept = SWITCH.put_started(None)\n"
+            "os.environ.update(DONUTWORK_API_KEY=kept.key_for(), DONUTWORK_BASE_URL=kept.url)\n"
+            "w = %donutwork watch -r 50"
         )
         sandboxed.run(f"os.environ['DONUTWORK_API_KEY'] = {KEY!r}\nn = len(w.df)")
         until(sandboxed, "len(w.df) > n + 5")
         assert sandboxed.value("(w.running, int(w.df.error.notna().sum()))") == "(True, 0)"
         sandboxed.run(
-            "w.stop(); session._sandbox = kept\ndel os.environ['DONUTWORK_API_KEY'], os.environ['DONUTWORK_BASE_URL']"
+            "w.stop(); SWITCH.put_started(kept)\ndel os.environ['DONUTWORK_API_KEY'], os.environ['DONUTWORK_BASE_URL']"
         )
 
     def test_a_panel_that_cannot_be_drawn_ends_it_by_name(self, sandboxed: Kernel) -> None:
@@ -400,8 +399,8 @@ class TestPanel:
         assert panelled.value("(w.series.plan.rate_hz, '--allow-load' in w.problem or not w.running)") == "(3.0, True)"
 
     def test_no_key_is_in_anything_that_is_shown(self, panelled: Kernel) -> None:
-        panelled.run("session = get_ipython().magics_manager.registry['DonutworkMagics'].session")
-        key = ast.literal_eval(panelled.value("session._sandbox.key_for()"))
+        panelled.run("from donutwork_magics.client.target import SWITCH")
+        key = ast.literal_eval(panelled.value("SWITCH.sandbox.key_for()"))
         started = panelled.run("w = %donutwork watch -r 50\nw")
         until(panelled, "len(w.df) > 3")
         panelled.run("w.stop()")

@@ -1,0 +1,106 @@
+"""Where a call goes now: to the sandbox that is on in this process, else where the environment variables say.
+
+Magics, buttons and scripts all ask here. While a sandbox is on, no call that names no target goes anywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from donutwork_magics.errors import SettingsError
+
+if TYPE_CHECKING:
+    from donutwork_magics.client.settings import Env, Target
+    from donutwork_magics.client.setup import Setup
+    from donutwork_magics.sandbox.process import Sandbox
+
+
+class Switch:
+    """Which sandboxes are on in this process: calls go to the last of them.
+
+    It only notes them: `donutwork_magics.sandbox.switch` starts and ends them.
+    """
+
+    def __init__(self) -> None:
+        # First what `sandbox start` started, or None; then those of `with sandbox()` blocks, the innermost last. The
+        # tuple is replaced as a whole, so that another thread reads it as it was before a change or after it.
+        self._on: tuple[Sandbox | None, ...] = (None,)
+        self._change = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            # Another thread may hold the lock in the moment of a fork, and is not there to release it in the child.
+            os.register_at_fork(after_in_child=self._renew_lock)
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """The sandbox that calls go to."""
+        return self._on[-1]
+
+    @property
+    def started(self) -> Sandbox | None:
+        """The sandbox that `sandbox start` started."""
+        return self._on[0]
+
+    @property
+    def in_block(self) -> bool:
+        """Whether that is the sandbox of a block."""
+        return len(self._on) > 1
+
+    def put_started(self, sandbox: Sandbox | None) -> Sandbox | None:
+        """Put a sandbox, or none, in the place of the one that was started, and return that one."""
+        with self._change:
+            before, *blocks = self._on
+            self._on = (sandbox, *blocks)
+        return before
+
+    def enter(self, sandbox: Sandbox) -> None:
+        """Begin a block."""
+        with self._change:
+            self._on = (*self._on, sandbox)
+
+    def leave(self, sandbox: Sandbox) -> None:
+        """End a block; blocks of several threads may end in any order."""
+        with self._change:
+            self._on = tuple(one for one in self._on if one is not sandbox)
+
+    def _renew_lock(self) -> None:
+        self._change = threading.Lock()
+
+
+SWITCH: Final = Switch()
+
+
+def current_setup(env: Env | None = None) -> Setup:
+    """Return what of the settings is usable now, part by part: what a check begins with.
+
+    Raises
+    ------
+    SettingsError
+        The sandbox is on and has died.
+    """
+    from donutwork_magics.client.settings import sandbox_target
+    from donutwork_magics.client.setup import read_setup, setup_of
+
+    sandbox, in_block = SWITCH.sandbox, SWITCH.in_block
+    if sandbox is None:
+        return read_setup(os.environ, env)
+    if not sandbox.alive():
+        advice = (
+            "calls go out again when its `with sandbox()` block ends."
+            if in_block
+            else "%donutwork sandbox start begins a new one, %donutwork sandbox stop leaves it off."
+        )
+        raise SettingsError(f"The sandbox has ended unexpectedly, and nothing goes to the real API instead: {advice}")
+    return setup_of(sandbox_target(sandbox.url, sandbox.key_for(env), env))
+
+
+def current_target(env: Env | None = None) -> Target:
+    """Return where a call goes now.
+
+    Raises
+    ------
+    SettingsError
+        A variable is missing or not usable, or the sandbox is on and has died.
+    """
+    return current_setup(env).usable()
