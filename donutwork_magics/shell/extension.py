@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any, Final, cast
 
+from IPython.core.extensions import ExtensionManager
 from IPython.core.interactiveshell import InteractiveShell
 
 from donutwork_magics.shell.completer import Matcher, add_matcher, remove_matcher
@@ -67,7 +69,25 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take the magics and everything that they keep out of a shell, and end the sandbox."""
+    """Take the magics and everything that they keep out of a shell, and end the sandbox.
+
+    ``%reload_ext`` takes nothing out: the sandbox and the watches go on.
+    """
+    if _is_reload(shell):
+        return
     extension = _loaded.pop(id(shell), None)
     if extension is not None:
         extension.unload()
+
+
+def _is_reload(shell: InteractiveShell) -> bool:
+    """Tell whether ``%reload_ext`` unloads, to load again at once.
+
+    IPython does not tell. To end the sandbox and to start one again at the load would not do: in between, other threads
+    would call the real API. So this looks for `reload_extension` among the callers, by its code object, not its name.
+    """
+    code = type(cast(ExtensionManager, shell.extension_manager)).reload_extension.__code__
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None

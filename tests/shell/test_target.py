@@ -1,0 +1,151 @@
+"""Where calls go from a notebook: whatever fails, is interrupted or is loaded again, never to the API by accident."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.leaks.test_changes import CLICK
+from tests.servers import Server, answer, closed_port, reply
+from tests.shell.conftest import KEY
+from tests.support.kernel import Kernel
+
+ENDED = "This card was made on a sandbox that is no longer on. Run its cell again."
+SHORTER = (
+    "import dataclasses, donutwork_magics.shell.magics as magics\n"
+    "magics._MEASURE = dataclasses.replace(magics._MEASURE, count=3, rate_hz=100)"
+)
+INTERRUPT = """
+import signal, threading
+def interrupt_in(seconds):
+    global timer
+    timer = threading.Timer(seconds, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    timer.start()
+"""
+SWITCH = "from donutwork_magics.client.target import SWITCH"
+
+
+@pytest.fixture
+def api() -> Iterator[Server]:
+    """What the environment variables name: the real API, as far as a test can have it."""
+    with Server(answer(reply())) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with Kernel(tmp_path_factory.mktemp("kernel")) as kernel:
+        assert kernel.run(f"import os, sys\n{CLICK}\n{SWITCH}\n%load_ext donutwork_magics\n{SHORTER}").ok
+        yield kernel
+
+
+@pytest.fixture
+def kernel(home: Kernel, api: Server) -> Iterator[Kernel]:
+    """A kernel with a key and the API's address, and the sandbox on."""
+    assert home.run(
+        f"os.environ.update(DONUTWORK_API_KEY={KEY!r}, DONUTWORK_BASE_URL={api.url!r})\n"
+        "%load_ext donutwork_magics\n%donutwork sandbox start;"
+    ).ok
+    yield home
+    home.run("for one in list(_instances.values()):\n    one.close()")
+    assert home.run("%load_ext donutwork_magics\n%donutwork watch stop\n%donutwork sandbox stop;").ok
+
+
+def test_a_start_that_fails_leaves_the_sandbox_on(kernel: Kernel, api: Server) -> None:
+    with closed_port() as taken:
+        failed = kernel.run(f"%donutwork sandbox start --port {taken}")
+    assert (failed.ename, "is in use" in failed.evalue) == ("SettingsError", True)
+    assert "Every call goes to the sandbox" in str(kernel.run("%donutwork sandbox status").result)
+    assert "[sandbox]" in str(kernel.run("%donutwork ping").result)
+    assert api.connections == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupt_of_a_start_leaves_a_sandbox_on(kernel: Kernel, api: Server) -> None:
+    for after_s in (0.01, 0.02, 0.03, 0.05, 0.08, 0.12):
+        # From within the cell: an interrupt that comes between two cells is the kernel's own.
+        cell = kernel.run(f"{INTERRUPT}\ninterrupt_in({after_s})\n%donutwork sandbox start\ntimer.join()")
+        assert cell.ename in {"Interrupted", "KeyboardInterrupt"}
+        assert "[sandbox]" in str(kernel.run("%donutwork ping").result)
+    assert api.connections == 0
+
+
+def test_scripts_in_the_notebook_call_the_sandbox_too(kernel: Kernel, api: Server) -> None:
+    kernel.run("from donutwork_magics import Client, check, collect, sandbox\nclient = Client()")
+    assert kernel.value("(client.ping().sandbox, check().sandbox, len(collect(2, rate_hz=100)))") == "(True, True, 2)"
+    assert api.connections == 0
+    kernel.run("client.close()\n%donutwork sandbox stop;")
+    assert kernel.value("check().sandbox") == "False"
+    assert api.connections == 1
+
+
+def test_scripts_are_refused_where_the_sandbox_has_died(kernel: Kernel, api: Server) -> None:
+    kernel.run("from donutwork_magics import Client, check, collect\nSWITCH.sandbox._process.kill()")
+    kernel.run("SWITCH.sandbox._process.wait()")
+    for code in ("Client()", "check()", "collect(1)", "%donutwork ping", "%donutwork watch", "%donutwork check"):
+        cell = kernel.run(code)
+        assert (cell.ename, "sandbox has ended" in cell.evalue) == ("SettingsError", True)
+    assert api.connections == 0
+    assert "[sandbox]" in str(kernel.run("%donutwork sandbox start;\n%donutwork ping").result)
+
+
+def test_loading_again_keeps_the_sandbox_and_the_watches(kernel: Kernel, api: Server) -> None:
+    before = kernel.value("SWITCH.sandbox.url")
+    kernel.run("w = %donutwork watch -r 50")
+    assert kernel.run("%reload_ext donutwork_magics").ok
+    assert kernel.value("(SWITCH.sandbox.url, w.running)") == f"({before}, True)"
+    assert "one watch" in str(kernel.run("%donutwork").result)
+    assert "[sandbox]" in str(kernel.run("%donutwork ping").result)
+    assert "One watch was stopped" in kernel.run("%donutwork watch stop").stdout
+    assert api.connections == 0
+
+
+def test_unloading_ends_the_sandbox_also_after_loading_again(kernel: Kernel) -> None:
+    kernel.run("kept = SWITCH.sandbox\n%reload_ext donutwork_magics\n%unload_ext donutwork_magics")
+    assert kernel.value("(SWITCH.sandbox, kept.alive())") == "(None, False)"
+
+
+class TestBlock:
+    def test_magics_in_a_block_call_its_sandbox_and_leave_it_on(self, kernel: Kernel, api: Server) -> None:
+        kernel.run("from contextlib import ExitStack\nfrom donutwork_magics import sandbox\nstack = ExitStack()")
+        kernel.run("before = SWITCH.sandbox.url\nbox = stack.enter_context(sandbox(seed=4))")
+        assert "4" in str(card := kernel.run("%donutwork sandbox").result["text/plain"])
+        assert "Every call goes to the sandbox until its `with` block ends." in card
+        assert "[sandbox]" in str(kernel.run("%donutwork ping").result)
+        for action in ("start", "stop"):
+            assert "until the block ends" in kernel.run(f"%donutwork sandbox {action}").evalue
+        kernel.run("%unload_ext donutwork_magics")
+        assert kernel.value("(box.alive(), SWITCH.sandbox is box)") == "(True, True)"
+        kernel.run("%load_ext donutwork_magics\nstack.close()")
+        assert kernel.value("(box.alive(), SWITCH.sandbox)") == "(False, None)"
+        assert api.connections == 0
+
+
+def test_nothing_that_the_session_holds_is_a_key_or_the_environment(tmp_path: Path) -> None:
+    secret = "dw_test_secret_8Jq2"
+    look = """
+import gc, os, types
+session = get_ipython().magics_manager.registry["DonutworkMagics"].session
+def reached(one, depth=6, seen=None):
+    seen = {} if seen is None else seen
+    if id(one) not in seen and depth and not isinstance(one, (type, types.ModuleType, types.FunctionType)):
+        seen[id(one)] = one
+        for inner in gc.get_referents(one):
+            reached(inner, depth - 1, seen)
+    return seen.values()
+found = [type(one) for one in reached(session) if one is os.environ or isinstance(one, str) and SECRET in one]
+import pickle
+keys = get_ipython().magics_manager.registry["DonutworkMagics"].session.key_values()
+try:
+    pickled = pickle.dumps(keys)
+except Exception:
+    pickled = b""
+"""
+    with Kernel(tmp_path, {"DONUTWORK_API_KEY": secret}) as kernel:
+        kernel.run(f"SECRET = {secret!r}\n%load_ext donutwork_magics\n%donutwork sandbox start;\n%donutwork")
+        assert kernel.run(look).ok
+        assert kernel.value("(found, SECRET.encode() in pickled, list(keys))") == f"([], False, [{secret!r}])"
+        assert secret not in kernel.value("(vars(session), keys)")
