@@ -104,3 +104,21 @@ def current_target(env: Env | None = None) -> Target:
         A variable is missing or not usable, or the sandbox is on and has died.
     """
     return current_setup(env).usable()
+
+
+def same_target(before: Target) -> Target:
+    """Return where a call goes now, with the key that is set now, provided that `before` was the same place.
+
+    Raises
+    ------
+    SettingsError
+        Calls go somewhere else now; or as for `current_target`.
+    """
+    from donutwork_magics.client.setup import Unusable
+
+    setup = current_setup(before.env)
+    is_same = setup.sandbox == before.sandbox and setup.base_url == before.base_url
+    if is_same or (isinstance(setup.base_url, Unusable) and not before.sandbox):
+        return setup.usable()
+    place = "a sandbox that is no longer on" if before.sandbox else f"{before.host}, and calls go elsewhere now"
+    raise SettingsError(f"This card was made on {place}. Run its cell again.")

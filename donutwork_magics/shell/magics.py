@@ -161,11 +161,12 @@ class _Donutwork(Magics):
         return None if cell.out else values
 
     def _single(self, command: PingCommand | ConnectionCommand, out: list[str | None]) -> object:
-        value = self._call(command)
+        target = self._target(command)
+        value = self._call(command, target)
         for name in out:
             self._assign(name, value)
         if command.call.widget:
-            self._show_widget(command, value)
+            self._show_widget(command, value, target)
             return value if value_is_used() else None
         if any(out):
             display(value)
@@ -187,7 +188,7 @@ class _Donutwork(Magics):
         display(RunCard(df))
         return None if command.out else df
 
-    def _call(self, command: PingCommand | ConnectionCommand) -> Ping | Connection:
+    def _call(self, command: PingCommand | ConnectionCommand, target: Target | None = None) -> Ping | Connection:
         """Make one call.
 
         Raises
@@ -198,7 +199,8 @@ class _Donutwork(Magics):
         from donutwork_magics.client.client import Client
 
         call = command.call
-        with Client(self._target(command), http=call.http, family=call.family, timeout_s=call.timeout_s) as client:
+        where = target or self._target(command)
+        with Client(where, http=call.http, family=call.family, timeout_s=call.timeout_s) as client:
             value = client.ping() if isinstance(command, PingCommand) else client.connection()
         self._keep(value)
         return value
@@ -227,8 +229,13 @@ class _Donutwork(Magics):
             raise DonutworkError(*_first_failure(report))
         return None if call.out else report
 
-    def _measure(self, lines: list[CellLine], out: str | None = None) -> pd.DataFrame:
+    def _measure(self, lines: list[CellLine], out: str | None = None, like: Target | None = None) -> pd.DataFrame:
         """Run the series of some lines one after the other, into one DataFrame, and show how they come on.
+
+        Parameters
+        ----------
+        like
+            The target of an earlier call, and the only one that may be called; see `same_target`.
 
         Raises
         ------
@@ -244,7 +251,7 @@ class _Donutwork(Magics):
         from donutwork_magics.sampling.run import Run
         from donutwork_magics.series import early_end
 
-        planned = [self._planned(line) for line in lines]
+        planned = [self._planned(line, like) for line in lines]
         quiet = all(_is_quiet(line) for line in lines)
         with (
             interrupts() as came,
@@ -267,7 +274,7 @@ class _Donutwork(Magics):
             raise error
         return df
 
-    def _planned(self, line: CellLine) -> Series:
+    def _planned(self, line: CellLine, like: Target | None = None) -> Series:
         """Make the series of a line.
 
         Raises
@@ -293,13 +300,15 @@ class _Donutwork(Magics):
             label=line.label,
             allow_load=options.allow_load,
         )
-        return self._aimed(command, plan, options.journal)
+        return self._aimed(command, plan, options.journal, like)
 
-    def _aimed(self, command: PingCommand | WatchCommand, plan: Plan, journal: str | None) -> Series:
+    def _aimed(
+        self, command: PingCommand | WatchCommand, plan: Plan, journal: str | None, like: Target | None = None
+    ) -> Series:
         from donutwork_magics.sampling.journal import check_journal, journal_path
         from donutwork_magics.sampling.run import Series
 
-        target, call = self._target(command), command.call
+        target, call = self._target(command, like), command.call
         impolite = plan.impolite(loopback=target.is_loopback)
         if impolite:
             raise GrammarError(impolite)
@@ -369,14 +378,14 @@ class _Donutwork(Magics):
 
             watch.show_in(CardAtTheEnd(watch))
 
-    def _target(self, command: PingCommand | ConnectionCommand | WatchCommand) -> Target:
-        from donutwork_magics.client.target import current_target
+    def _target(self, command: PingCommand | ConnectionCommand | WatchCommand, like: Target | None = None) -> Target:
+        from donutwork_magics.client.target import current_target, same_target
 
-        target = current_target(command.call.env)
+        target = current_target(command.call.env) if like is None else same_target(like)
         _refuse_http2(command.call, sandbox=target.sandbox)
         return target
 
-    def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection) -> None:
+    def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection, target: Target) -> None:
         from donutwork_magics.display.live import takes_widgets
 
         if not takes_widgets(self.shell):
@@ -388,10 +397,12 @@ class _Donutwork(Magics):
         # The variable of the call keeps the call: a click is no assignment.
         measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE))
 
-        def measure() -> RunCard:
-            return RunCard(self._measure([measured]))
-
-        call_widget(value, again=lambda: self._call(command), measure=measure)
+        # A card belongs to the target that it was made on: its buttons call no other one.
+        call_widget(
+            value,
+            again=lambda: self._call(command, self._target(command, target)),
+            measure=lambda: RunCard(self._measure([measured], like=target)),
+        )
 
     def _keep(self, value: object) -> None:
         self._last = value

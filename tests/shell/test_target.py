@@ -124,6 +124,50 @@ class TestBlock:
         assert api.connections == 0
 
 
+class TestCardWithButtons:
+    """A card belongs to the target that it was made on."""
+
+    def refused(self, kernel: Kernel, line: str) -> None:
+        for button in ("Again", "Measure 50"):
+            assert kernel.run(f"click({button!r})").ok
+            assert line in kernel.value("shown()")
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "%donutwork sandbox stop;",
+            "%donutwork sandbox start;",
+            "%unload_ext donutwork_magics",
+            "%donutwork sandbox stop;\ndel os.environ['DONUTWORK_API_KEY']",
+            "url = SWITCH.sandbox.url\n%donutwork sandbox stop;\nos.environ['DONUTWORK_BASE_URL'] = url",
+        ],
+        ids=["stop", "restart", "unload", "no key", "its address as the API's"],
+    )
+    def test_one_of_a_sandbox_that_has_ended_calls_nothing(self, kernel: Kernel, api: Server, code: str) -> None:
+        assert kernel.run("%donutwork ping --widget").ok
+        kernel.run("click('Again')\nclick('Measure 50')")
+        assert "✗" not in kernel.value("shown()")
+        assert kernel.run(code).ok
+        self.refused(kernel, ENDED)
+        assert api.connections == 0
+
+    def test_one_of_the_api_does_not_call_the_sandbox_or_another_address(self, kernel: Kernel, api: Server) -> None:
+        kernel.run("%donutwork sandbox stop;\n%donutwork ping --widget")
+        before = api.connections
+        kernel.run("%donutwork sandbox start;")
+        line = f"This card was made on localhost:{api.port}, and calls go elsewhere now. Run its cell again."
+        self.refused(kernel, line)
+        with Server(answer(reply())) as other:
+            kernel.run(f"%donutwork sandbox stop;\nos.environ['DONUTWORK_BASE_URL'] = {other.url!r}")
+            self.refused(kernel, line)
+            kernel.run("os.environ['DONUTWORK_BASE_URL'] = 'nonsense'")
+            self.refused(kernel, "DONUTWORK_BASE_URL is not a valid URL")
+            assert (other.connections, api.connections) == (0, before)
+            kernel.run(f"os.environ['DONUTWORK_BASE_URL'] = {api.url!r}\nclick('Again')")
+            assert api.connections == before + 1
+            assert "✗" not in kernel.value("shown()")
+
+
 def test_nothing_that_the_session_holds_is_a_key_or_the_environment(tmp_path: Path) -> None:
     secret = "dw_test_secret_8Jq2"
     look = """
