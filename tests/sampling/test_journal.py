@@ -453,7 +453,7 @@ def test_a_terminated_process_keeps_its_rows(file: Path) -> None:
 def test_a_label_that_cannot_be_shown_or_written_is_refused_before_the_first_ping(file: Path, label: str) -> None:
     with Server(answer(reply())) as server:
         for journal in (file, None):
-            with pytest.raises(ValueError, match=r"^a label has 1 to 64 printable characters$"):
+            with pytest.raises(ValueError, match=r"^label needs a text of 1 to 64 printable characters\.$"):
                 collect(3, target=target_of(server), label=label, journal=journal)
     assert server.connections == 0
     assert not file.exists()
