@@ -25,8 +25,11 @@ from donutwork_magics.display.card import (
     Table,
     Tone,
 )
-from donutwork_magics.display.units import clean, format_share
+from donutwork_magics.display.units import clean, format_share, shorten
 
+# Front ends typeset TeX in HTML, which can draw links and boxes, but not inside of elements of these classes: the first
+# is MathJax 2's (nbconvert, nbviewer), the second MathJax 3's and 4's (JupyterLab, Notebook 7).
+_NO_TEX: Final = 'class="tex2jax_ignore mathjax_ignore"'
 _LINE: Final = "rgba(118,125,134,0.35)"
 _EDGES: Final[dict[Tone, str]] = {
     "ok": "#1a7f37",
@@ -62,13 +65,15 @@ _STATE: Final = "width:14%;min-width:84px;white-space:nowrap"
 _STEP: Final = "flex-grow:1;flex-basis:0px"
 _TIME: Final = "padding-left:12px;white-space:nowrap"
 _FOUND: Final = "width:100%;padding-left:14%"
+# As the longest IPv6 address: a figure is not wrapped, and some are texts of the server.
+_WIDEST_FIGURE: Final = 39
 _NUMBER: Final = "padding:2px 0 2px 9px;text-align:right"
 
 
 def to_html(card: Card) -> str:
     """Render a card as HTML."""
     return (
-        f'<div style="border:1px solid {_LINE};border-left:4px solid {_EDGES[card.tone]};border-radius:6px;'
+        f'<div {_NO_TEX} style="border:1px solid {_LINE};border-left:4px solid {_EDGES[card.tone]};border-radius:6px;'
         "padding:10px 16px 12px 14px;margin:4px 0;max-width:640px;box-sizing:border-box;font-size:13px;"
         'line-height:1.45;font-variant-numeric:tabular-nums">'
         f"{_inside(card)}</div>"
@@ -77,7 +82,12 @@ def to_html(card: Card) -> str:
 
 def muted(text: str) -> str:
     """Render a line that stands beside a card."""
-    return f'<div style="{_MUTED}">{_text(text)}</div>'
+    return f'<div {_NO_TEX} style="{_MUTED}">{_text(text)}</div>'
+
+
+def spoken(text: str, role: str) -> str:
+    """Render a line that a screen reader reads out when it changes; nothing where there is no text."""
+    return f'<span {_NO_TEX} role="{role}">{_text(text)}</span>' if text else ""
 
 
 def _inside(card: Card) -> str:
@@ -111,8 +121,8 @@ def _figures(card: Card) -> str:
     if not card.figures:
         return ""
     figures = "".join(
-        f'<div><div style="font-size:{24 if first else 16}px;white-space:nowrap">{_text(figure.value)}'
-        f'</div><div style="{_MUTED}">{_text(figure.caption)}</div></div>'
+        f'<div><div style="font-size:{24 if first else 16}px;white-space:nowrap">'
+        f'{_text(shorten(figure.value, _WIDEST_FIGURE))}</div><div style="{_MUTED}">{_text(figure.caption)}</div></div>'
         for first, figure in ((figure is card.figures[0], figure) for figure in card.figures)
     )
     return (

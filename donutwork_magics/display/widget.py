@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import html
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from IPython.display import DisplayHandle, display
 from ipywidgets import HTML, Button, HBox
 
 from donutwork_magics.display import card_of, mimebundle
-from donutwork_magics.display.html import to_html
+from donutwork_magics.display.html import spoken, to_html
 from donutwork_magics.display.live import WidgetAndLine
 from donutwork_magics.display.pages import Box
-from donutwork_magics.display.units import clean
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import DonutworkError, Interrupted
 
@@ -89,7 +87,7 @@ class CallWidget:
         if any(button.disabled for button in self._buttons):
             return
         self._set_busy(True)
-        self._status.value = _line(status, "status")
+        self._status.value = spoken(status, "status")
         # A plain thread has no parent message, and ipykernel then loses what it sends after a page reload. It is a
         # thread at all because a handler that waits would hold up every other message of the widgets.
         context = contextvars.copy_context()
@@ -108,7 +106,7 @@ class CallWidget:
             # Its text is not ours, and might tell what nobody should see.
             problem = f"✗ unexpected: {type(error).__name__}"
         finally:
-            self._status.value = _line(problem, "alert")
+            self._status.value = spoken(problem, "alert")
             self._set_busy(False)
 
     def _update(self) -> None:
@@ -135,7 +133,3 @@ class _Cards:
     def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
         texts = [mimebundle(value)["text/plain"] for value in self.values]
         return {"text/plain": "\n\n".join(texts), "text/html": self.html()}
-
-
-def _line(text: str, role: str) -> str:
-    return f'<span role="{role}">{html.escape(clean(text))}</span>' if text else ""

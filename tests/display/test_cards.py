@@ -18,7 +18,7 @@ from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.display import mimebundle
 from donutwork_magics.display.calls import ping_card
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Segment
-from donutwork_magics.display.html import to_html
+from donutwork_magics.display.html import muted, spoken, to_html
 from donutwork_magics.display.run import RunCard, run_card
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
@@ -34,7 +34,7 @@ KEPT_TAGS = {
     *("table", "caption", "thead", "tbody", "tr", "th", "td"),
     *("img", "wbr", "bdi"),
 }
-KEPT_ATTRIBUTES = {"style", "title", "scope", "alt", "src"}
+KEPT_ATTRIBUTES = {"class", "style", "title", "scope", "alt", "src"}
 # For the keyboard in a wide table; where they are dropped, the table looks the same and is read as a table still.
 DISPENSABLE_ATTRIBUTES = {"tabindex", "role", "aria-label", "data-lm-suppress-shortcuts"}
 KEPT_STYLES = {
@@ -77,6 +77,8 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.tags: set[str] = set()
+        self.classes: list[list[str]] = []
+        """Of each of the outermost elements."""
         self.attributes: set[str] = set()
         self.styles: list[tuple[str, str]] = []
         self.texts: list[str] = []
@@ -86,6 +88,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        if not self.open:
+            self.classes.append((dict(attrs).get("class") or "").split())
         self._broken = tag == "wbr"
         self.attributes |= {name for name, _ in attrs}
         for declaration in filter(None, (dict(attrs).get("style") or "").split(";")):
@@ -130,6 +134,12 @@ def test_html_is_made_of_what_the_sanitiser_keeps(value: Displayed) -> None:
     assert page.attributes <= KEPT_ATTRIBUTES | DISPENSABLE_ATTRIBUTES
     assert {name for name, _ in page.styles} <= KEPT_STYLES | DISPENSABLE_STYLES
     assert not [value for _, value in page.styles if "(" in value.replace("rgba(118,125,134,0.35)", "")]
+
+
+def test_no_html_is_typeset(value: Displayed) -> None:
+    shown = [mimebundle(value)["text/html"], muted("a line"), spoken("a line", "status")]
+    # MathJax 2 and MathJax 3.
+    assert [Page(html).classes for html in shown] == [[["tex2jax_ignore", "mathjax_ignore"]]] * 3
 
 
 def test_no_width_is_fixed_beyond_a_narrow_cell(value: Displayed) -> None:
