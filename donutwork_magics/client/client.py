@@ -33,6 +33,7 @@ from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import Http, tls_context
 from donutwork_magics.network.transport import Exchange, Opened, TimedTransport, TransportFaultError
+from donutwork_magics.plain import without_tex
 
 Family = Literal["ipv4", "ipv6"]
 
@@ -79,7 +80,7 @@ class Answer(NamedTuple):
     reply: PingReply | ConnectionReply | None = None
     """Without the key, also where the server repeated it."""
     date: str | None = None
-    """The Date header, as the server sent it."""
+    """The Date header, likewise."""
 
 
 class Client:
@@ -202,7 +203,7 @@ class Client:
             answer, exchange = self._transport.call(self._request(endpoint))
         except TransportFaultError as fault:
             return Answer(Sample(fault.exchange, fault.kind, fault.reason))
-        date = answer.header(b"date")
+        date = self.target.key.redact(answer.header(b"date"))
         if endpoint is PING:
             return Answer(*self._read(answer, exchange, PingReply)[:2], date)
         return Answer(*self._read(answer, exchange, ConnectionReply)[:2], date)
@@ -255,9 +256,9 @@ class Client:
             return sample._replace(error=failure.kind, reason=failure.reason), None, {}
         except RecursionError:
             return sample._replace(error="invalid_body", reason="it is nested too deep"), None, {}
-        sample = sample._replace(env=reply.answered_env)
+        sample = sample._replace(env=without_tex(reply.answered_env))
         if isinstance(reply, PingReply):
-            sample = sample._replace(rrt=reply.rrt, rrt_ms=parse_rrt_ms(reply.rrt))
+            sample = sample._replace(rrt=without_tex(reply.rrt), rrt_ms=parse_rrt_ms(reply.rrt))
         if self.target.env is not None and reply.answered_env != self.target.env:
             return sample._replace(error="env_mismatch"), None, {}
         return sample, reply, raw

@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from donutwork_magics.client.traces import REDACTED, Traces
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.plain import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 SHORTEST: Final = 8
@@ -40,11 +41,11 @@ class ApiKey:
         return b"Bearer " + self._reveal().encode("ascii")
 
     def redact(self, value: Any) -> Any:
-        """Replace the traces of the key in a decoded JSON value, names included, in case the server repeated it."""
+        """Clean a decoded JSON value as `plain` does, and replace the traces of the key in it, names included."""
         if isinstance(value, str):
-            return self._traces.mask(value)
+            return self._traces.mask(plain(value))
         if isinstance(value, dict):
-            return {self._traces.mask(name): self.redact(inner) for name, inner in value.items()}
+            return {self.redact(name): self.redact(inner) for name, inner in value.items()}
         if isinstance(value, list):
             return [self.redact(inner) for inner in value]
         if isinstance(value, int | float):

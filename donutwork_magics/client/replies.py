@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 
 from donutwork_magics.errors import Kind
+from donutwork_magics.plain import plain
 
 _PROTOCOL = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _RRT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s)")
@@ -149,7 +150,7 @@ def parse_rrt_ms(text: str) -> float:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
+    fields = {plain(name): value for name, value in pairs}
     if len(fields) < len(pairs):
         raise ReplyError("schema", "a field occurs twice")
     return fields

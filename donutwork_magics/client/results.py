@@ -20,7 +20,8 @@ class Result(Displayed):
     timing: Mapping[str, Any] = field(repr=False)
     """One row's columns by name, as in the DataFrame: the phases in milliseconds, the connection, the time of day."""
     raw: Mapping[str, Any] = field(repr=False)
-    """The reply as decoded JSON, with the fields that the documentation does not name."""
+    """The reply as decoded JSON, with the fields that the documentation does not name; its texts are cleaned as by
+    `donutwork_magics.plain.plain`, and the key is redacted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterator
@@ -61,13 +62,19 @@ class Traces:
         self._shortest = min(hashes)
 
     def mask(self, text: str) -> str:
-        """Replace each trace in a text by ``[redacted]``; where there is none, the text itself is returned."""
-        # The documented texts of a ping are all shorter: they cost one comparison.
-        if len(text) < self._shortest:
+        """Replace each trace in a text by ``[redacted]``; where there is none, the text itself is returned.
+
+        What is not visible ASCII does not hide a trace: blanks and line breaks between its characters (base64 comes in
+        lines), zero-width characters, accents.
+        """
+        # The documented texts of a ping are all shorter: they cost two comparisons.
+        if len(text) < self._shortest and text.isascii():
             return text
+        visible, places = _visible_ascii(text)
         pieces: list[str] = []
         kept_to = 0
-        for start, end in self._found(text):
+        for first, after in self._found(visible):
+            start, end = places[first], places[after - 1] + 1
             # Overlapping and adjoining traces are one.
             if start > kept_to or not pieces:
                 pieces += [text[kept_to:start], REDACTED]
@@ -81,3 +88,13 @@ class Traces:
             for at in range(len(text) - length + 1)
             if hash(text[at : at + length]) in hashes
         )
+
+
+def _visible_ascii(text: str) -> tuple[str, list[int]]:
+    """Return what a reader sees of a text in visible ASCII characters, and where in the text each of them stands.
+
+    Letters in full width, in circles or with accents are plain letters there (Unicode's decomposition NFKD).
+    """
+    seen = [(char, at) for at, one in enumerate(text) for char in unicodedata.normalize("NFKD", one)]
+    seen = [(char, at) for char, at in seen if "!" <= char <= "~"]
+    return "".join(char for char, _ in seen), [at for _, at in seen]

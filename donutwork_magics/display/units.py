@@ -7,6 +7,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
+from donutwork_magics.plain import plain
+
 UNKNOWN: Final = "–"
 
 _UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
@@ -15,8 +17,6 @@ _LONG_UNITS: Final = ((86_400, 2, "d"), (3600, 1, "h"), (60, 1, "min"), (1, 1, "
 _SLOW_HZ: Final = 0.1
 _LONGEST: Final = 400
 _NAME_COLUMNS: Final = 24
-# Controls could move a terminal's cursor, format characters turn the direction of the text around them.
-_UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 def format_ms(value_ms: float) -> str:
@@ -99,10 +99,9 @@ def enumerate_some(names: list[str], most: int = 6) -> str:
 
 
 def clean(text: str) -> str:
-    """Make a foreign text fit for one line: without controls or format characters, blanks joined, not endless."""
-    one_line = " ".join(text.split())
-    safe = "".join(char for char in one_line if unicodedata.category(char) not in _UNSAFE)
-    return safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…"
+    """Make a foreign text fit for one line: cleaned as by `plain`, blanks joined, not endless."""
+    one_line = " ".join(plain(text).split())
+    return one_line if len(one_line) <= _LONGEST else one_line[: _LONGEST - 1] + "…"
 
 
 def width(text: str) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
 import json
 import pickle
 import re
 import time
+import unicodedata
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +23,25 @@ from donutwork_magics.errors import SettingsError
 
 KEY = "dw_live_Kx81+mZq0/vTnR57yE=Q4"
 PING = {"status": "success", "env": "staging", "RRT": "0.08 ms"}
+
+ANY_KEY = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=64)
+
+
+def visible(text: str) -> str:
+    """Return what is seen of a text in visible ASCII."""
+    return re.sub("[^\x21-\x7e]", "", unicodedata.normalize("NFKD", text))
+
+
+# What Unicode takes for forms of each visible ASCII character (full width, bold, in circles), and what for none.
+LOOKALIKES: dict[str, list[str]] = {chr(code): [] for code in range(0x21, 0x7F)}
+UNSEEN: list[str] = []
+for char in map(chr, [*range(0x21), *range(0x7F, 0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE0200)]):
+    seen = visible(char)
+    if not seen:
+        UNSEEN.append(char)
+    elif seen in LOOKALIKES:
+        LOOKALIKES[seen].append(char)
+HIDING = st.tuples(st.integers(0, 9), st.text(st.sampled_from(UNSEEN), max_size=3))
 
 
 def redact(value: Any, key: str = KEY) -> Any:
@@ -80,14 +101,37 @@ class TestRedaction:
         assert redact(PING, key) == PING
         assert redact(connection, key) == connection
 
-    @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=64), st.text(max_size=7))
+    @given(ANY_KEY, st.text(st.characters(exclude_categories=("C", "Z")), max_size=7))
     def test_whatever_the_key_it_is_gone_and_the_rest_is_kept(self, key: str, rest: str) -> None:
         for form in (key, quote(key, safe=""), base64.b64encode(key.encode()).decode()[: 8 * len(key) // 6]):
-            shown = redact(f"\u00e4{form}\u00f6", key)
+            shown = redact(f"\u6e2c{form}\u5b9a", key)
             assert form not in shown
-            assert shown.startswith("\u00e4")
-            assert shown.endswith("\u00f6")
+            assert shown.startswith("\u6e2c")
+            assert shown.endswith("\u5b9a")
         assert redact(rest, key) == rest
+
+    @given(ANY_KEY, st.lists(HIDING, min_size=1, max_size=64))
+    def test_nothing_between_its_characters_hides_it(self, key: str, hiding: list[tuple[int, str]]) -> None:
+        echo = ""
+        for char, (choice, between) in zip(key, itertools.cycle(hiding), strict=False):
+            forms = [char, *LOOKALIKES[char]]
+            echo += forms[choice % len(forms)] + between
+        shown = redact({echo: [f"\u6e2c {echo} \u5b9a"]}, key)
+        [(name, [text])] = shown.items()
+        assert text.startswith(f"\u6e2c {REDACTED}")
+        assert text.isprintable()
+        for seen in map(visible, (name, text)):
+            assert not any(key[at : at + SLICE] in seen for at in range(max(1, len(key) - SLICE + 1)))
+
+    @pytest.mark.parametrize(
+        "code", sorted({0xAD, 0x34F, 0x200B, 0xFE0F, 0xE0100, 0xE000, 0x202E, 0x1B, 0x9B, 0, 0x3164})
+    )
+    def test_a_character_that_is_not_seen_hides_no_slice(self, code: int) -> None:
+        assert redact(chr(code).join(KEY[3 : 3 + SLICE])) == REDACTED
+
+    def test_base64_in_lines_is_found(self) -> None:
+        shown = redact(base64.encodebytes(f"user:{KEY}".encode() * 3).decode())
+        assert len(shown.replace(REDACTED, "")) < 2 * SLICE
 
     def test_it_costs_a_ping_next_to_nothing(self) -> None:
         key = ApiKey(KEY, "DONUTWORK_API_KEY")

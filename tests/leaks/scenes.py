@@ -219,8 +219,8 @@ def _tour() -> Iterator[str]:
     for other in sorted(set(words.SPECS) - set(NAMED)):
         yield f"timer = interrupt_in(2)\ntry:\n    %donutwork {other}\nfinally:\n    timer.cancel()"
         yield "aftermath()"
-    yield "for _ in range(20):\n    display(get_ipython().run_line_magic('donutwork', 'ping'))"
-    yield "for _ in range(20):\n    display(get_ipython().run_line_magic('donutwork', 'connection'))"
+    yield "for _ in range(40):\n    display(get_ipython().run_line_magic('donutwork', 'ping'))"
+    yield "for _ in range(40):\n    display(get_ipython().run_line_magic('donutwork', 'connection'))"
     for scene in ("ok", "env"):
         yield f"aim('{{BASE}}/{scene}', STAGING_API_KEY=os.environ['MY_STAGING_KEY'], STAGING_BASE_URL='{{BASE}}/ok')"
         yield "p = %donutwork ping\n" + LOOK.format(name="p") + LOOK_AT_CALL.format(name="p")

@@ -10,6 +10,8 @@ import html
 import json
 import re
 import sqlite3
+import sys
+import unicodedata
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,7 +25,9 @@ from numpy.typing import NDArray
 
 SLICE = 12
 _BYTES_LITERAL = re.compile(rb"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-_ESCAPE = re.compile(rb"\\(?:u00([0-9a-f]{2})|x([0-9a-f]{2})|(.))", re.DOTALL)
+_ESCAPE = re.compile(rb"((?:\\u[0-9a-fA-F]{4})+)|\\U(00[0-9a-fA-F]{6})|\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
+_CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+_NOT_SEEN = re.compile(rb"[^\x21-\x7e]+")
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -56,14 +60,20 @@ class Search:
         return self.data(text.encode("utf-8", "surrogatepass"))
 
     def data(self, data: bytes) -> set[str]:
-        """Return the forms in which the key is in some bytes: raw, unescaped, or in an HTTP/2 header."""
-        found = self._plain(data)
+        """Return the forms in which the key is in some bytes: raw, unescaped, or in an HTTP/2 header.
+
+        Each is looked at as it stands, and as a reader sees it: without what is invisible or blank.
+        """
+        readings = [data]
         if b"\\" in data:
-            found |= self._plain(_ESCAPE.sub(_unescaped, data))
+            readings.append(_ESCAPE.sub(_unescaped, data))
         if b"&" in data or b"<wbr>" in data:
-            found |= self._plain(html.unescape(data.decode("latin-1").replace("<wbr>", "")).encode("utf-8"))
+            readings.append(
+                html.unescape(data.decode("utf-8", "ignore").replace("<wbr>", "")).encode("utf-8", "ignore")
+            )
         if b"%" in data:
-            found |= self._plain(unquote_to_bytes(data))
+            readings.append(unquote_to_bytes(data))
+        found = set().union(*(self._plain(reading) | self._plain(_seen(reading)) for reading in readings))
         for literal in {match[0] for match in _BYTES_LITERAL.finditer(data)}:
             found |= self._http2(_evaluated(literal))
         return found
@@ -149,8 +159,18 @@ def _huffman_bits(text: bytes) -> str:
 
 
 def _unescaped(escape: re.Match[bytes]) -> bytes:
-    code = escape[1] or escape[2]
-    return bytes.fromhex(code.decode()) if code else escape[3]
+    short, long, byte, char = escape.groups()
+    if short:
+        return str(json.loads(b'"%s"' % short)).encode("utf-8", "surrogatepass")
+    if long:
+        return chr(min(int(long, 16), sys.maxunicode)).encode("utf-8", "surrogatepass")
+    return bytes.fromhex(byte.decode()) if byte else _CONTROLS.get(char, char)
+
+
+def _seen(data: bytes) -> bytes:
+    """Return what looks like visible ASCII: without accents, and without what is full width, bold or in circles."""
+    text = unicodedata.normalize("NFKD", data.decode("utf-8", "ignore"))
+    return _NOT_SEEN.sub(b"", text.encode("ascii", "ignore"))
 
 
 def _evaluated(literal: bytes) -> bytes:

@@ -35,6 +35,23 @@ def echoes(authorization: str) -> list[str]:
     return [*whole, *coded, *slices, f"a {key[3:17]} b", re.sub("%..", lambda c: c[0].lower(), quote(key, safe=""))]
 
 
+def disguises(key: str) -> dict[str, str]:
+    """Return, by name, what a reader takes for a key, and what is another text to whoever compares it."""
+    # Zero-width space, joiner and word joiner; soft hyphen; two variation selectors; two combining marks; private use;
+    # two bidirectional controls; line separator; controls of C0 and C1; no-break space; Hangul fillers; no character.
+    between = (
+        "\u200b\u200d\u2060\xad\ufe0f\U000e0100\u0336\u034f\ue000\u202e\u2066\u2028\0\x1b\x9b\n\xa0\u3164\u115f\ufdd0 "
+    )
+    coded = base64.b64encode(f"Bearer {key}".encode()).decode()
+    return {
+        **{f"U+{ord(char):04X}": char.join(key) for char in between},
+        "each another": "".join(f"{char}{between[at % len(between)]}" for at, char in enumerate(key)),
+        "base64 in lines": "\n".join(coded[at : at + 9] for at in range(0, len(coded), 9)),
+        "full width": "".join(chr(ord(char) + 0xFEE0) for char in key),
+        "bold": "".join(chr(ord(char) + 0x1D400 - ord("A")) if "A" <= char <= "Z" else char for char in key),
+    }
+
+
 @dataclass(frozen=True)
 class Answer:
     """A reply, before it is put into either version of HTTP."""
@@ -135,32 +152,35 @@ class Echo:
 
     def _answer(self, path: str, authorization: str) -> Answer:
         _, scene, *_ = path.split("/")
-        texts = echoes(authorization)
-        text = texts[next(self._turn) % len(texts)]
-        told = {f"X-Echo-{number}": one for number, one in enumerate(texts)}
+        plain, hidden = echoes(authorization), list(disguises(authorization.removeprefix("Bearer ")).values())
+        turn = next(self._turn)
+        # A header takes no disguise, and over HTTP/2 a body not all of them.
+        line, text = plain[turn % len(plain)], [*plain, *hidden][turn % len([*plain, *hidden])]
+        texts = [*plain, text, hidden[turn % len(hidden)]]
+        told = {f"X-Echo-{number}": one for number, one in enumerate(plain)}
         if scene == "redirect":
             to = path.split("/")[2]
             own = self.own()
             location = {
                 "port": f"{self._elsewhere}{path}?{quote(authorization)}",
-                "same": f"{own}/ok/2026-02-01/ping.json?key={quote(text)}",
+                "same": f"{own}/ok/2026-02-01/ping.json?key={quote(line)}",
                 "absolute": "/ok/2026-02-01/ping.json",
                 "host": f"//{self._elsewhere.partition('//')[2]}/ok/2026-02-01/ping.json",
             }[to]
             return Answer(b"", 302 if to != "host" else 308, {"Location": location, **told})
         if scene.isdigit():
             body = {"error": "Invalid token" if scene == "400" else text, "echo": texts}
-            return Answer(json.dumps(body).encode(), int(scene), {"Retry-After": "0", "WWW-Authenticate": text, **told})
+            return Answer(json.dumps(body).encode(), int(scene), {"Retry-After": "0", "WWW-Authenticate": line, **told})
         if scene == "limited":
-            return Answer(text.encode(), 429, {"Retry-After": text})
+            return Answer(text.encode(), 429, {"Retry-After": line})
         if scene == "text":
             return Answer(text.encode(), 200, told)
         if scene == "encoded":
-            return Answer(text.encode(), 200, {"Content-Encoding": text})
+            return Answer(text.encode(), 200, {"Content-Encoding": line})
         if scene == "large":
             return Answer(authorization.encode() * 10_000)
         body = self._body(path, text, texts, scene)
-        return Answer(json.dumps(body).encode(), 200, {"Set-Cookie": f"a={text}", "Server": text, **told})
+        return Answer(json.dumps(body).encode(), 200, {"Set-Cookie": f"a={line}", "Server": line, "Date": line, **told})
 
     def _body(self, path: str, text: str, texts: list[str], scene: str) -> dict[str, Any]:
         # In the names too: each in an object of its own, as redacted names are all the same.

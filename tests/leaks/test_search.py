@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import pickle
@@ -19,6 +20,7 @@ import pytest
 
 from tests.leaks import KEY
 from tests.leaks.search import SLICE, Search
+from tests.leaks.servers import disguises
 
 SEARCH = Search(KEY)
 BEARER = f"Bearer {KEY}"
@@ -45,6 +47,8 @@ MIDDLE = KEY[7 : 7 + SLICE]
         (KEY.replace("/", "\\/"), "plain"),
         ("".join(f"&#{byte};" for byte in KEY.encode()), "plain"),
         ("<wbr>".join(KEY), "plain"),
+        (base64.encodebytes(BEARER.encode() * 3).decode(), "base64"),
+        ("".join(f"&#{byte};&shy;" for byte in KEY.encode()), "plain"),
         (repr(hpack.Encoder().encode([("authorization", BEARER)], huffman=True)), "Huffman"),
         (repr(hpack.Encoder().encode([("authorization", BEARER)], huffman=True)), "HPACK"),
         (repr(hpack.Encoder().encode([("authorization", BEARER)], huffman=False)), "plain"),
@@ -54,6 +58,12 @@ MIDDLE = KEY[7 : 7 + SLICE]
 )
 def test_it_is_found_in_a_text(text: str, form: str) -> None:
     assert form in SEARCH.text(f"{{'a': 1}} {text} the end")
+
+
+@pytest.mark.parametrize("disguise", disguises(KEY).values(), ids=disguises(KEY))
+@pytest.mark.parametrize("written", [str, repr, ascii, json.dumps, html.escape])
+def test_it_is_found_where_something_invisible_hides_it(disguise: str, written: Callable[[str], str]) -> None:
+    assert SEARCH.text(written(disguise))
 
 
 @pytest.mark.parametrize("at", range(len(KEY) - SLICE + 1))
