@@ -23,7 +23,7 @@ from donutwork_magics.network.resolver import Address
 from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply
-from tests.servers.tls import Tls, expired, self_signed, trusted
+from tests.servers.tls import Tls, expired, named_in_the_subject_only, self_signed, trusted
 
 SHORT_S = 0.2
 LONG_S = 5.0
@@ -123,9 +123,10 @@ def test_a_reset_between_connect_and_tls_handshake(monkeypatch: pytest.MonkeyPat
         (expired(), True, "certificate has expired"),
         (self_signed(), True, "self-signed certificate"),
         (trusted("elsewhere.example"), True, "not valid for 'localhost'"),
+        (named_in_the_subject_only(), True, "not valid for 'localhost'"),
         (trusted(), False, "unable to get local issuer certificate"),
     ],
-    ids=["expired", "self-signed", "for another host", "of an unknown authority"],
+    ids=["expired", "self-signed", "for another host", "with a common name only", "of an unknown authority"],
 )
 def test_a_certificate(tls: Tls, known: bool, says: str) -> None:
     seen: list[bytes] = []

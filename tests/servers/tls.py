@@ -46,6 +46,13 @@ def self_signed() -> Tls:
     return Tls(context, trustme.CA().cert_pem.bytes().decode())
 
 
+def named_in_the_subject_only() -> Tls:
+    """Make TLS whose certificate has localhost as its common name only, beside an identity that is no host."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("someone@example.org", common_name="localhost")
+    return Tls(_context(certificate), authority.cert_pem.bytes().decode())
+
+
 def _context(certificate: trustme.LeafCert, protocol: str = "http/1.1") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
