@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import httpcore
 import httptools
 import httpx
 
 from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.marks import Marks
-from donutwork_magics.network.message import MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
+from donutwork_magics.network.message import (
+    CUT_OFF,
+    INVALID,
+    MAX_BODY_BYTES,
+    TOO_LARGE,
+    Header,
+    Prepared,
+    Reply,
+    checked,
+)
 from donutwork_magics.network.stream import TimedStream
 
 _READ_BYTES: Final = 65536
@@ -37,36 +44,38 @@ class Http1Connection:
 
     def __init__(self, stream: TimedStream) -> None:
         self._stream = stream
-        self._keep = True
+        self._reading: _Reading
+        self._keep = False
 
     def is_reusable(self) -> bool:
         """Tell whether a further request may be sent."""
-        return self._keep and not self._stream.is_stale()
+        return self._keep and self._stream.waiting() is None
 
-    def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
-        """Send a request, and read the reply to its end.
+    def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
+        """Serialise a request, and be ready for its reply, which may be there as soon as it is sent."""
+        self._reading = _Reading()
+        last = b"\r\n" if authorization is None else b"Authorization: " + authorization + b"\r\n\r\n"
+        return prepared.http1 + last
+
+    def reply(self, failure: str) -> Reply:
+        """Read the reply to its end.
+
+        Parameters
+        ----------
+        failure
+            Why the request could not be sent in full, or nothing.
 
         Raises
         ------
         NetworkFaultError
             There is no whole reply, or it is none.
-        OtherVersionChosenError
-            The server wants HTTP/2; nothing was sent.
         """
-        # Until the reply has been read to its end, what is on the wire belongs to it.
-        self._keep = False
-        last = b"\r\n" if authorization is None else b"Authorization: " + authorization + b"\r\n\r\n"
-        failure = ""
-        # Before the request is sent: the reply may be there at once.
-        reading = _Reading()
-        try:
-            self._stream.write(request.http1 + last)
-        except httpcore.WriteError as error:
-            # It may have answered before it closed.
-            failure = str(error)
+        reading, marks = self._reading, self._stream.marks
         while not reading.complete:
-            data = self._stream.read(_READ_BYTES)
+            data = self._stream.read()
             if data:
+                if not marks.first_byte_ns:
+                    marks.first_byte_ns = marks.last_byte_ns
                 reading.feed(data)
                 if reading.only_announced:
                     # The reply has not begun: what came was no part of it (RFC 9110, section 15.2).
@@ -74,7 +83,7 @@ class Http1Connection:
             elif reading.ends_with_connection:
                 break
             else:
-                raise NetworkFaultError("connection_lost", failure or "closed before the reply was complete")
+                raise NetworkFaultError("connection_lost", failure or CUT_OFF)
         self._keep = reading.keep_alive and not failure
         return reading.reply()
 
@@ -112,7 +121,7 @@ class _Reading:
         self.only_announced = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             is_valid = False
         if self._problem is None and not self.complete:
             if self._all_bytes > _MAX_BYTES and not httpx.codes.is_informational(self._status):
@@ -159,8 +168,12 @@ class _Reading:
         names = [name.lower() for name, _value in self._headers]
         codings = [value for name, value in self._headers if name.lower() == b"transfer-encoding"]
         self._delimited = b"content-length" in names or bool(codings)
-        is_known = self._parser.get_http_version() in _VERSIONS and self._status != httpx.codes.SWITCHING_PROTOCOLS
-        if not is_known or [coding.strip().lower() for coding in codings] not in ([], [b"chunked"]):
+        is_known = self._parser.get_http_version() in _VERSIONS and self._status >= 100
+        if (
+            not is_known
+            or self._status == httpx.codes.SWITCHING_PROTOCOLS
+            or [coding.strip().lower() for coding in codings] not in ([], [b"chunked"])
+        ):
             self._problem = _invalid()
 
     def on_body(self, data: bytes) -> None:
@@ -182,4 +195,4 @@ class _Reading:
 
 
 def _invalid() -> NetworkFaultError:
-    return NetworkFaultError("protocol", "not valid HTTP")
+    return NetworkFaultError("protocol", INVALID)

@@ -1,36 +1,70 @@
-"""HTTP/2 (RFC 9113) on one connection, one request at a time, by httpcore and h2."""
+"""HTTP/2 (RFC 9113) on one connection, one request at a time, on the state machine of h2.
+
+What arrives is cut into frames at once, but h2 parses it only when the reply has ended or nothing more has come for
+2 ms. h2 needs as long for a frame as a fast server for a reply: a frame that arrived meanwhile would be timed late.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+import struct
+from typing import Final, NamedTuple
 
+import h2.config
+import h2.connection
+import h2.errors
 import h2.events
-import httpcore
+import h2.exceptions
+import h2.settings
 
 from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.marks import Marks
-from donutwork_magics.network.message import MAX_BODY_BYTES, TOO_LARGE, Prepared, Reply, checked
+from donutwork_magics.network.message import (
+    CUT_OFF,
+    INVALID,
+    MAX_BODY_BYTES,
+    TOO_LARGE,
+    Header,
+    Prepared,
+    Reply,
+    checked,
+)
 from donutwork_magics.network.quiet import quiet
 from donutwork_magics.network.stream import TimedStream
 
 _VERSION: Final = "2"
+_LULL_S: Final = 0.002
+"""Received frames are parsed when no further byte has come for this long."""
+_MOST_UNPARSED: Final = 64
+"""As many frames are parsed without waiting, which bounds the memory that a server can fill."""
+_MOST_IDLE_BYTES: Final = 64 * 1024
+"""A connection on which more arrives between two requests is replaced: parsing it would delay the next call."""
+_MAX_FRAME_BYTES: Final = 16 * 1024
+_WINDOW_BYTES: Final = 2**24
+"""Far above `MAX_BODY_BYTES`, so that no server has to wait for a WINDOW_UPDATE within a reply."""
 
-_Event = h2.events.ResponseReceived | h2.events.DataReceived | h2.events.StreamEnded
+_HEAD: Final = struct.Struct(">HBBBL")
+_DATA, _HEADERS, _RST_STREAM, _PUSH_PROMISE, _GOAWAY, _CONTINUATION = 0, 1, 3, 5, 7, 9
+_END_STREAM, _END_HEADERS = 1, 4
+_GOAWAY_BYTES: Final = 8
+_STREAM_ID: Final = 2**31 - 1
+_STATUS: Final = re.compile(rb"[1-9][0-9]{2}")
+_HTTP1: Final = b"HTTP/1."
+
+# h2 could look at every header, but refuses white space and capitals too, which other clients let pass.
+_CONFIG: Final = h2.config.H2Configuration(validate_inbound_headers=False)
+_SETTINGS: Final = {
+    h2.settings.SettingCodes.ENABLE_PUSH: 0,
+    h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
+    h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: h2.connection.H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE,
+}
 
 
-class _StrictHttp2Connection(httpcore.HTTP2Connection):
-    """A connection that wants one status, and no other pseudo-header, in a reply (RFC 9113, 8.3.2).
-
-    h2 could look at every header, but refuses white space and capitals too, which other clients let pass.
-    """
-
-    def _receive_stream_event(self, request: httpcore.Request, stream_id: int) -> _Event:
-        event = super()._receive_stream_event(request, stream_id)
-        if isinstance(event, h2.events.ResponseReceived):
-            names = [name for name, _value in event.headers or () if name.startswith(b":")]
-            if names != [b":status"]:
-                raise NetworkFaultError("protocol", "not valid HTTP")
-        return event
+class _Frame(NamedTuple):
+    kind: int
+    flags: int
+    raw: bytes
+    began_ns: int
+    """When its first byte was received."""
 
 
 class Http2Connection:
@@ -40,53 +74,198 @@ class Http2Connection:
     ----------
     stream
         Where it is written and read.
-    origin
-        Whose requests it takes.
     """
 
-    def __init__(self, stream: TimedStream, origin: httpcore.Origin) -> None:
-        self._origin = origin
+    def __init__(self, stream: TimedStream) -> None:
         self._stream = stream
-        self._http = _StrictHttp2Connection(origin, stream)
+        self._h2 = h2.connection.H2Connection(_CONFIG)
+        # h2 applies settings that are set before `initiate_connection` at once, and later ones once acknowledged.
+        self._h2.local_settings = h2.settings.Settings(client=True, initial_values=_SETTINGS)
+        # Some servers refuse a setting that they do not know.
+        del self._h2.local_settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL]
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(_WINDOW_BYTES)
+        self._cut_off = b""
+        """The beginning of a frame whose rest has not come yet."""
+        self._cut_off_ns = 0
+        self._unparsed: list[_Frame] = []
+        self._is_decided = False
+        """Whether a frame that is not parsed yet ends the reply or the connection."""
+        self._in_block = False
+        """Whether a header block goes on in the next frame."""
+        self._block_ns = 0
+        self._broken = ""
+        """Why what follows cannot be cut into frames."""
+        self._usable = True
+        self._stream_id = 0
+        self._status = 0
+        self._headers: list[Header] = []
+        self._body = bytearray()
+        self._is_whole = True
 
     def is_reusable(self) -> bool:
         """Tell whether a further request may be sent."""
-        return self._http.is_idle() and not self._http.has_expired() and not self._stream.has_ended()
+        said = b""
+        while (data := self._stream.waiting()) is not None:
+            said += data
+            if not data or len(said) > _MOST_IDLE_BYTES:
+                return False
+        # SETTINGS, PING and GOAWAY may come at any time.
+        self._cut(said, 0)
+        self._parse()
+        return self._usable
 
-    def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
-        """Send a request, and read the reply to its end.
+    def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
+        """Serialise a request, after the acknowledgements that are still to be sent.
 
         Raises
         ------
         NetworkFaultError
-            There is no whole reply, or it is none; exceptions of httpcore and h2 tell the same.
+            ``connection_lost``: the server takes no more requests on this connection.
         """
-        headers = list(request.headers)
+        fields = list(prepared.http2)
         if authorization is not None:
-            headers.append((b"Authorization", authorization))
-        url = httpcore.URL(
-            scheme=self._origin.scheme, host=self._origin.host, port=self._origin.port, target=request.target
-        )
+            # h2 marks this field as never indexed, so neither side keeps it in its HPACK table.
+            fields.append((b"authorization", authorization))
+        self._status, self._headers, self._body, self._is_whole = 0, [], bytearray(), False
         with quiet():
             try:
-                response = self._http.handle_request(httpcore.Request(request.method, url, headers=headers))
-            except BaseException:
-                # Frames of the connection itself (SETTINGS, GOAWAY) are no part of a reply.
-                marks.first_byte_ns = 0
+                self._stream_id = self._h2.get_next_available_stream_id()
+                self._h2.send_headers(self._stream_id, fields, end_stream=True)
+            except h2.exceptions.ProtocolError:
+                raise NetworkFaultError("connection_lost", "the server takes no more requests on it") from None
+            return self._h2.data_to_send()
+
+    def reply(self, failure: str) -> Reply:
+        """Read the reply to its end.
+
+        Parameters
+        ----------
+        failure
+            Why the request could not be sent in full, or nothing.
+
+        Raises
+        ------
+        NetworkFaultError
+            There is no whole reply, or it is none.
+        """
+        while True:
+            data = self._stream.read(_LULL_S if self._unparsed else None)
+            if data:
+                self._cut(data, self._stream.marks.last_byte_ns)
+                if not self._is_decided and len(self._unparsed) < _MOST_UNPARSED:
+                    continue
+            self._parse()
+            if self._is_whole:
+                break
+            if data == b"":
+                raise NetworkFaultError("connection_lost", failure or CUT_OFF)
+            failure = self._acknowledge() or failure
+        try:
+            self._usable = self._usable and not (failure or self._acknowledge())
+        except NetworkFaultError:
+            # The deadline passed while acknowledging: the reply itself was in time.
+            self._usable = False
+        return checked(Reply(self._status, self._headers, bytes(self._body), _VERSION), delimited=True)
+
+    def _acknowledge(self) -> str:
+        """Answer SETTINGS and PING, and open the window again."""
+        frames = self._h2.data_to_send()
+        return self._stream.write(frames) if frames else ""
+
+    def _cut(self, data: bytes, now_ns: int) -> None:
+        """Cut what was received into frames."""
+        began_ns = self._cut_off_ns if self._cut_off else now_ns
+        data = self._cut_off + data
+        at = 0
+        while len(data) - at >= _HEAD.size:
+            high, low, kind, flags, stream_id = _HEAD.unpack_from(data, at)
+            length = (high << 8) + low
+            if length > _MAX_FRAME_BYTES:
+                # h2 would wait for the whole of it, which can be megabytes.
+                self._broken = "the server does not speak HTTP/2" if data.startswith(_HTTP1, at) else INVALID
+                self._is_decided = True
+                break
+            end = at + _HEAD.size + length
+            if end > len(data):
+                break
+            self._unparsed.append(_Frame(kind, flags, data[at:end], began_ns))
+            ends_stream = kind == _RST_STREAM or (kind in {_DATA, _HEADERS} and flags & _END_STREAM)
+            if kind == _GOAWAY or (ends_stream and stream_id == self._stream_id):
+                self._is_decided = True
+            at, began_ns = end, now_ns
+        self._cut_off, self._cut_off_ns = data[at:], began_ns
+
+    def _parse(self) -> None:
+        """Take the frames that were received.
+
+        Raises
+        ------
+        NetworkFaultError
+            There will be no whole reply. After a whole reply nothing is raised: the connection is just not reused.
+        """
+        frames, self._unparsed, self._is_decided = self._unparsed, [], False
+        try:
+            with quiet():
+                for frame in frames:
+                    self._take(frame)
+            if self._broken:
+                raise NetworkFaultError("protocol", self._broken)
+        except NetworkFaultError:
+            self._usable = False
+            if not self._is_whole:
                 raise
-            # For the same reason the reply begins with the read that brought its headers.
-            marks.first_byte_ns = marks.last_byte_ns
-            try:
-                body = _read_body(response)
-            finally:
-                response.close()
-        return checked(Reply(response.status, response.headers, body, _VERSION), delimited=True)
 
+    def _take(self, frame: _Frame) -> None:
+        if frame.kind == _GOAWAY and not self._in_block:
+            self._go_away(frame.raw)
+            return
+        if frame.kind == _HEADERS:
+            self._block_ns = frame.began_ns
+        if frame.kind in {_HEADERS, _PUSH_PROMISE, _CONTINUATION}:
+            self._in_block = not frame.flags & _END_HEADERS
+        try:
+            events = self._h2.receive_data(frame.raw)
+        except Exception:
+            # h2, hpack and hyperframe raise many classes of exceptions on invalid input.
+            raise NetworkFaultError("protocol", INVALID) from None
+        for event in events:
+            if not self._is_whole and getattr(event, "stream_id", None) == self._stream_id:
+                self._note(event)
 
-def _read_body(response: httpcore.Response) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise NetworkFaultError("too_large", TOO_LARGE)
-    return bytes(body)
+    def _go_away(self, raw: bytes) -> None:
+        """Handle a GOAWAY without h2, which would refuse every later frame, those of our reply too.
+
+        nginx sends it before the last reply of a connection, Envoy and Go first with the highest possible stream
+        number. The server did not process a request above that number; others it still answers (RFC 9113, 6.8).
+        """
+        _high, _low, _kind, _flags, stream_id = _HEAD.unpack_from(raw)
+        if stream_id or len(raw) < _HEAD.size + _GOAWAY_BYTES:
+            raise NetworkFaultError("protocol", INVALID)
+        self._usable = False
+        last_stream_id = int.from_bytes(raw[_HEAD.size : _HEAD.size + 4], "big") & _STREAM_ID
+        if last_stream_id < self._stream_id:
+            raise NetworkFaultError("connection_lost", "closed by the server", unprocessed=True)
+
+    def _note(self, event: h2.events.Event) -> None:
+        """Take a part of the reply."""
+        match event:
+            case h2.events.ResponseReceived(headers=fields):
+                # SETTINGS or an informational reply may have come before.
+                self._stream.marks.first_byte_ns = self._block_ns
+                pseudo = [(name, value) for name, value in fields if name.startswith(b":")]
+                # One status, and nothing else (RFC 9113, section 8.3.2).
+                if [name for name, _value in pseudo] != [b":status"] or not _STATUS.fullmatch(pseudo[0][1]):
+                    raise NetworkFaultError("protocol", INVALID)
+                self._status = int(pseudo[0][1])
+                self._headers = [(name, value) for name, value in fields if not name.startswith(b":")]
+            case h2.events.DataReceived(data=data, flow_controlled_length=length):
+                self._h2.acknowledge_received_data(length, self._stream_id)
+                self._body += data
+                if len(self._body) > MAX_BODY_BYTES:
+                    raise NetworkFaultError("too_large", TOO_LARGE)
+            case h2.events.StreamEnded():
+                self._is_whole = True
+            case h2.events.StreamReset(error_code=code):
+                refused = code == h2.errors.ErrorCodes.REFUSED_STREAM
+                raise NetworkFaultError("connection_lost", "the server gave the request up", unprocessed=refused)

@@ -14,6 +14,8 @@ MAX_BODY_BYTES: Final = 64 * 1024
 """The documented replies have about a hundred bytes: what is much larger is not the API, and is not read to its end."""
 
 TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
+INVALID: Final = "not valid HTTP"
+CUT_OFF: Final = "closed before the reply was complete"
 
 Header = tuple[bytes, bytes]
 
@@ -23,11 +25,10 @@ _UNSENDABLE: Final = re.compile(rb"[\x00\r\n]")
 class Prepared(NamedTuple):
     """A request, serialised as far as it can be without the key."""
 
-    method: bytes
-    target: bytes
-    headers: tuple[Header, ...]
     http1: bytes
     """As HTTP/1.1 writes it, up to where a last header may follow."""
+    http2: tuple[Header, ...]
+    """The fields of HTTP/2, to which a last one may be added."""
 
 
 def prepare(request: httpx.Request) -> Prepared:
@@ -43,7 +44,14 @@ def prepare(request: httpx.Request) -> Prepared:
     if any(_UNSENDABLE.search(part) for part in (method, target, *(part for header in headers for part in header))):
         raise ValueError("a line break in a request")
     lines = [method + b" " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
-    return Prepared(method, target, headers, b"\r\n".join([*lines, b""]))
+    pseudo = (
+        (b":method", method),
+        (b":authority", next(value for name, value in headers if name.lower() == b"host")),
+        (b":scheme", request.url.raw_scheme),
+        (b":path", target),
+    )
+    others = tuple((name.lower(), value) for name, value in headers if name.lower() != b"host")
+    return Prepared(b"\r\n".join([*lines, b""]), (*pseudo, *others))
 
 
 class Reply(NamedTuple):
@@ -76,9 +84,6 @@ def checked(reply: Reply, *, delimited: bool) -> Reply:
     NetworkFaultError
         ``invalid_body`` or ``protocol``.
     """
-    if not 100 <= reply.status <= 999:
-        # HTTP/2 has it as text of any length.
-        raise NetworkFaultError("protocol", "not valid HTTP")
     # Decompressing could make any size of it, and we never asked for a compressed one.
     coding = reply.header(b"content-encoding")
     encoded = coding is not None and coding.strip().lower() not in {"", "identity"}

@@ -25,13 +25,13 @@ class Opener:
     context: ssl.SSLContext | None
     """None for a connection without TLS."""
 
-    def open(self, deadline: Deadline, marks: Marks) -> socket.socket:
-        """Resolve, connect and encrypt, and write the three durations down.
+    def connect(self, deadline: Deadline, marks: Marks) -> socket.socket:
+        """Resolve and connect, and write the two durations down.
 
         Raises
         ------
         NetworkFaultError
-            ``dns``, ``connect``, ``tls`` or ``timeout``.
+            ``dns``, ``connect`` or ``timeout``.
         CallCancelledError
             The call was given up.
         """
@@ -42,13 +42,25 @@ class Opener:
             resolved_ns = time.perf_counter_ns()
         marks.dns_ns = resolved_ns - began_ns
         sock = connect_first(addresses, deadline)
-        connected_ns = time.perf_counter_ns()
-        marks.connect_ns = connected_ns - resolved_ns
+        marks.connect_ns = time.perf_counter_ns() - resolved_ns
+        return sock
+
+    def secure(self, sock: socket.socket, deadline: Deadline, marks: Marks) -> socket.socket:
+        """Encrypt the connection where it is to be, and write the duration down.
+
+        Raises
+        ------
+        NetworkFaultError
+            ``tls`` or ``timeout``; the connection is closed.
+        CallCancelledError
+            The call was given up.
+        """
         if self.context is None:
             marks.tls_ns = 0
             return sock
+        began_ns = time.perf_counter_ns()
         encrypted = _start_tls(sock, self.context, self.host, deadline)
-        marks.tls_ns = time.perf_counter_ns() - connected_ns
+        marks.tls_ns = time.perf_counter_ns() - began_ns
         return encrypted
 
 

@@ -1,7 +1,7 @@
-"""Silence for the libraries beneath us while they hold the key: their debug logs would print it.
+"""Silence for hpack while it holds the key: it logs the header block of a request, which decodes back to the key.
 
-httpcore logs the reply's headers, which an echoing server fills with the key, and hpack logs the header block, which
-decodes back to it. The loggers stay as they are for everybody else's calls.
+It logs the reply's headers too, which an echoing server fills with the key. The loggers stay as they are for everybody
+else's calls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "hpack.hpack", "hpack.table")
+_LOGGERS = ("hpack.hpack", "hpack.table")
 
 
 class _OwnCalls(threading.local):

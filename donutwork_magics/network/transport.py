@@ -10,18 +10,16 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import httpcore
 import httpx
 
 from donutwork_magics.network.deadline import Deadline
-from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError, os_reason
-from donutwork_magics.network.foreign import http_fault
+from donutwork_magics.network.faults import NetworkFaultError
 from donutwork_magics.network.http1 import Http1Connection
 from donutwork_magics.network.http2 import Http2Connection
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.message import MAX_BODY_BYTES, Prepared, Reply, prepare
 from donutwork_magics.network.opener import Opener
-from donutwork_magics.network.stream import Agreed, OtherVersionChosenError, TimedStream
+from donutwork_magics.network.stream import Agreed, TimedStream
 from donutwork_magics.network.tls import Http
 
 __all__ = ["EXCHANGE", "MAX_BODY_BYTES", "Exchange", "TimedTransport", "TransportFaultError"]
@@ -110,16 +108,13 @@ class TimedTransport(httpx.BaseTransport):
         timeout_s: float = 10.0,
         cold: bool = False,
     ) -> None:
-        port = origin.port or {"http": 80, "https": 443}[origin.scheme]
-        self._origin = httpcore.Origin(origin.raw_scheme, origin.raw_host, port)
-        self._opener = Opener(origin.raw_host.decode("ascii"), port, family, context)
+        self._origin = _origin(origin)
+        self._opener = Opener(origin.raw_host.decode("ascii"), self._origin[2], family, context)
         self._authorization = authorization
         self._http: Http = http
         self._timeout_s = timeout_s
         self._cold = cold
         self._connection: _Connection | None = None
-        self._chose_http2: bool | None = True if http == "2" else None
-        """What the server chose last, where it has a choice."""
         self._cancelled = threading.Event()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -137,8 +132,7 @@ class TimedTransport(httpx.BaseTransport):
         CallCancelledError
             `cancel` was called.
         """
-        url = httpcore.URL(request.url.raw_scheme + b"://" + request.url.netloc)
-        if url.origin != self._origin:
+        if _origin(request.url) != self._origin:
             raise ValueError("a request for another origin")
         reply, exchange = self.call(prepare(request))
         headers = [(name, value) for name, value in reply.headers if name.lower() != b"content-encoding"]
@@ -164,8 +158,6 @@ class TimedTransport(httpx.BaseTransport):
             self.close()
             outcome = self._attempt(request, deadline, marks)
         exchange = self._measured(outcome, marks, retried)
-        if self._connection is not None and self._http == "auto":
-            self._chose_http2 = self._connection.stream.http2
         if self._cold or isinstance(outcome, BaseException):
             # After a failure or an interrupt, what is still on the wire must not answer the next request.
             self.close()
@@ -190,13 +182,12 @@ class TimedTransport(httpx.BaseTransport):
         try:
             connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), marks)
             try:
-                connection.open_ahead()
+                connection.open()
             finally:
                 agreed = connection.stream.agreed()
+            connection.opened_ahead = True
         except NetworkFaultError as error:
             fault = NetworkFaultError(error.kind, error.reason)
-        except OSError as error:
-            fault = NetworkFaultError("connection_lost", os_reason(error))
         except BaseException:
             self.close()
             raise
@@ -221,35 +212,29 @@ class TimedTransport(httpx.BaseTransport):
         Exceptions become values here: one that travelled on would keep frames alive in which the key can be read.
         """
         try:
-            # Before the connection is opened, so that it does not stand between the handshake and the request.
-            authorization = self._authorization() if self._authorization is not None else None
-            reply = self._ready_connection(deadline, marks).exchange(request, authorization, marks)
+            connection = self._ready_connection(deadline, marks)
+            failure = connection.send(request, self._authorization)
+            # From here on no frame holds the key.
+            reply = connection.reply(failure)
             # Also where it is this machine that was late to notice the last byte.
             return NetworkFaultError("timeout") if deadline.was_missed(marks.last_byte_ns) else reply
-        except (NetworkFaultError, CallCancelledError) as outcome:
+        except BaseException as outcome:
             return _bare(outcome)
-        except Exception as error:
-            ended = self._connection is not None and self._connection.stream.ended
-            return http_fault(error, ended=ended)
-        except BaseException as interrupt:
-            return _bare(interrupt)
 
     def _ready_connection(self, deadline: Deadline, marks: Marks) -> _Connection:
         connection = self._connection
-        if connection is not None and (connection.opened_ahead or connection.http.is_reusable()):
-            marks.begin_attempt(reused=True)
-            # Nothing was kept where nothing was served: a request that is lost here goes out once only.
-            marks.reused = not connection.opened_ahead
+        if connection is not None:
             connection.stream.begin(deadline, marks)
-            return connection
-        self.close()
+            if connection.opened_ahead or connection.is_reusable():
+                marks.begin_attempt(reused=True)
+                # A connection opened ahead has served no request, so it is not "reused"; a lost call goes out once.
+                marks.reused = not connection.opened_ahead
+                return connection
+            self.close()
         marks.begin_attempt(reused=False)
-        stream = TimedStream(self._opener, http2=bool(self._chose_http2), only=self._http != "auto")
-        stream.begin(deadline, marks)
-        has_choice = self._http == "auto" and self._origin.scheme == b"https"
-        may_be_http2 = has_choice and self._chose_http2 is None
-        self._connection = _Connection(stream, self._origin, may_be_http2=may_be_http2)
-        return self._connection
+        self._connection = connection = _Connection(self._opener, self._http)
+        connection.stream.begin(deadline, marks)
+        return connection
 
     def _measured(self, outcome: object, marks: Marks, retried: bool) -> Exchange:
         reply = outcome if isinstance(outcome, Reply) else None
@@ -272,14 +257,23 @@ class TimedTransport(httpx.BaseTransport):
         )
 
 
+_Driver = Http1Connection | Http2Connection
+
+
 class _Connection:
     """One connection, and what it has told so far."""
 
-    def __init__(self, stream: TimedStream, origin: httpcore.Origin, *, may_be_http2: bool) -> None:
-        self.stream = stream
-        self._origin = origin
-        # Made ahead where the server may choose it: it takes longer than the request, and the handshake is timed.
-        self._http2 = Http2Connection(stream, origin) if may_be_http2 or stream.http2 else None
+    def __init__(self, opener: Opener, http: Http) -> None:
+        self.stream = stream = TimedStream(opener)
+        # By the server's answer to ALPN; None where it chose nothing, or there is no TLS.
+        self._drivers: dict[str | None, _Driver] = {}
+        if http == "2":
+            self._drivers["h2" if opener.context else None] = Http2Connection(stream)
+        else:
+            self._drivers["http/1.1"] = self._drivers[None] = Http1Connection(stream)
+            if http == "auto" and opener.context:
+                self._drivers["h2"] = Http2Connection(stream)
+        self._driver: _Driver | None = None
         self._viewed_ns = 0
         self._rtt_ms = math.nan
         self.smoothed_rtt_ms = math.nan
@@ -288,29 +282,36 @@ class _Connection:
         self._no_retransmits: int | None = 0
         self.opened_ahead = False
         """Whether it is open, and has served no request yet."""
-        self._speak()
 
-    def _speak(self) -> None:
-        if self.stream.http2:
-            self.http: Http1Connection | Http2Connection = self._http2 or Http2Connection(self.stream, self._origin)
-        else:
-            self.http = Http1Connection(self.stream)
+    def open(self) -> _Driver:
+        """Open the connection unless it is open, and return what speaks the version that the server chose."""
+        if self._driver is None:
+            self.stream.open()
+            self._driver = self._drivers.get(self.stream.alpn)
+            if self._driver is None:
+                raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
+        return self._driver
 
-    def open_ahead(self) -> None:
-        """Open the connection before its first request."""
-        self.stream.open_ahead()
-        self._speak()
-        self.opened_ahead = True
+    def is_reusable(self) -> bool:
+        """Tell whether a further request may be sent."""
+        # Frees the driver that was not chosen; in `open` this would take time between the handshake and the request.
+        self._drivers.clear()
+        return self._driver is not None and self._driver.is_reusable()
 
-    def exchange(self, request: Prepared, authorization: bytes | None, marks: Marks) -> Reply:
-        """Send the request and read the whole reply."""
+    def send(self, request: Prepared, authorization: Callable[[], bytes] | None) -> str:
+        """Send the request, and return why it could not be sent, or nothing."""
         self.opened_ahead = False
-        try:
-            return self.http.exchange(request, authorization, marks)
-        except OtherVersionChosenError:
-            # It is the version that the server chose before: its request is ready to go when the handshake ends.
-            self._speak()
-        return self.http.exchange(request, authorization, marks)
+        value = authorization() if authorization is not None else None
+        if self._driver is not None:
+            return self.stream.send(self._driver.request(request, value))
+        # For each version that the server may choose, before connecting: serialising must not take time between phases.
+        ready = {driver: driver.request(request, value) for driver in set(self._drivers.values())}
+        return self.stream.send(ready[self.open()])
+
+    def reply(self, failure: str) -> Reply:
+        """Read the whole reply."""
+        assert self._driver is not None
+        return self._driver.reply(failure)
 
     def kernel_view(self, now_ns: int) -> tuple[float, int | None]:
         """Return the kernel's round-trip time, and the retransmits since it was asked before.
@@ -328,6 +329,10 @@ class _Connection:
         self._rtt_ms, self.smoothed_rtt_ms = info.rtt_ms, info.smoothed_rtt_ms
         before, self._retransmits = self._retransmits, info.total_retransmits
         return info.rtt_ms, info.total_retransmits - before
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
 
 
 def _bare(exception: BaseException) -> BaseException:

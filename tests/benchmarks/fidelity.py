@@ -127,15 +127,13 @@ def _spin(duration_s: float) -> None:
 class _UntimedStream(TimedStream):
     """The same stream, deadline and all, that looks at no clock for its own sake."""
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of `buffer`."""
-        if buffer:
-            self._send(self.open(), buffer)
+    def send(self, request: bytes) -> str:
+        """Send all of a request."""
+        return self.write(request)
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Receive at most `max_bytes`."""
-        assert self._socket is not None
-        return self._receive(self._socket, max_bytes)
+    def read(self, patience_s: float | None = None) -> bytes | None:
+        """Receive some bytes."""
+        return self._receive(patience_s)
 
 
 _NO_PHASES = Phases(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

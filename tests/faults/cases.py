@@ -229,7 +229,7 @@ HTTP2: tuple[Fault, ...] = (
     Fault("SETTINGS flood", "timeout", h2.flood(h2.many_settings), hangs=True),
     Fault("PING flood", "timeout", h2.flood(h2.pings), hangs=True),
     Fault("window update flood", "timeout", h2.flood(h2.window_updates, every_s=0.001), hangs=True),
-    Fault("a frame that never ends", "timeout", h2.say(lambda s: h2.raw_frame(0, 0, s, b"x", 2**24 - 1)), hangs=True),
+    Fault("a frame that never ends", "timeout", h2.say(lambda s: h2.raw_frame(0, 0, s, b"x", 2**14)), hangs=True),
     # Connections and streams that end
     Fault("FIN unread", "connection_lost", close_now),
     Fault("RST unread", "connection_lost", reset_now),
@@ -259,6 +259,14 @@ HTTP2: tuple[Fault, ...] = (
     Fault("DATA on no stream", "protocol", h2.say(lambda _: h2.raw_frame(0, 1, 0, BODY))),
     Fault("DATA on a stream of nobody", "protocol", h2.say(lambda _: h2.raw_frame(0, 1, 99, BODY))),
     Fault("a frame of 40 KB", "protocol", h2.say(lambda s: h2.raw_frame(0, 0, s, b"x" * 40_000))),
+    Fault("a frame of 16 MB that never ends", "protocol", h2.say(lambda s: h2.raw_frame(0, 0, s, b"x", 2**24 - 1))),
+    Fault("GOAWAY of a wrong size", "protocol", h2.say(lambda _: h2.raw_frame(7, 0, 0, b"xyz"))),
+    Fault("GOAWAY on a stream", "protocol", h2.say(lambda s: h2.raw_frame(7, 0, s, bytes(8)))),
+    Fault(
+        "GOAWAY in a header block",
+        "protocol",
+        h2.say(lambda s: h2.raw_frame(1, 0, s, h2.block(h2.OK)) + h2.goaway(s) + h2.raw_frame(9, 4, s, b"")),
+    ),
     Fault("SETTINGS of a wrong size", "protocol", h2.say(lambda _: h2.raw_frame(4, 0, 0, b"xyz"))),
     Fault("PING of a wrong size", "protocol", h2.say(lambda _: h2.raw_frame(6, 0, 0, b"xyz"))),
     Fault("padding longer than the frame", "protocol", h2.say(lambda s: h2.raw_frame(0, 8, s, b"\xff" + BODY))),

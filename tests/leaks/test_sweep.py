@@ -204,8 +204,8 @@ def test_everything_was_there_to_be_searched(sweep: Sweep) -> None:
 
 def test_every_kind_of_failure_was_met(sweep: Sweep) -> None:
     met = set(json.loads(sweep.printed(r"kinds: (\[.*?\])")))
-    # The echo sends no more than one window over HTTP/2, and closes after what is no HTTP/2.
-    unreachable = {"too_large", "protocol"} if sweep.protocol == "HTTP/2" else set()
+    # The echo sends no more than one window over HTTP/2.
+    unreachable = {"too_large"} if sweep.protocol == "HTTP/2" else set()
     assert {*KINDS, "SettingsError", "UsageError", "Interrupted"} - met == unreachable
 
 

@@ -180,8 +180,8 @@ class TestPhases:
     def test_a_reply_that_is_noticed_after_the_deadline_is_a_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
         receive = TimedStream._receive
 
-        def receive_late(stream: TimedStream, sock: socket.socket, max_bytes: int) -> bytes:
-            data = receive(stream, sock, max_bytes)
+        def receive_late(stream: TimedStream, patience_s: float | None) -> bytes | None:
+            data = receive(stream, patience_s)
             # As on a machine that has other things to do.
             time.sleep(0.25)
             return data
@@ -335,6 +335,29 @@ class TestHttp2:
         with Server(answer_http2) as server:
             (exchange,) = exchanges(server, 1, http="2")
         assert exchange.http_version == "2"
+
+    def test_a_client_of_httpx_can_use_it(self, tls_http2: Tls) -> None:
+        fields: list[tuple[str, str]] = []
+
+        def note(connection: socket.socket) -> None:
+            answer_http2(connection, fields)
+
+        with (
+            Server(note, tls=tls_http2.server) as server,
+            httpx.Client(transport=transport_for(server.url, tls_http2), base_url=server.url) as client,
+        ):
+            response = client.get("/ping.json", params={"a": "b"}, headers={"X-Own": "Value"})
+        assert response.content == BODY
+        assert exchange_of(response).http_version == "2"
+        assert fields[:4] == [
+            (":method", "GET"),
+            (":authority", server.url.removeprefix("https://")),
+            (":scheme", "https"),
+            (":path", "/ping.json?a=b"),
+        ]
+        assert ("x-own", "Value") in fields
+        # What belongs to a connection of HTTP/1.1 is not sent (RFC 9113, section 8.2.2).
+        assert "connection" not in dict(fields)
 
     def test_a_connection_that_the_server_ends_is_made_anew_once(self, tls_http2: Tls) -> None:
         with Server(goaway_on_second, tls=tls_http2.server) as server:

@@ -13,13 +13,15 @@ import h2.events
 from tests.servers import BODY, Handler
 
 
-def answer_http2(connection: socket.socket) -> None:
-    """Answer every request of a connection with the documented ping reply."""
+def answer_http2(connection: socket.socket, fields: list[tuple[str, str]] | None = None) -> None:
+    """Answer every request of a connection with the documented ping reply, and note its fields."""
     state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
     state.initiate_connection()
     connection.sendall(state.data_to_send())
     while data := connection.recv(65536):
         for event in state.receive_data(data):
+            if fields is not None and isinstance(event, h2.events.RequestReceived):
+                fields += [(name.decode(), value.decode()) for name, value in event.headers]
             if isinstance(event, h2.events.StreamEnded):
                 assert event.stream_id is not None
                 headers = [(":status", "200"), ("content-type", "application/json")]

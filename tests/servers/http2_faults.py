@@ -83,6 +83,14 @@ class Peer:
                 return 0
             self._buffer += more
 
+    def frame(self) -> tuple[int, int]:
+        """Read the next frame, and return its kind, and whether it acknowledges one (1 or 0)."""
+        while (frame := self._frame()) is None:
+            more = self._connection.recv(65536)
+            assert more, "closed"
+            self._buffer += more
+        return frame.type or 0, int("ACK" in frame.flags)
+
     def wait(self) -> None:
         """Read on, and answer nothing."""
         while self._connection.recv(65536):
