@@ -211,10 +211,12 @@ def _tcp(found: _Found) -> Step:
         return _skipped("TCP", _obstacle(found))
     phases = opened.exchange.phases
     if math.isnan(phases.dns_ms):
-        return _skipped("TCP", "the name has no address")
+        return _skipped("TCP", "no address is known")
     if math.isnan(phases.connect_ms):
         return _not_opened("TCP", found)
-    return Step("TCP", "ok", f"connected to {opened.exchange.peer}", duration_ms=phases.connect_ms)
+    # One that was reset at once does not tell its address any more.
+    peer = opened.exchange.peer or "an address that closed at once"
+    return Step("TCP", "ok", f"connected to {peer}", duration_ms=phases.connect_ms)
 
 
 def _tls(found: _Found) -> Step:

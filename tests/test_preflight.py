@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from donutwork_magics.check_report import Step
 from donutwork_magics.client.settings import Env, sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
-from donutwork_magics.network import opener
+from donutwork_magics.network import opener, resolver
 from donutwork_magics.network.resolver import Address, known_addresses
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
@@ -309,9 +310,19 @@ class TestNetwork:
         report = check()
         assert by_state(report)["bad"] == ["DNS"]
         assert step(report, "DNS").kind == "dns"
-        assert step(report, "TCP").detail == "the name has no address"
+        assert step(report, "TCP").detail == "no address is known"
         assert step(report, "TLS").detail == "there is no TCP connection"
         assert step(report, "ping:read").detail == "there is no connection"
+
+    def test_a_resolver_that_does_not_answer(self, aim: Aim, monkeypatch: pytest.MonkeyPatch) -> None:
+        released = threading.Event()
+        monkeypatch.setattr(resolver, "_getaddrinfo", lambda *_question: released.wait(10) and [])
+        aim("https://donutwork.invalid")
+        report = check(timeout_s=0.2)
+        released.set()
+        assert by_state(report)["bad"] == ["DNS"]
+        assert step(report, "DNS").kind == "timeout"
+        assert step(report, "TCP").detail == "no address is known"
 
     def test_localhost_needs_no_resolver(self, aim: Aim, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(opener, "known_addresses", known_addresses)
@@ -358,8 +369,23 @@ class TestNetwork:
         assert by_state(made.report)["bad"] == ["TLS"]
         assert says in step(made.report, "TLS").detail
         assert step(made.report, "TLS").kind == "tls"
-        assert step(made.report, "TCP").state == "ok"
+        assert (step(made.report, "TCP").state, step(made.report, "TCP").detail) == ("ok", "connected to 127.0.0.1")
         assert made.asked == []
+
+    def test_so_it_is_over_ipv6(self, aim: Aim) -> None:
+        with Server(refuse_tls, family=socket.AF_INET6) as server:
+            aim(server.url.replace("http:", "https:"))
+            report = check()
+        assert by_state(report)["bad"] == ["TLS"]
+        assert step(report, "TCP").detail == "connected to ::1"
+
+    def test_without_a_key_too(self, aim: Aim, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("DONUTWORK_API_KEY")
+        with Server(refuse_tls) as server:
+            aim(server.url.replace("http:", "https:"))
+            report = check()
+        assert by_state(report)["bad"] == ["API key", "TLS"]
+        assert step(report, "TCP").detail == "connected to 127.0.0.1"
 
     def test_an_unknown_authority(self, examine: Examine) -> None:
         stranger = Authority(Path(), trustme.CA())
@@ -383,6 +409,7 @@ class TestNetwork:
         assert by_state(report)["bad"] == ["TLS"]
         assert step(report, "TLS").kind == "timeout"
         assert "in the TLS handshake" in step(report, "TLS").detail
+        assert step(report, "TCP").detail == "connected to 127.0.0.1"
 
 
 class TestProtocol:
