@@ -2,6 +2,7 @@
 
 DonutworkError           one line, rendered without a traceback; `kind` is one of KINDS where a call failed
 ├── SettingsError        a key, a URL or the sandbox is not usable; no request was sent
+│   └── OutOfThreadsError    nor is this process: it can start no further thread
 └── SeriesError          a series ended early; its rows are kept
 Interrupted        a KeyboardInterrupt, also one line; the rows are kept
 """
@@ -59,6 +60,15 @@ class DonutworkError(_OneLine, Exception):
 
 class SettingsError(DonutworkError):
     """A setting is missing or not usable; it is raised before the first request."""
+
+
+class OutOfThreadsError(SettingsError):
+    """No further thread can be started."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This process can start no further thread. End what else runs in it, such as a watch, or restart it."
+        )
 
 
 class SeriesError(DonutworkError):

@@ -16,7 +16,8 @@ from donutwork_magics.display.html import spoken, to_html
 from donutwork_magics.display.live import WidgetAndLine
 from donutwork_magics.display.pages import Box
 from donutwork_magics.displayed import Displayed
-from donutwork_magics.errors import DonutworkError, Interrupted
+from donutwork_magics.errors import DonutworkError, Interrupted, OutOfThreadsError
+from donutwork_magics.threads import start_thread
 
 _LINE: Final = "Buttons to call again, and to measure: they live as long as their kernel."
 
@@ -91,9 +92,12 @@ class CallWidget:
         # A plain thread has no parent message, and ipykernel then loses what it sends after a page reload. It is a
         # thread at all because a handler that waits would hold up every other message of the widgets.
         context = contextvars.copy_context()
-        threading.Thread(
-            target=context.run, args=(self._carry_out, action), name="donutwork-widget", daemon=True
-        ).start()
+        arguments = (self._carry_out, action)
+        try:
+            start_thread(threading.Thread(target=context.run, args=arguments, name="donutwork-widget", daemon=True))
+        except OutOfThreadsError as error:
+            self._status.value = spoken(f"✗ {error}", "alert")
+            self._set_busy(False)
 
     def _carry_out(self, action: Callable[[], None]) -> None:
         problem = ""

@@ -6,10 +6,13 @@ import os
 import queue
 import socket
 import threading
+import time
 from typing import Final, NamedTuple
 
+from donutwork_magics.errors import OutOfThreadsError
 from donutwork_magics.network.deadline import POLL_S, Deadline
-from donutwork_magics.network.faults import dns_fault
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError, dns_fault
+from donutwork_magics.threads import start_thread
 
 
 class Address(NamedTuple):
@@ -20,24 +23,116 @@ class Address(NamedTuple):
 
 
 _MOST_PARKED: Final = 4
+_MOST_THREADS: Final = 256
+"""Those that hang are some few: one for each worker that has asked for the same host before the first gave up."""
+_NO_ANSWER_S: Final = 30.0
+"""A lookup that was given up is waited for this long after it began, and then left alone: the system may never end it,
+although it would answer anew."""
 _LOCALHOST: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
-_Answer = list[Address] | Exception
-_Question = tuple[str, int, socket.AddressFamily, "queue.SimpleQueue[_Answer]"]
+_Question = tuple[str, int, socket.AddressFamily]
+_Answers = queue.SimpleQueue[list[Address] | Exception]
 
-_parked: Final[list[queue.SimpleQueue[_Question]]] = []
-"""The inboxes of threads that wait for a question; only whole operations of the list are used."""
 
+class _Lookup:
+    """A question to the system, and those who wait for the answer."""
+
+    def __init__(self, question: _Question) -> None:
+        self.question = question
+        self.askers: list[_Answers] = []
+        self.began_s = time.monotonic()
+
+
+class _Resolver:
+    """Asks the system in threads; one that hangs is left behind until it ends by itself."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self.parked: list[queue.SimpleQueue[_Lookup]] = []
+        """The inboxes of threads that wait for a lookup."""
+        self._threads = 0
+        self._hanging: dict[_Question, _Lookup] = {}
+        """The latest lookup of each question that was given up, and has not ended yet."""
+
+    def resolve(self, question: _Question, deadline: Deadline) -> list[Address] | Exception:
+        answers: _Answers = queue.SimpleQueue()
+        with self._lock:
+            lookup = self._lookup(question)
+            lookup.askers.append(answers)
+        while True:
+            try:
+                return answers.get(timeout=min(POLL_S, deadline.remaining_s()))
+            except queue.Empty:
+                continue
+            except (NetworkFaultError, CallCancelledError):
+                self._give_up(lookup, answers)
+                raise
+
+    def park(self) -> None:
+        with self._lock:
+            if not self.parked:
+                self.parked.append(self._start())
+
+    def _lookup(self, question: _Question) -> _Lookup:
+        hanging = self._hanging.get(question)
+        if hanging is not None and time.monotonic() - hanging.began_s < _NO_ANSWER_S:
+            return hanging
+        lookup = _Lookup(question)
+        (self.parked.pop() if self.parked else self._start()).put(lookup)
+        return lookup
+
+    def _start(self) -> queue.SimpleQueue[_Lookup]:
+        if self._threads >= _MOST_THREADS:
+            raise NetworkFaultError("dns", f"{_MOST_THREADS} lookups are under way, and none ends")
+        inbox: queue.SimpleQueue[_Lookup] = queue.SimpleQueue()
+        start_thread(threading.Thread(target=self._work, args=(inbox,), name="donutwork-resolver", daemon=True))
+        self._threads += 1
+        return inbox
+
+    def _give_up(self, lookup: _Lookup, answers: _Answers) -> None:
+        with self._lock:
+            # It may have ended just now.
+            if answers in lookup.askers:
+                lookup.askers.remove(answers)
+                self._hanging[lookup.question] = lookup
+
+    def _work(self, inbox: queue.SimpleQueue[_Lookup]) -> None:
+        is_parked = True
+        while is_parked:
+            lookup = inbox.get()
+            found: list[Address] | Exception
+            try:
+                found = _getaddrinfo(*lookup.question)
+            except (OSError, UnicodeError) as error:
+                found = error
+            with self._lock:
+                if self._hanging.get(lookup.question) is lookup:
+                    del self._hanging[lookup.question]
+                askers, lookup.askers = lookup.askers, []
+                is_parked = len(self.parked) < _MOST_PARKED
+                if is_parked:
+                    self.parked.append(inbox)
+                else:
+                    self._threads -= 1
+            for answers in askers:
+                answers.put(found)
+
+
+_resolver: Final = _Resolver()
 
 if hasattr(os, "register_at_fork"):
     # A forked child has the inboxes, and none of the threads.
-    os.register_at_fork(after_in_child=_parked.clear)
+    os.register_at_fork(after_in_child=_resolver.begin_anew)
 
 
 def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadline) -> list[Address]:
     """Resolve a host name in another thread, which is left behind if it hangs.
 
-    A resolver that hangs (4 s and more is usual when a name server is gone) would otherwise outlive the deadline.
+    A resolver that hangs (4 s and more is usual when a name server is gone) would otherwise outlive the deadline. While
+    a lookup hangs that was given up, whoever asks the same waits for its answer too, instead of for one more thread.
 
     Returns
     -------
@@ -48,48 +143,29 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
     ------
     NetworkFaultError
         ``dns`` or ``timeout``.
+    CallCancelledError
+        The call was given up.
     """
-    answer: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     try:
-        inbox = _parked.pop()
-    except IndexError:
-        inbox = _start()
-    inbox.put((host, port, family, answer))
-    while True:
-        try:
-            found = answer.get(timeout=min(POLL_S, deadline.remaining_s()))
-        except queue.Empty:
-            continue
-        if isinstance(found, Exception):
-            raise dns_fault(found)
-        return found
+        found = _resolver.resolve((host, port, family), deadline)
+    except OutOfThreadsError:
+        found = None
+    if found is None:
+        raise NetworkFaultError("dns", "this process can start no further thread")
+    if isinstance(found, Exception):
+        raise dns_fault(found)
+    return found
 
 
 def park() -> None:
-    """Have a thread wait for the first question: to start one takes as long as a lookup, and would count as one."""
-    if not _parked:
-        _parked.append(_start())
+    """Have a thread wait for the first question: to start one takes as long as a lookup, and would count as one.
 
-
-def _start() -> queue.SimpleQueue[_Question]:
-    inbox: queue.SimpleQueue[_Question] = queue.SimpleQueue()
-    threading.Thread(target=_answer, args=(inbox,), name="donutwork-resolver", daemon=True).start()
-    return inbox
-
-
-def _answer(inbox: queue.SimpleQueue[_Question]) -> None:
-    is_parked = True
-    while is_parked:
-        host, port, family, answer = inbox.get()
-        found: _Answer
-        try:
-            found = _getaddrinfo(host, port, family)
-        except (OSError, UnicodeError) as error:
-            found = error
-        is_parked = len(_parked) < _MOST_PARKED
-        if is_parked:
-            _parked.append(inbox)
-        answer.put(found)
+    Raises
+    ------
+    OutOfThreadsError
+        This process can start no further thread.
+    """
+    _resolver.park()
 
 
 def known_addresses(host: str, port: int, family: socket.AddressFamily) -> list[Address]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+from donutwork_magics.threads import start_thread
+
 MOST_PAUSES: Final = 20
 """A watch may have many in a week: the first ones are kept, and all are counted."""
 
@@ -64,7 +66,7 @@ class Pulse:
         self._thread = threading.Thread(target=self._beat, name="donutwork-pulse", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        start_thread(self._thread)
         return self
 
     def __exit__(

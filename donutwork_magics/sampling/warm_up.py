@@ -11,6 +11,7 @@ from typing import Final
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.network.resolver import park
+from donutwork_magics.threads import start_thread
 
 _BODY: Final = b'{"status": "success", "env": "staging", "RRT": "0.08 ms"}'
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
@@ -23,7 +24,7 @@ def warm_up() -> None:
     park()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         answering = threading.Thread(target=_answer, args=(listener,), daemon=True)
-        answering.start()
+        start_thread(answering)
         port = listener.getsockname()[1]
         with Client(sandbox_target(f"http://127.0.0.1:{port}", secrets.token_hex(), None), timeout_s=1.0) as client:
             for _ in range(_PINGS):

@@ -21,6 +21,7 @@ from ..client.key import KeysIn
 from ..errors import Interrupted, SettingsError
 from ..grammar.injection import LARGEST_PORT, LARGEST_SEED, LONGEST_RETRY_AFTER_S, delay_s, fault_shares
 from ..sampling.interrupts import interrupts
+from ..threads import start_thread
 
 _MODULE: Final = "donutwork_magics.sandbox"
 _TERMINATE_S: Final = 1.0
@@ -250,7 +251,7 @@ def _await_ready(process: subprocess.Popen[bytes], deadline_s: float, is_given_u
                 process.kill()
                 return
 
-    threading.Thread(target=kill_in_time, daemon=True).start()
+    start_thread(threading.Thread(target=kill_in_time, daemon=True))
     try:
         ready = _read_ready(_opened(process.stdout))
     finally:

@@ -17,7 +17,7 @@ import pytest
 
 from donutwork_magics.network import opener, resolver
 from donutwork_magics.network.deadline import Deadline
-from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
 from donutwork_magics.network.stream import TimedStream
 from donutwork_magics.network.tls import Http, tls_context
 from donutwork_magics.network.transport import EXCHANGE, Exchange, TimedTransport, TransportFaultError
@@ -382,7 +382,35 @@ class TestFaults:
             assert call(transport, server.url).content == BODY
 
 
+def answer_at_once(_host: str, port: int, family: socket.AddressFamily) -> list[resolver.Address]:
+    return [resolver.Address(family, ("127.0.0.1", port))]
+
+
+def lookup(timeout_s: float) -> list[resolver.Address]:
+    return resolver.resolve("hangs.invalid", 80, socket.AF_INET, Deadline(timeout_s, threading.Event()))
+
+
+def resolving() -> int:
+    """Return how many threads are in a lookup."""
+    return len(resolver._resolver._hanging) and resolver._resolver._threads - len(resolver._resolver.parked)
+
+
 class TestResolver:
+    @pytest.fixture
+    def hanging(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+        """A system that does not answer for one host until the event is set, with a resolver of its own."""
+        released = threading.Event()
+
+        def getaddrinfo(host: str, port: int, family: socket.AddressFamily) -> list[resolver.Address]:
+            if host == "hangs.invalid":
+                released.wait(30)
+            return answer_at_once(host, port, family)
+
+        monkeypatch.setattr(resolver, "_resolver", resolver._Resolver())
+        monkeypatch.setattr(resolver, "_getaddrinfo", getaddrinfo)
+        yield released
+        released.set()
+
     def test_threads_that_resolve_are_kept_for_the_next_and_stay_few(self) -> None:
         def resolve() -> None:
             resolver.resolve("localhost", 80, socket.AF_INET, Deadline(5.0, threading.Event()))
@@ -393,11 +421,67 @@ class TestResolver:
                 asker.start()
             for asker in askers:
                 asker.join()
-        assert 1 <= len(resolver._parked) <= resolver._MOST_PARKED + 1
+        assert 1 <= len(resolver._resolver.parked) <= resolver._MOST_PARKED + 1
         before = threading.active_count()
         for _ in range(20):
             resolve()
         assert threading.active_count() <= before
+
+    def test_one_that_hangs_does_not_cost_a_thread_for_each_that_asks(self, hanging: threading.Event) -> None:
+        for _ in range(40):
+            with pytest.raises(NetworkFaultError, match="timeout"):
+                lookup(0.01)
+        assert resolving() == 1
+        hanging.set()
+        assert lookup(5.0)[0].sockaddr == ("127.0.0.1", 80)
+
+    def test_who_still_waits_gets_its_late_answer(self, hanging: threading.Event) -> None:
+        with pytest.raises(NetworkFaultError, match="timeout"):
+            lookup(0.01)
+        threading.Timer(0.2, hanging.set).start()
+        assert lookup(5.0)[0].sockaddr == ("127.0.0.1", 80)
+        assert resolving() == 0
+
+    def test_one_that_never_ends_is_left_alone_after_a_while(
+        self, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resolver, "_NO_ANSWER_S", 0.1)
+        with pytest.raises(NetworkFaultError, match="timeout"):
+            lookup(0.2)
+        # The system answers again, but not what it was asked before.
+        monkeypatch.setattr(resolver, "_getaddrinfo", answer_at_once)
+        assert lookup(5.0)[0].sockaddr == ("127.0.0.1", 80)
+        assert not hanging.is_set()
+
+    def test_another_question_is_not_held_up(self, hanging: threading.Event) -> None:
+        with pytest.raises(NetworkFaultError, match="timeout"):
+            lookup(0.01)
+        deadline = Deadline(5.0, threading.Event())
+        assert resolver.resolve("another.invalid", 80, socket.AF_INET, deadline)[0].sockaddr == ("127.0.0.1", 80)
+        assert not hanging.is_set()
+
+    def test_there_is_a_limit_to_all_of_them(self, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resolver, "_MOST_THREADS", 3)
+        monkeypatch.setattr(resolver, "_NO_ANSWER_S", 0.0)
+        outcomes = []
+        for _ in range(6):
+            with pytest.raises(NetworkFaultError) as caught:
+                lookup(0.01)
+            outcomes.append(caught.value.kind)
+        assert outcomes == ["timeout"] * 3 + ["dns"] * 3
+        hanging.set()
+
+    def test_a_process_that_can_start_no_thread(self, hanging: threading.Event) -> None:
+        def refuse(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(NetworkFaultError) as caught:
+                lookup(5.0)
+        assert (caught.value.kind, caught.value.reason) == ("dns", "this process can start no further thread")
+        hanging.set()
+        assert lookup(5.0)
 
 
 class TestCancel:
