@@ -28,9 +28,10 @@ from typing import Any, Final
 
 import msgspec
 
-from donutwork_magics.errors import SettingsError
+from donutwork_magics.errors import OutOfThreadsError, SettingsError
 from donutwork_magics.network.faults import os_reason
 from donutwork_magics.sampling.describe import CONTINUED, SCHEMA
+from donutwork_magics.threads import start_thread
 
 BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA
 """The first bytes of each run in a journal."""
@@ -80,9 +81,11 @@ def journal_path(name: str | os.PathLike[str]) -> Path:
         raise SettingsError("The file of the journal has no valid name. Choose another name.")
     try:
         return Path(name).expanduser().absolute()
-    except (RuntimeError, OSError):
-        pass
-    raise SettingsError("The file of the journal is in a home that is not known. Write its whole path.")
+    except RuntimeError:
+        problem = "The file of the journal is in a home that is not known. Write its whole path."
+    except OSError:
+        problem = "The working directory no longer exists. Change to another one (%cd), or write the file's whole path."
+    raise SettingsError(problem)
 
 
 def check_journal(path: Path) -> None:
@@ -184,9 +187,8 @@ class Journal:
         """How long the file is, unless somebody else has changed it."""
         self._syncing = threading.Thread(target=self._keep_synced, name="donutwork-journal", daemon=True)
         try:
-            self._syncing.start()
-        except BaseException:
-            # There are too many threads.
+            start_thread(self._syncing)
+        except OutOfThreadsError:
             _close(self._file)
             raise
         _open_here.add(self)

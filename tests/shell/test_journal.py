@@ -137,3 +137,21 @@ def test_a_series_goes_on_where_its_journal_was_moved(sandboxed: Kernel, tmp_pat
         assert "This journal was moved while the run went on: the later rows are in another file." in says
         says = " ".join(second.displays[0][mime].split())
         assert "rows of the run are not in this file: its journal was moved or truncated" in says
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no directory that a process is in")
+def test_a_working_directory_that_no_longer_exists_is_named_and_whole_paths_go_on(tmp_path: Path) -> None:
+    gone, file = tmp_path / "gone", tmp_path / "run.jsonl"
+    gone.mkdir()
+    with Kernel(tmp_path) as kernel:
+        assert kernel.run(f"%load_ext donutwork_magics\nimport os; os.chdir({str(gone)!r})").ok
+        gone.rmdir()
+        assert kernel.run("%donutwork sandbox start --seed 1;").ok
+        for line in ("ping -n 3 --journal run.jsonl", "load run.jsonl", "watch --journal run.jsonl"):
+            cell = kernel.run(f"%donutwork {line}")
+            assert cell.ename == "SettingsError"
+            assert cell.evalue.startswith("The working directory no longer exists. Change to another one (%cd)")
+        assert kernel.run(f"%donutwork ping -n 3 -r 100 -q -o made --journal '{file}'").ok
+        assert kernel.run(f"%donutwork load '{file}' -o read").ok
+        assert kernel.value("made.equals(read)") == "True"
+        assert kernel.run(f"%cd {tmp_path}\n%donutwork load run.jsonl -o again").ok
