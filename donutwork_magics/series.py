@@ -10,9 +10,9 @@ from donutwork_magics.client.client import Family, check_arguments
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.settings import Env, Target
 from donutwork_magics.client.target import current_target
-from donutwork_magics.errors import Interrupted, SeriesError
+from donutwork_magics.errors import Interrupted, OutOfThreadsError, SeriesError
+from donutwork_magics.interrupts import interrupts
 from donutwork_magics.network.tls import Http
-from donutwork_magics.sampling.interrupts import interrupts
 from donutwork_magics.sampling.journal import journal_path, open_journals
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
 from donutwork_magics.sampling.run import Ending, Run, Series, run_series
@@ -77,8 +77,12 @@ def collect(
         An argument cannot be used, or the plan is not polite without `allow_load`; nothing was sent.
     SeriesError
         The series had to end early; the rows are in its ``df``.
+    OutOfThreadsError
+        This process can start no further thread; nothing was sent.
     Interrupted
         Ctrl-C; the rows are in its ``df``.
+    BaseException
+        What a signal handler has raised meanwhile, the same object; the rows are in its ``df``, if it takes one.
     """
     plan = Plan(
         count=count,
@@ -100,36 +104,39 @@ def collect(
 
     warm_up()
     series = Series(plan, where, http, family, timeout_s, None if journal is None else journal_path(journal))
-    with interrupts() as came, open_journals([series.journal]) as journals:
+    with interrupts() as interruption, open_journals([series.journal]) as journals:
         run = Run(journals=journals)
-        run_series(run, series, stop=came)
-        run.finish(interrupted=came.is_set())
+        run_series(run, series)
+        run.finish(interrupted=interruption.is_set())
         df = table(run)
-    error = early_end(run, "the df of this error")
-    if error is not None:
-        error.df = df
-        raise error
+        interruption.keep(df)
+        error = early_end(run, "the df of this error", interrupted=interruption.is_set())
+        if error is not None:
+            error.df = df
+            raise error
     return df
 
 
-def early_end(run: Run, place: str) -> SeriesError | Interrupted | None:
-    """Return the error of a run that ended before its plan, in one line; None where it did not.
+def early_end(run: Run, place: str, *, interrupted: bool) -> SeriesError | Interrupted | None:
+    """Return the error of a run that ended before its plan, or was interrupted, in one line; None where neither is so.
 
     Parameters
     ----------
     place
         Where its rows are, in words.
+    interrupted
+        An interrupt has come, be it when the last ping had ended.
     """
-    if run.ending is None:
+    ending = run.ending
+    if ending is None and not interrupted:
         return None
     rows = len(run.rows)
     kept = f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
-    why = reason_of(run.ending)
-    if not why:
+    if ending is None or not (why := reason_of(ending)):
         return Interrupted(kept)
     # The advice comes last: it may end with a command.
     return SeriesError(
-        f"The series ended early: {kept} {why}", run.ending.sample.error if run.ending.sample is not None else None
+        f"The series ended early: {kept} {why}", ending.sample.error if ending.sample is not None else None
     )
 
 
@@ -137,6 +144,8 @@ def reason_of(ending: Ending) -> str:
     """Return what happened and what to do next, in one line; empty for an interrupt."""
     if ending.journal_failure:
         return f"The journal cannot be written ({ending.journal_failure}). Make room, or choose another place."
+    if ending.out_of_threads:
+        return str(OutOfThreadsError())
     if ending.broken_by:
         return f"Unexpected: {ending.broken_by}, a fault of this extension. Try again, and report it if it comes back."
     return "" if ending.sample is None else advice(ending.sample, ending.target, PING)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.tls import Http
-from donutwork_magics.sampling.interrupts import interrupts
 from donutwork_magics.sampling.journal import Journal, Mark
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.run import Ending, Progress, Run, Series, run_series
 from donutwork_magics.series import reason_of
+from donutwork_magics.threads import start_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,34 +140,31 @@ class Watch(Displayed):
         run, stopped = self._run, self._wish == "stopped"
         return table(replace(run, rows=run.rows.copy(), series=list(run.series) or [self._series], finished=stopped))
 
+    @uninterrupted
     def start(self) -> None:
         """Ping, from now on or again; returns at once.
 
         Raises
         ------
         SettingsError
-            Its journal cannot be continued: meanwhile another run has written to it, or it could not be written.
+            Its journal cannot be continued: meanwhile another run has written to it, or it could not be written. Or
+            this process can start no further thread.
         KeyboardInterrupt
             There was an interrupt meanwhile; it has started all the same. Half started, nobody could stop it.
         """
-        with interrupts() as came:
-            self._start()
-        if came.is_set():
-            raise KeyboardInterrupt
-
-    def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                try:
-                    self._open_journal()
-                except SettingsError as error:
-                    self._problem = str(error)
-                    raise
                 # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
                 context = contextvars.copy_context()
                 thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
+                try:
+                    self._open_journal()
+                    start_thread(thread)
+                except SettingsError as error:
+                    self._problem = str(error)
+                    self._close_journal()
+                    raise
                 self._ended.clear()
-                thread.start()
                 self._thread, self._process = thread, os.getpid()
             if self._wish != "running":
                 self._wish = "running"

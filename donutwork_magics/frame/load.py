@@ -13,7 +13,8 @@ import pandas as pd
 
 from donutwork_magics.errors import DonutworkError, Kind
 from donutwork_magics.frame.table import table_of
-from donutwork_magics.network.faults import os_reason
+from donutwork_magics.interrupts import interruption, uninterrupted
+from donutwork_magics.network.faults import CallCancelledError, os_reason
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
 from donutwork_magics.sampling.pauses import MOST_PAUSES
 from donutwork_magics.sampling.plan import LONGEST_LABEL
@@ -281,6 +282,7 @@ class _Reader:
         self._after_ms = max(self._after_ms, record["started_ms"] + record["duration_ms"])
 
 
+@uninterrupted
 def load(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read the DataFrame of a journal, also of one whose process was killed.
 
@@ -311,7 +313,10 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
             else:
                 file.seek(0)
                 reader = _Reader()
+                stop = interruption()
                 for number, line in enumerate(_lines(file), start=1):
+                    if stop.is_set():
+                        raise CallCancelledError
                     reader.read(number, line)
                 reader.end()
                 return table_of(reader.rows, _joined(reader.runs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from donutwork_magics.interrupts import Stop, interruption
 from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
 
 POLL_S = 0.1
@@ -21,14 +22,14 @@ class Deadline:
     timeout_s
         Seconds from now.
     cancelled
-        Set from another thread to give the call up.
+        Set from another thread to give the call up. So does a signal whose handler raises.
     """
 
-    __slots__ = ("_at_ns", "_cancelled")
+    __slots__ = ("_at_ns", "_given_up")
 
     def __init__(self, timeout_s: float, cancelled: threading.Event) -> None:
         self._at_ns = time.perf_counter_ns() + int(timeout_s * 1e9)
-        self._cancelled = cancelled
+        self._given_up: tuple[Stop, Stop] = (cancelled, interruption())
 
     def was_missed(self, moment_ns: int) -> bool:
         """Tell whether a moment of `time.perf_counter_ns` was too late."""
@@ -40,12 +41,13 @@ class Deadline:
         Raises
         ------
         CallCancelledError
-            The call was given up from another thread.
+            The call was given up.
         NetworkFaultError
             ``timeout``: nothing is left.
         """
-        if self._cancelled.is_set():
-            raise CallCancelledError
+        for stop in self._given_up:
+            if stop.is_set():
+                raise CallCancelledError
         remaining_ns = self._at_ns - time.perf_counter_ns()
         if remaining_ns <= 0:
             raise NetworkFaultError("timeout")

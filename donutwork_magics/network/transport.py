@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import httpx
 
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.faults import NetworkFaultError
 from donutwork_magics.network.http1 import Http1Connection
@@ -138,6 +139,7 @@ class TimedTransport(httpx.BaseTransport):
         headers = [(name, value) for name, value in reply.headers if name.lower() != b"content-encoding"]
         return httpx.Response(reply.status, headers=headers, content=reply.body, extensions={EXCHANGE: exchange})
 
+    @uninterrupted
     def call(self, request: Prepared) -> tuple[Reply, Exchange]:
         """Do the same without httpx: what it makes of requests and replies takes longer than the rest of a call.
 
@@ -167,6 +169,7 @@ class TimedTransport(httpx.BaseTransport):
             raise outcome
         return outcome, exchange
 
+    @uninterrupted
     def connect(self) -> Opened:
         """Open the connection ahead of the first request, which goes out on it, and send nothing.
 

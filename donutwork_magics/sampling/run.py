@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 from donutwork_magics.client.client import Client, Family
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Target
+from donutwork_magics.errors import OutOfThreadsError
+from donutwork_magics.interrupts import Stop, interrupts
 from donutwork_magics.network.faults import CallCancelledError
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.client_load import ClientLoad, ClientMeter
@@ -25,6 +27,7 @@ from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Schedule, Slot
 from donutwork_magics.sampling.switching import prompt_switching
+from donutwork_magics.threads import start_thread
 
 LOOK_EVERY_S: Final = 0.1
 """The observer is called ten times a second at most."""
@@ -41,14 +44,18 @@ class Ending:
     """The ping that ended it; None for an interrupt."""
     journal_failure: str = ""
     """Why the journal could not be written, in a few words; empty unless that ended it."""
+    out_of_threads: bool = False
+    """Whether a worker could not be started; then none of them has pinged."""
     broken_by: str = ""
     """The name of an exception that nobody had foreseen; empty unless that ended it."""
 
     @property
     def name(self) -> str:
-        """One word: an error's kind, ``interrupted``, ``journal_failed`` or ``unexpected_error``."""
+        """One word: an error's kind, or as below."""
         if self.journal_failure:
             return "journal_failed"
+        if self.out_of_threads:
+            return "out_of_threads"
         if self.broken_by:
             return "unexpected_error"
         return "interrupted" if self.sample is None else str(self.sample.error)
@@ -140,14 +147,12 @@ class Progress(Protocol):
 Observer = Callable[[Progress], None]
 
 
-def run_series(
-    run: Run, series: Series, observer: Observer | None = None, *, stop: threading.Event | None = None
-) -> None:
+def run_series(run: Run, series: Series, observer: Observer | None = None, *, stop: Stop | None = None) -> None:
     """Carry out a series, and add its rows to a run.
 
-    The workers are threads, so that an interrupt, which only ever reaches the main thread, cannot hit a ping or a row
-    half way. Failures of pings are rows; what ends the series early is in ``run.ending``. So is an exception that none
-    had foreseen: raised from here, it would cost the rows.
+    Failures of pings are rows; what ends the series early is in ``run.ending``. So is an exception that none had
+    foreseen: raised from here, it would cost the rows. What a signal handler raises ends the series too, and is raised
+    when its rows are complete.
 
     Parameters
     ----------
@@ -156,15 +161,16 @@ def run_series(
     stop
         Set by another thread, it ends the series as an interrupt does, and is no early ending.
     """
-    with prompt_switching():
-        _Carrier(run, series, stop or threading.Event()).carry_out(observer)
+    with prompt_switching(), interrupts() as interruption:
+        _Carrier(run, series, stop, interruption).carry_out(observer)
 
 
 class _Carrier:
-    def __init__(self, run: Run, series: Series, stop: threading.Event) -> None:
+    def __init__(self, run: Run, series: Series, stop: Stop | None, interruption: Stop) -> None:
         self._run = run
         self._series = series
         self._stop = stop
+        self._interruption = interruption
         self.plan = plan = series.plan
         self._clients = [series.client() for _ in range(plan.concurrency)]
         self._schedule = Schedule(
@@ -206,23 +212,37 @@ class _Carrier:
         try:
             self._write_down(None, describing=True)
             with Pulse(partial(self._paused, self._run.machine_pauses)):
-                for worker in workers:
-                    worker.start()
+                self._start(workers)
                 self._look_on(workers, observer)
-        except KeyboardInterrupt:
-            self._run.ending = Ending(self._series.target)
+        except OutOfThreadsError:
+            self._end(Ending(self._series.target, out_of_threads=True))
         except Exception as error:
             self._break(error)
         finally:
             self._finish(workers)
 
+    def _start(self, workers: list[threading.Thread]) -> None:
+        # The workers wait for the lock, so that none of them pings unless all have started.
+        with self._lock:
+            try:
+                for worker in workers:
+                    start_thread(worker)
+            except OutOfThreadsError:
+                self._schedule.stop()
+                raise
+
     def _look_on(self, workers: list[threading.Thread], observer: Observer | None) -> None:
         for worker in workers:
-            while worker.is_alive() and not self._stop.is_set():
+            while worker.is_alive() and not self._must_stop():
                 # In slices, as on Windows a wait without an end cannot be interrupted.
                 worker.join(LOOK_EVERY_S)
-                if observer is not None and worker.is_alive() and not self._stop.is_set():
+                if observer is not None and worker.is_alive() and not self._must_stop():
                     self._between_pings(observer)
+
+    def _must_stop(self) -> bool:
+        if self._interruption.is_set():
+            self._end(Ending(self._series.target))
+        return self._interruption.is_set() or (self._stop is not None and self._stop.is_set())
 
     def _between_pings(self, observer: Observer) -> None:
         # A ping that takes longer than this is not disturbed by a moment of drawing.
@@ -239,11 +259,9 @@ class _Carrier:
             client.cancel()
         deadline_s = time.monotonic() + _JOIN_S
         for worker in workers:
+            # One that could not be started is not alive.
             while worker.is_alive() and time.monotonic() < deadline_s:
-                try:
-                    worker.join(LOOK_EVERY_S)
-                except KeyboardInterrupt:
-                    self._run.ending = self._run.ending or Ending(self._series.target)
+                worker.join(LOOK_EVERY_S)
         with self._lock:
             # Should a worker come back later than this, the table is already being made without it.
             self._closed = True
@@ -251,6 +269,8 @@ class _Carrier:
             self._run.clients.append(self._meter.result())
 
     def _work(self, client: Client) -> None:
+        with self._lock:
+            pass
         try:
             with client:
                 while (slot := self._schedule.next()) is not None:

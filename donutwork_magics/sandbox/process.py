@@ -20,7 +20,7 @@ from ..client.arguments import whole
 from ..client.key import KeysIn
 from ..errors import Interrupted, SettingsError
 from ..grammar.injection import LARGEST_PORT, LARGEST_SEED, LONGEST_RETRY_AFTER_S, delay_s, fault_shares
-from ..sampling.interrupts import interrupts
+from ..interrupts import interrupts
 from ..threads import start_thread
 
 _MODULE: Final = "donutwork_magics.sandbox"

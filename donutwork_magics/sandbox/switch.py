@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..client.target import SWITCH
 from ..errors import Interrupted
-from ..sampling.interrupts import interrupts
+from ..interrupts import interrupts
 from .process import Sandbox, SandboxOptions
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, get_args
 
 from IPython.core.error import UsageError
@@ -13,7 +14,7 @@ from IPython.display import display
 from IPython.utils.text import DollarFormatter
 from traitlets import Any as AnyTrait
 
-from donutwork_magics.errors import DonutworkError, Interrupted, SettingsError
+from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
 from donutwork_magics.grammar import (
     CONFIGURABLE,
     CallOptions,
@@ -36,8 +37,9 @@ from donutwork_magics.grammar import (
     parse_cell,
     parse_line,
 )
+from donutwork_magics.interrupts import Interruption, interruption, interrupts
+from donutwork_magics.network.faults import CallCancelledError
 from donutwork_magics.session import Execution, Session
-from donutwork_magics.shell.shield import shielded
 from donutwork_magics.shell.usage import value_is_used
 
 if TYPE_CHECKING:
@@ -88,38 +90,47 @@ class _Donutwork(Magics):
     def donutwork(self, line: str, cell: str | None = None) -> object:
         """Run a command; the grammar's text takes the place of this one."""
         problem = ""
-        try:
-            return self._run_line(line) if cell is None else self._run_cell(line, cell)
-        except GrammarError as error:
-            problem = str(error)
-        except KeyboardInterrupt as interrupt:
-            if isinstance(interrupt, Interrupted):
+        results = _Results(self._store)
+        with interrupts() as seen:
+            try:
+                value = self._run_line(line, results) if cell is None else self._run_cell(line, cell, results)
+                if not seen.is_set():
+                    return value
+            except GrammarError as error:
+                problem = str(error)
+            except Interrupted:
                 raise
-        if problem:
-            # Exactly UsageError, since IPython shows a subclass with its traceback; and outside of the except block,
-            # since otherwise it would carry ours as its context.
-            raise UsageError(problem)
-        raise Interrupted("the call was given up, and nothing is kept of it.")
+            except (CallCancelledError, KeyboardInterrupt):
+                pass
+            except DonutworkError:
+                if not seen.is_set():
+                    raise
+            if seen.is_set() or not problem:
+                raise Interrupted(results.kept)
+        # Exactly UsageError, since IPython shows a subclass with its traceback; and outside of the except block, since
+        # otherwise it would carry ours as its context.
+        raise UsageError(problem)
 
     def _defaults(self) -> dict[str, object]:
         return {option.name: getattr(self, option.name) for option in CONFIGURABLE}
 
-    def _run_line(self, line: str) -> object:
+    def _run_line(self, line: str, results: _Results) -> object:
         command = parse_line(line, defaults=self._defaults(), secrets=self.session.key_values())
         match command:
             case PingCommand(series=None) | ConnectionCommand():
-                value = self._single(command, [command.call.out])
+                value = self._single(command, results)
             case PingCommand(series=SeriesOptions(label=label)):
-                value = self._series([CellLine(label, command)])
+                value = self._series([CellLine(label, command)], results)
             case CheckCommand():
-                value = self._check(command)
+                value = self._check(command, results)
             case LoadCommand():
-                value = self._load(command)
+                value = self._load(command, results)
             case WatchCommand():
-                value = self._watch(command)
+                value = self._watch(command, results)
             case StopWatchesCommand():
                 value = None
-                print(_stopped(self.session.stop_watches()))
+                with interruption().lifted():
+                    print(_stopped(self.session.stop_watches()))
             case SandboxCommand():
                 value = self.session.sandbox(command)
             case HelpCommand():
@@ -129,66 +140,97 @@ class _Donutwork(Magics):
                 value = self.session.overview(overview_rows())
         return None if command.silenced and not value_is_used() else value
 
-    def _run_cell(self, header: str, body: str) -> object:
-        expanded = "\n".join(map(self._expand, body.splitlines()))
+    def _run_cell(self, header: str, body: str, results: _Results) -> object:
+        with interruption().lifted():
+            expanded = "\n".join(map(self._expand, body.splitlines()))
         cell = parse_cell(header, expanded, defaults=self._defaults(), secrets=self.session.key_values())
         if all(isinstance(line.command, PingCommand) and line.command.series for line in cell.lines):
-            value = self._series(list(cell.lines), cell.out)
+            value = self._series(list(cell.lines), results, cell.out)
         elif len(cell.lines) == 1:
-            command = cell.lines[0].command
-            value = self._single(command, [command.call.out, cell.out])
+            value = self._single(cell.lines[0].command, results, cell.out)
         else:
-            value = self._mixed(cell)
+            value = self._mixed(cell, results)
         return None if cell.silenced and not value_is_used() else value
 
-    def _mixed(self, cell: Cell) -> object:
+    def _mixed(self, cell: Cell, results: _Results) -> object:
+        """Carry out the lines of a cell one after the other, into a dict by label.
+
+        Raises
+        ------
+        DonutworkError
+            A line failed; it says where the values before it are.
+        """
         for line in cell.lines:
-            # For their complaints, which are to come before the first request.
-            if isinstance(line.command, PingCommand) and line.command.series:
+            # Each line is looked at before the first request.
+            if _is_series(line):
+                _prepare()
                 self._planned(line)
             else:
                 self._target(line.command)
         values: dict[str, object] = {}
+
+        def keep(line: CellLine, value: object) -> str:
+            values[line.label] = value
+            results.assign(line.command.call.out, value)
+            return results.put(values, cell.out)
+
         for line in cell.lines:
-            if isinstance(line.command, PingCommand) and line.command.series:
-                values[line.label] = self._measure([line])
-                self._assign(line.command.call.out, values[line.label])
-            else:
-                values[line.label] = self._call(line.command)
-                display(values[line.label])
-            self._keep(dict(values))
-        self._assign(cell.out, values)
+            failure: DonutworkError | None = None
+            try:
+                if _is_series(line):
+                    self._measure([line], partial(keep, line))
+                else:
+                    value = self._call(line.command, self._target(line.command))
+                    keep(line, value)
+                    display(value)
+            except SeriesError:
+                raise
+            except DonutworkError as error:
+                failure = error
+            if failure is not None:
+                ended = f"The cell ended early: {results.kept} {failure}"
+                raise DonutworkError(ended, failure.kind) if values else failure
         return None if cell.out else values
 
-    def _single(self, command: PingCommand | ConnectionCommand, out: list[str | None]) -> object:
+    def _single(
+        self, command: PingCommand | ConnectionCommand, results: _Results, cell_out: str | None = None
+    ) -> object:
         target = self._target(command)
         value = self._call(command, target)
-        for name in out:
-            self._assign(name, value)
+        names = (command.call.out, cell_out)
+        results.put(value, *names)
         if command.call.widget:
             self._show_widget(command, value, target)
             return value if value_is_used() else None
-        if any(out):
+        if any(names):
             display(value)
             return None
         return value
 
-    def _series(self, lines: list[CellLine], out: str | None = None) -> object:
-        df = self._measure(lines, out)
-        return None if out or (len(lines) == 1 and lines[0].command.call.out) else df
+    def _series(self, lines: list[CellLine], results: _Results, cell_out: str | None = None) -> object:
+        own_out = lines[0].command.call.out if len(lines) == 1 else None
 
-    def _load(self, command: LoadCommand) -> object:
-        shielded(_prepare)
+        def keep(df: pd.DataFrame) -> str:
+            place = results.put(df, cell_out, own_out)
+            if len(lines) > 1:
+                for line in lines:
+                    results.assign(line.command.call.out, df[df["label"] == line.label].reset_index(drop=True))
+            return place
+
+        df = self._measure(lines, keep)
+        return None if cell_out or own_out else df
+
+    def _load(self, command: LoadCommand, results: _Results) -> object:
+        _prepare()
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.load import load
 
         df = load(command.file)
-        self._keep(df)
-        self._assign(command.out, df)
+        results.put(df, command.out)
         display(RunCard(df))
         return None if command.out else df
 
-    def _call(self, command: PingCommand | ConnectionCommand, target: Target | None = None) -> Ping | Connection:
+    def _call(self, command: PingCommand | ConnectionCommand, target: Target) -> Ping | Connection:
         """Make one call.
 
         Raises
@@ -199,13 +241,10 @@ class _Donutwork(Magics):
         from donutwork_magics.client.client import Client
 
         call = command.call
-        where = target or self._target(command)
-        with Client(where, http=call.http, family=call.family, timeout_s=call.timeout_s) as client:
-            value = client.ping() if isinstance(command, PingCommand) else client.connection()
-        self._keep(value)
-        return value
+        with Client(target, http=call.http, family=call.family, timeout_s=call.timeout_s) as client:
+            return client.ping() if isinstance(command, PingCommand) else client.connection()
 
-    def _check(self, command: CheckCommand) -> CheckReport | None:
+    def _check(self, command: CheckCommand, results: _Results) -> CheckReport | None:
         """Check, and show the report.
 
         Raises
@@ -220,8 +259,7 @@ class _Donutwork(Magics):
         setup = current_setup(call.env)
         _refuse_http2(call, sandbox=setup.sandbox)
         report = preflight(setup, http=call.http, family=call.family, timeout_s=call.timeout_s)
-        self._keep(report)
-        self._assign(call.out, report)
+        results.put(report, call.out)
         strictly_failed = command.strict and not report.ok
         if call.out or strictly_failed:
             display(report)
@@ -229,24 +267,27 @@ class _Donutwork(Magics):
             raise DonutworkError(*_first_failure(report))
         return None if call.out else report
 
-    def _measure(self, lines: list[CellLine], out: str | None = None, like: Target | None = None) -> pd.DataFrame:
+    def _measure(
+        self, lines: list[CellLine], keep: Callable[[pd.DataFrame], str], like: Target | None = None
+    ) -> pd.DataFrame:
         """Run the series of some lines one after the other, into one DataFrame, and show how they come on.
 
         Parameters
         ----------
+        keep
+            Puts the DataFrame into the user's variables, and says where it is.
         like
             The target of an earlier call, and the only one that may be called; see `same_target`.
 
         Raises
         ------
         SeriesError, Interrupted
-            The run ended early; its rows are kept and assigned all the same.
+            The run ended early; its rows are kept all the same.
         """
-        shielded(_prepare)
+        _prepare()
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.table import table
-        from donutwork_magics.sampling.interrupts import interrupts
         from donutwork_magics.sampling.journal import open_journals
         from donutwork_magics.sampling.run import Run
         from donutwork_magics.series import early_end
@@ -254,21 +295,17 @@ class _Donutwork(Magics):
         planned = [self._planned(line, like) for line in lines]
         quiet = all(_is_quiet(line) for line in lines)
         with (
-            interrupts() as came,
+            interrupts() as seen,
             open_journals(series.journal for series in planned) as journals,
             live_view(self.shell, quiet=quiet) as live,
         ):
             run = Run(journals=journals)
-            _carry_out(run, planned, live, came)
-            run.finish(interrupted=came.is_set())
+            _carry_out(run, planned, live, seen)
+            run.finish(interrupted=seen.is_set())
             df = table(run)
-            self._keep(df)
-            self._assign(out, df)
-            for line in lines:
-                one = df if len(lines) == 1 else df[df["label"] == line.label].reset_index(drop=True)
-                self._assign(line.command.call.out, one)
+            place = keep(df)
             live.finish(RunCard(df))
-        error = early_end(run, _place(lines, out))
+        error = early_end(run, place, interrupted=seen.is_set())
         if error is not None:
             error.df = df
             raise error
@@ -317,7 +354,7 @@ class _Donutwork(Magics):
             check_journal(file)
         return Series(plan, target, call.http, call.family, call.timeout_s, file)
 
-    def _watch(self, command: WatchCommand) -> Watch | None:
+    def _watch(self, command: WatchCommand, results: _Results) -> Watch | None:
         """Begin a watch, and show its panel where there is a kernel.
 
         Raises
@@ -325,8 +362,7 @@ class _Donutwork(Magics):
         SettingsError, GrammarError
             As for a series; nothing was sent.
         """
-        shielded(_prepare)
-        from donutwork_magics.sampling.interrupts import interrupts
+        _prepare()
         from donutwork_magics.sampling.plan import Plan
         from donutwork_magics.watch import Watch
 
@@ -342,21 +378,17 @@ class _Donutwork(Magics):
         stopped = self.session.stop_watches_of_earlier(execution) if execution is not None else 0
         if stopped:
             print(_stopped(stopped, " that this cell had begun before"))
-        # An interrupt half way would leave a journal that nobody gives free, or a thread that nobody stops.
-        with interrupts() as came:
-            watch = Watch(series, keep=command.keep)
-            self.session.add_watch(watch, execution)
-            try:
-                self._show_watch(watch)
-                watch.start()
-            except BaseException:
-                watch.stop()
-                raise
-        if came.is_set():
+        watch = Watch(series, keep=command.keep)
+        self.session.add_watch(watch, execution)
+        try:
+            self._show_watch(watch)
+            watch.start()
+            if interruption().is_set():
+                raise CallCancelledError
+        except BaseException:
             watch.stop()
-            raise KeyboardInterrupt
-        self._keep(watch)
-        self._assign(command.call.out, watch)
+            raise
+        results.put(watch, command.call.out)
         return None if command.call.out else watch
 
     def _execution(self) -> Execution | None:
@@ -397,19 +429,24 @@ class _Donutwork(Magics):
         # The variable of the call keeps the call: a click is no assignment.
         measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE))
 
+        results = _Results(self._store)
+
         # A card belongs to the target that it was made on: its buttons call no other one.
-        call_widget(
-            value,
-            again=lambda: self._call(command, self._target(command, target)),
-            measure=lambda: RunCard(self._measure([measured], like=target)),
-        )
+        def again() -> Ping | Connection:
+            value = self._call(command, self._target(command, target))
+            results.put(value)
+            return value
 
-    def _keep(self, value: object) -> None:
-        self._last = value
-        self.shell.user_ns[LAST] = value
+        def measure() -> RunCard:
+            return RunCard(self._measure([measured], results.put, like=target))
 
-    def _assign(self, name: str | None, value: object) -> None:
-        if name is not None:
+        call_widget(value, again=again, measure=measure)
+
+    def _store(self, name: str, value: object) -> None:
+        if name == LAST:
+            self._last = value
+            self.shell.user_ns[LAST] = value
+        else:
             self.shell.push({name: value})
 
     def _expand(self, text: str) -> str:
@@ -419,6 +456,41 @@ class _Donutwork(Magics):
             return DollarFormatter().vformat(text, args=[], kwargs=self.shell.user_ns)
         except Exception:
             return text
+
+
+class _Results:
+    """What a command has come to: in the user's variables at once, so that nothing that ends it later costs them.
+
+    Parameters
+    ----------
+    store
+        Sets a variable of the user's.
+    """
+
+    def __init__(self, store: Callable[[str, object], None]) -> None:
+        self._store = store
+        self._place = ""
+
+    def put(self, value: object, *names: str | None) -> str:
+        """Keep the value of the command, also in variables that the user has named, and say where it is."""
+        self.assign(LAST, value)
+        for name in names:
+            self.assign(name, value)
+        named = [name for name in names if name is not None]
+        self._place = named[0] if named else f"{LAST}, and nothing was assigned" if value_is_used() else LAST
+        return self._place
+
+    def assign(self, name: str | None, value: object) -> None:
+        """Set a variable that the user has named, if there is one."""
+        if name is not None:
+            self._store(name, value)
+
+    @property
+    def kept(self) -> str:
+        """Where the value is, in words that may follow an interrupt."""
+        if not self._place:
+            return "the call was given up, and nothing is kept of it."
+        return f"what was completed is kept in {self._place}."
 
 
 def _prepare() -> None:
@@ -443,31 +515,28 @@ def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
     return f"The check failed at {step.name}: {step.detail}. {step.advice}{more}", step.kind
 
 
-def _place(lines: list[CellLine], out: str | None) -> str:
-    name = out or (lines[0].command.call.out if len(lines) == 1 else None)
-    if name:
-        return name
-    return f"{LAST}, and nothing was assigned" if value_is_used() else LAST
-
-
 def _stopped(watches: int, which: str = "") -> str:
     if not watches:
         return "No watch runs."
     return f"One watch{which} was stopped." if watches == 1 else f"{watches} watches{which} were stopped."
 
 
+def _is_series(line: CellLine) -> bool:
+    return isinstance(line.command, PingCommand) and line.command.series is not None
+
+
 def _is_quiet(line: CellLine) -> bool:
     return isinstance(line.command, PingCommand) and line.command.series is not None and line.command.series.quiet
 
 
-def _carry_out(run: Run, planned: list[Series], live: LiveView, stop: threading.Event) -> None:
+def _carry_out(run: Run, planned: list[Series], live: LiveView, seen: Interruption) -> None:
     from donutwork_magics.display.setup import badges_of
     from donutwork_magics.sampling.run import run_series
 
     for position, series in enumerate(planned, start=1):
         live.begin(series.plan, position, len(planned), badges_of(series.target))
-        run_series(run, series, live.observe, stop=stop)
-        if run.ending is not None or stop.is_set():
+        run_series(run, series, live.observe)
+        if run.ending is not None or seen.is_set():
             break
 
 

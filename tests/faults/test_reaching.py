@@ -16,10 +16,11 @@ import pytest
 
 from donutwork_magics import Client, SettingsError, collect
 from donutwork_magics.errors import Kind
-from donutwork_magics.network import opener
+from donutwork_magics.network import opener, resolver
 from donutwork_magics.network.connector import connect_first
 from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.resolver import Address
+from donutwork_magics.sampling.warm_up import warm_up
 from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply
@@ -171,6 +172,19 @@ def test_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = call_both(target_of("https://donutwork.invalid"), timeout_s=SHORT_S)
     released.set()
     check(ended, "timeout", "while resolving the name", within_s=SHORT_S)
+
+
+def test_a_series_whose_resolver_hangs_costs_no_thread_a_ping(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm_up()
+    released = threading.Event()
+    monkeypatch.setattr(resolver, "_getaddrinfo", lambda *_question: released.wait(30) and [])
+    monkeypatch.setattr(opener, "known_addresses", lambda *_question: [])
+    before = threading.active_count()
+    df = collect(60, rate_hz=None, timeout_s=0.02, target=target_of("http://localhost:9"))
+    assert threading.active_count() <= before + 1
+    released.set()
+    assert df.error.tolist() == ["timeout"] * 60
+    assert df.duration_ms.between(20, 20 + GRACE_S * 1e3).all()
 
 
 def test_an_address_that_does_not_answer() -> None:

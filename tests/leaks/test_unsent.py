@@ -35,7 +35,7 @@ def test_nothing_of_it_is_in_the_exception_or_the_log(caplog: pytest.LogCaptureF
     assert not caught.value.exchange.phases.ttfb_ms > 0
     # The first frame is this test's own.
     frames = caught.traceback[1:]
-    assert [frame.name for frame in frames] == ["handle_request", "call"]
+    assert [frame.name for frame in frames] == ["handle_request", "whole", "call"]
     assert not [name for frame in frames for name, value in frame.locals.items() if KEY in repr(value)]
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert Search(KEY).text(repr(caught.value) + caplog.text) == set()
