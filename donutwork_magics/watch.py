@@ -13,7 +13,9 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.tls import Http
+from donutwork_magics.sampling.guard import Guard
 from donutwork_magics.sampling.journal import Journal, Mark
+from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.run import Ending, Progress, Run, Series, run_series
 from donutwork_magics.series import reason_of
@@ -50,8 +52,9 @@ class Watch(Displayed):
     """Pings in the background.
 
     It keeps the target that it began with, key and all: what changes in the environment, or becomes of the sandbox,
-    does not send it elsewhere. Where going on is pointless, it stops by itself and says why. Its journal, if it has
-    one, is open from now on until it has stopped.
+    does not send it elsewhere. It stops by itself, and says why, where to continue is pointless: the key is refused, or
+    the address was never reached. An outage is not: while it lasts, the watch tries once a second. Its journal, if it
+    has one, is open from now on until it has stopped.
 
     Parameters
     ----------
@@ -69,6 +72,7 @@ class Watch(Displayed):
     def __init__(self, series: Series, *, keep: int) -> None:
         self._series = series
         self._run = Run(rows=Rows(keep))
+        self._guard = Guard()
         self._lock = threading.Lock()
         self._change = threading.Event()
         self._wish: State = "stopped"
@@ -79,6 +83,8 @@ class Watch(Displayed):
         self._mark: Mark | None = None
         self._problem = ""
         self._drawn_s = self._part_began_s = 0.0
+        self.began_s = time.time()
+        """When it was made, in seconds since 1970."""
         self._open_journal()
 
     @property
@@ -119,8 +125,13 @@ class Watch(Displayed):
 
     @property
     def skipped(self) -> int:
-        """How many planned starts were left out, as it was too far behind."""
+        """How many planned starts were left out, as it was too far behind, or as the service was down."""
         return self._run.skipped
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on; None while it does not ping."""
+        return self._run.outages.current if self.running else None
 
     @property
     def elapsed_s(self) -> float:
@@ -242,14 +253,18 @@ class Watch(Displayed):
         self._panel = panel
 
     def __repr__(self) -> str:
-        from donutwork_magics.display.units import format_rate, plural
+        from donutwork_magics.display.outages import down_since
+        from donutwork_magics.display.units import format_plan, format_utc, plural
 
-        target, rate_hz = self._series.target, self._series.plan.rate_hz
+        target = self._series.target
         facts = [
             f"{target.host}{' (sandbox)' if target.sandbox else ''}",
-            "as fast as it goes" if rate_hz is None else f"{format_rate(rate_hz)} planned",
+            format_plan(self._series.plan.rate_hz),
             plural(self.rows.total, "ping"),
             plural(self.rows.errors, "error"),
+            *filter(None, [down_since(self.outage)]),
+            # A notebook keeps it.
+            f"as of {format_utc(time.time(), date=False)}",
         ]
         why = f". {self._problem}" if self._problem else ""
         return f"<Watch {self.state}: {', '.join(facts)}{why}>"
@@ -305,7 +320,9 @@ class Watch(Displayed):
         del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
         self._run.ending, self._run.finished = None, False
         self._part_began_s = time.monotonic()
-        run_series(self._run, self._series, self._observe, stop=self._change)
+        # A wrong address may be tried again, and a right one stays right.
+        self._guard = Guard(reached=self._guard.reached)
+        run_series(self._run, self._series, self._observe, stop=self._change, guard=self._guard)
         problem = _why(self._run.ending)
         if problem:
             with self._lock:

@@ -14,6 +14,7 @@ from IPython.display import DisplayHandle, display
 
 from donutwork_magics.display.card import Card, Figure, Picture, Pictures
 from donutwork_magics.display.html import to_html
+from donutwork_magics.display.outages import down_since
 from donutwork_magics.display.readings import Reader, Reading, lately, live_picture
 from donutwork_magics.display.units import (
     UNKNOWN,
@@ -114,6 +115,8 @@ class Readout:
     reading: Reading | None = None
     """The rows to draw; None before the first."""
     badges: tuple[str, ...] = ()
+    down: str = ""
+    """Since when the service has been down, in words; empty where it is not."""
 
     @property
     def rate_hz(self) -> float:
@@ -164,6 +167,7 @@ class Readout:
         """How it comes on, what matters most first."""
         parts = (
             self.count,
+            self.down,
             format_rate(self.rate_hz) if math.isfinite(self.rate_hz) else "",
             self.left,
             plural(self.errors, "error"),
@@ -183,8 +187,8 @@ class Readout:
         window = "so far" if self.reading is None else self.reading.window
         return Card(
             title="Pings",
-            tone="running",
-            state=f"{self.title}: running",
+            tone="bad" if self.down else "running",
+            state=", ".join(filter(None, (f"{self.title}: running", self.down))),
             badges=self.badges,
             figures=(
                 Figure(self.count, "pings done"),
@@ -233,6 +237,7 @@ class _Meter:
             p95_ms=p95_ms,
             reading=reading,
             badges=self._badges,
+            down=down_since(progress.outage),
         )
 
 

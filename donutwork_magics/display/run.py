@@ -14,6 +14,7 @@ from donutwork_magics.analysis.runs import clock_s
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
+from donutwork_magics.display.outages import outages_details, outages_row, outages_table
 from donutwork_magics.display.phases import PHASES, known, phases, server_share
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
 from donutwork_magics.display.run_notes import (
@@ -31,6 +32,7 @@ from donutwork_magics.display.units import (
     enumerate_some,
     format_difference_ms,
     format_ms,
+    format_plan,
     format_rate,
     format_share,
     format_utc,
@@ -111,8 +113,9 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
             *run_pictures(df, series.figures),
             *known(*_breakdowns(df)),
             Table("Measured", (*_measured(series), *_of_the_whole(attrs))),
+            *outages_table(attrs),
         ),
-        details=_details(df, attrs),
+        details=(*outages_details(attrs), *_details(df, attrs)),
     )
 
 
@@ -142,9 +145,11 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
                 head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
             ),
             *((_phases_by_label(unfolded),) if unfolded else ()),
+            *outages_table(attrs),
         ),
         details=(
             *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in unfolded.items()),
+            *outages_details(attrs),
             *_details(df, attrs, tuple(_of_the_whole(attrs))),
         ),
     )
@@ -305,6 +310,7 @@ def _limit(series: RunSeries) -> str:
 
 def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what is known of the run, and not of each label."""
+    yield from outages_row(attrs)
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         total = format_ms(pauses["total_s"] * 1e3)
@@ -350,8 +356,7 @@ def _rate(series: RunSeries) -> str:
     achieved = format_rate(series.figures["rate_hz"])
     if "rate_hz" not in series.plan:
         return achieved
-    planned_hz = series.plan["rate_hz"]
-    return f"{achieved}, {f'{format_rate(planned_hz)} planned' if planned_hz else 'each when the last had ended'}"
+    return f"{achieved}, {format_plan(series.plan['rate_hz'])}"
 
 
 def _connections(series: RunSeries) -> str:

@@ -181,4 +181,4 @@ def _busy(client: Mapping[str, Any]) -> str:
 
 def skipped_starts(skipped: int) -> str:
     """Say how many planned starts a monitor has left out."""
-    return f"{plural(skipped, 'planned start')}: it was behind by more than 30 s, and went on from then"
+    return f"{plural(skipped, 'planned start')} (during outages, or when more than 30 s behind)"

@@ -74,6 +74,11 @@ def format_rate(rate_hz: float) -> str:
     return f"{rate_hz:.3f}/s" if 0 < rate_hz < 0.9995 else f"{_three_digits(rate_hz)}/s"
 
 
+def format_plan(rate_hz: float | None) -> str:
+    """Say how often pings are planned; None: each when the one before has ended."""
+    return "back to back" if rate_hz is None else f"{format_rate(rate_hz)} planned"
+
+
 def format_s(seconds: float) -> str:
     """Format a longer time, in whole seconds, or in whole minutes where it is hours."""
     minutes, rest = divmod(math.ceil(seconds), 60)

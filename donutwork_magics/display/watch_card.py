@@ -9,6 +9,7 @@ from IPython.display import display
 
 from donutwork_magics.display.card import Card, Figure, Pictures, Tone
 from donutwork_magics.display.html import muted, to_html
+from donutwork_magics.display.outages import down_since
 from donutwork_magics.display.readings import Reading, lately, live_picture
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.run_notes import skipped_starts
@@ -28,11 +29,12 @@ def live_card(watch: Watch, reading: Reading) -> Card:
     p50_ms, p95_ms = reading.percentiles_ms()
     drawn = reading.started_s.size > 0
     now_s = watch.elapsed_s
+    down = down_since(watch.outage)
     rate_hz, rate_of_s = reading.lately_hz(now_s, began_s=now_s - watch.part_s, window_s=_RATE_OF_S)
     return Card(
         title="Watch",
-        tone=_TONES[watch.state],
-        state=f"{watch.series.plan.label}: {watch.state}",
+        tone="bad" if down else _TONES[watch.state],
+        state=", ".join(filter(None, (f"{watch.series.plan.label}: {watch.state}", down))),
         # A page that has lost the kernel goes on to show it.
         badges=(*badges_of(watch.series.target), f"as of {format_utc(time.time(), date=False)}"),
         figures=(

@@ -15,7 +15,9 @@ from donutwork_magics.errors import DonutworkError, Kind
 from donutwork_magics.frame.table import table_of
 from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.faults import CallCancelledError, os_reason
+from donutwork_magics.sampling.describe import UNFINISHED
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
+from donutwork_magics.sampling.outages import MOST_OUTAGES, Outage, Outages, Pinged
 from donutwork_magics.sampling.pauses import MOST_PAUSES
 from donutwork_magics.sampling.plan import LONGEST_LABEL
 from donutwork_magics.sampling.rows import LONGEST_WORD, Rows
@@ -74,6 +76,12 @@ class _Pauses(msgspec.Struct, frozen=True):
     first: list[tuple[float, float]] = []
 
 
+class _Outages(msgspec.Struct, frozen=True):
+    count: int = 0
+    total_s: float = 0.0
+    first: list[Outage] = []
+
+
 class _Attrs(msgspec.Struct, frozen=True):
     """What is joined of the descriptions of several runs."""
 
@@ -81,6 +89,7 @@ class _Attrs(msgspec.Struct, frozen=True):
     client: list[dict[str, Any]] = []
     pauses: _Pauses = _Pauses()
     machine_pauses: _Pauses = _Pauses()
+    outages: _Outages = _Outages()
     skipped: int = 0
     in_flight: int = 0
 
@@ -141,6 +150,8 @@ class _RunRead:
     typed: _Attrs = field(default_factory=_Attrs)
     offset_ms: float | None = None
     """When it began, since the beginning of the first run; known with its first row."""
+    outages: Outages = field(default_factory=Outages)
+    """As its rows tell: what it says of them itself is whole only where it has come to its end."""
     seen: _Seen = field(default_factory=_Seen)
     last_seq: int = -1
     """Of the row before this one in the same file."""
@@ -185,6 +196,13 @@ class _RunRead:
         self.read += 1
         self.written += 1
         self.written_at_most = max(self.written_at_most, self.written)
+
+    def end(self) -> None:
+        """Add what a run without an end has not come to say of its outages."""
+        if self.attrs.get("ended") == UNFINISHED:
+            self.outages.finish()
+            self.attrs = {**self.attrs, "outages": self.outages.as_attrs()}
+            self.typed = msgspec.convert(self.attrs, _Attrs)
 
     @property
     def elsewhere(self) -> int:
@@ -254,6 +272,8 @@ class _Reader:
         """
         if self._torn_at and self._has_end:
             raise _DamagedError(self._torn_at)
+        for run in self.runs:
+            run.end()
 
     def _begin(self, beginning: _Beginning) -> None:
         if self._torn_at and not beginning.torn:
@@ -266,6 +286,7 @@ class _Reader:
     def _add(self, record: dict[str, Any]) -> None:
         run = self.runs[-1]
         run.add(record["seq"])
+        run.outages.add(_pinged(record, run.typed.plan))
         if run.offset_ms is None:
             origin_ms = record["timestamp_ns"] / 1e6 - record["started_ms"]
             if self._first_origin_ms is None:
@@ -334,6 +355,12 @@ class _DamagedError(Exception):
         )
 
 
+def _pinged(record: dict[str, Any], plans: list[dict[str, Any]]) -> Pinged:
+    places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in plans}
+    times = record["timestamp_ns"], record["started_ms"], record["duration_ms"]
+    return Pinged(record["seq"], places.get(record["label"]), *times, record.get("error"))
+
+
 def _foreign(head: bytes, rest: bytes) -> str:
     line = (head + rest).removesuffix(b"\n")
     if was_ended(line) and not is_whole(line):
@@ -365,6 +392,7 @@ def _joined(runs: list[_RunRead]) -> dict[str, Any]:
             "client": [client for run in runs for client in _clients(run.typed)],
             "pauses": _joined_pauses([(run.offset_ms or 0.0, run.typed.pauses) for run in runs]),
             "machine_pauses": _joined_pauses([(run.offset_ms or 0.0, run.typed.machine_pauses) for run in runs]),
+            "outages": _joined_outages(runs),
             "skipped": sum(run.typed.skipped for run in runs),
             "in_flight": sum(run.typed.in_flight for run in runs),
         }
@@ -387,6 +415,16 @@ def _joined_pauses(pauses: list[tuple[float, _Pauses]]) -> dict[str, Any]:
         "total_s": sum(of_run.total_s for _, of_run in pauses),
         "longest_s": max(of_run.longest_s for _, of_run in pauses),
         "first": first[:MOST_PAUSES],
+    }
+
+
+def _joined_outages(runs: list[_RunRead]) -> dict[str, Any]:
+    described = [(run.offset_ms or 0.0, run.attrs.get("outages", {})) for run in runs]
+    first = [(offset_ms / 1e3, outage) for offset_ms, of_run in described for outage in of_run.get("first", [])]
+    return {
+        "count": sum(run.typed.outages.count for run in runs),
+        "total_s": sum(run.typed.outages.total_s for run in runs),
+        "first": [{**outage, "at_s": offset_s + outage["at_s"]} for offset_s, outage in first[:MOST_OUTAGES]],
     }
 
 

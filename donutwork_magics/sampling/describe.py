@@ -38,6 +38,7 @@ def describe(run: Run) -> dict[str, Any]:
         "seed": None,
         "pauses": run.pauses.as_attrs(),
         "machine_pauses": run.machine_pauses.as_attrs(),
+        "outages": run.outages.as_attrs(),
         "skipped": run.skipped,
         "client": [load.as_attrs() for load in run.clients],
         "in_flight": run.in_flight,

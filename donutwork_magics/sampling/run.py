@@ -22,6 +22,7 @@ from donutwork_magics.sampling.describe import UNFINISHED, describe
 from donutwork_magics.sampling.guard import Guard, is_throttled
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
 from donutwork_magics.sampling.manners import manners_towards
+from donutwork_magics.sampling.outages import Outage, Outages, Pinged
 from donutwork_magics.sampling.pauses import Pauses, Pulse
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
@@ -33,6 +34,8 @@ LOOK_EVERY_S: Final = 0.1
 """The observer is called ten times a second at most."""
 _GAP_PATIENCE_S: Final = 0.25
 _JOIN_S: Final = 2.0
+_DESCRIBED_EVERY: Final = 60
+"""In an outage each attempt of a monitor leaves starts out. To describe the run after each would fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,9 @@ class Run:
     """Times in which threads that were due did not run: a stopped process, a suspend, code that keeps the GIL."""
     origin_ns: int = 0
     """When the first series began, on the monotonic clock."""
+    outages: Outages = field(default_factory=Outages)
     skipped: int = 0
-    """Planned starts that a monitor has left out, as it was too far behind."""
+    """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
     in_flight: int = 0
     """Pings that were given up at the end, and make no row."""
     ending: Ending | None = None
@@ -114,6 +118,7 @@ class Run:
     def finish(self, *, interrupted: bool = False) -> None:
         """Take note that no further series comes, also in the journals, and have them on the disk."""
         self.finished = True
+        self.outages.finish()
         if interrupted and self.series:
             self.ending = self.ending or Ending(self.series[-1].target)
         for journal in self.journals.values():
@@ -143,11 +148,22 @@ class Progress(Protocol):
     def elapsed_s(self) -> float:
         """How long this series has run."""
 
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on now."""
+
 
 Observer = Callable[[Progress], None]
 
 
-def run_series(run: Run, series: Series, observer: Observer | None = None, *, stop: Stop | None = None) -> None:
+def run_series(
+    run: Run,
+    series: Series,
+    observer: Observer | None = None,
+    *,
+    stop: Stop | None = None,
+    guard: Guard | None = None,
+) -> None:
     """Carry out a series, and add its rows to a run.
 
     Failures of pings are rows; what ends the series early is in ``run.ending``. So is an exception that none had
@@ -160,13 +176,15 @@ def run_series(run: Run, series: Series, observer: Observer | None = None, *, st
         Called from this thread, never while a single worker's ping is on its way.
     stop
         Set by another thread, it ends the series as an interrupt does, and is no early ending.
+    guard
+        Decides whether the series ends early; by default a new one, which does not know whether the address is right.
     """
     with prompt_switching(), interrupts() as interruption:
-        _Carrier(run, series, stop, interruption).carry_out(observer)
+        _Carrier(run, series, stop, interruption, guard or Guard()).carry_out(observer)
 
 
 class _Carrier:
-    def __init__(self, run: Run, series: Series, stop: Stop | None, interruption: Stop) -> None:
+    def __init__(self, run: Run, series: Series, stop: Stop | None, interruption: Stop, guard: Guard) -> None:
         self._run = run
         self._series = series
         self._stop = stop
@@ -179,7 +197,7 @@ class _Carrier:
             manners=manners_towards(series.target),
             held_back=partial(self._paused, run.pauses),
         )
-        self._guard = Guard()
+        self._guard = guard
         self._lock = threading.Lock()
         # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
         self._quiet = threading.Lock() if plan.concurrency == 1 else None
@@ -200,6 +218,10 @@ class _Carrier:
     @property
     def elapsed_s(self) -> float:
         return (time.perf_counter_ns() - self._schedule.origin_ns) / 1e9
+
+    @property
+    def outage(self) -> Outage | None:
+        return self._run.outages.current
 
     def carry_out(self, observer: Observer | None) -> None:
         workers = [
@@ -303,6 +325,9 @@ class _Carrier:
         numbered = Slot(self._first_row + slot.seq, slot.scheduled_ns)
         run.rows.append(sample, numbered, origin_ns=run.origin_ns, label=plan.label, warmup=slot.seq < plan.warmup)
         run.skipped += slot.skipped
+        outage = self._look_for_outage(numbered.seq, sample)
+        if outage is not None and plan.endless:
+            self._schedule.back_off(slot, sample.exchange.started_ns)
         if sample.exchange.retried:
             self._schedule.count_retry()
         if self._guard.must_end(sample):
@@ -311,13 +336,23 @@ class _Carrier:
             self._schedule.forgive()
         else:
             self._schedule.rest(sample.retry_after_s or 0.0)
-        self._write_down(run.rows.record(-1) if self._journal else None, describing=slot.skipped > 0)
+        told_anew = slot.skipped > 0 and (outage is None or outage.pings % _DESCRIBED_EVERY == 0)
+        self._write_down(run.rows.record(-1) if self._journal else None, describing=told_anew)
 
     def _paused(self, pauses: Pauses, from_ns: int, until_ns: int) -> None:
         with self._lock:
             if not self._closed:
                 pauses.add((from_ns - self._run.origin_ns) / 1e9, (until_ns - from_ns) / 1e9)
                 self._write_down(None, describing=True)
+
+    def _look_for_outage(self, seq: int, sample: Sample) -> Outage | None:
+        """Return the outage that goes on, now that a ping has completed."""
+        exchange, target = sample.exchange, self._series.target
+        started_ms = (exchange.started_ns - self._run.origin_ns) / 1e6
+        place = target.host, target.env
+        ping = Pinged(seq, place, exchange.timestamp_ns, started_ms, exchange.duration_ms, sample.error)
+        self._run.outages.add(ping)
+        return self._run.outages.current
 
     def _write_down(self, record: Mapping[str, Any] | None, *, describing: bool) -> None:
         journal = self._journal

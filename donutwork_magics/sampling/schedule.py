@@ -19,6 +19,9 @@ from donutwork_magics.sampling.plan import Plan
 _COARSE_MARGIN_S = 0.002
 _MOST_BEHIND_NS = 30_000_000_000
 """A monitor that is further behind begins anew: after an outage it would catch up for long, at many times its rate."""
+_ATTEMPT_EVERY_NS = 1_000_000_000
+"""While the service is down, a monitor asks no more often."""
+_ROUNDING_NS = 1_000
 _SPIN_NS = 150_000
 """A sleep overshoots by some 60 us and more: the last stretch is spun."""
 
@@ -63,6 +66,7 @@ class Schedule:
         self._shift_ns = 0
         self._skipped = 0
         self._end_ns = sys.maxsize
+        self._not_before_ns = 0
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
 
@@ -121,6 +125,27 @@ class Schedule:
         """Begin anew with the shortest rest."""
         self._manners.forgive()
 
+    def back_off(self, slot: Slot, started_ns: int) -> None:
+        """Wait a second from the start of this ping to the next, as the service is down; called by the only worker.
+
+        The planned starts that come due in that time are left out, and counted. That takes no time out of
+        ``corrected_ms``: the starts that were overdue when this ping began are not left out, but made up later with all
+        of their lag, so that a hang shows there also where it turns out to be an outage; and what follows is planned on
+        the same grid as before. It does make errors rarer than at the full rate, and the end of an outage is known to
+        a second only.
+        """
+        rate_hz = self._plan.rate_hz
+        if slot.scheduled_ns is None or rate_hz is None or rate_hz <= 1:
+            self._not_before_ns = started_ns + _ATTEMPT_EVERY_NS
+            return
+        period_ns = int(1e9 / rate_hz)
+        overdue = (started_ns - slot.scheduled_ns) // period_ns
+        # From the planned start: from the actual one, each attempt would begin a little later than planned.
+        self._not_before_ns = slot.scheduled_ns + overdue * period_ns + _ATTEMPT_EVERY_NS
+        until_ns = max(self._not_before_ns, time.perf_counter_ns()) - _ROUNDING_NS
+        first_ns = slot.scheduled_ns + period_ns
+        self._leave_out(max(0, -((first_ns - until_ns) // period_ns) - overdue), period_ns)
+
     def _is_over(self, start_ns: int) -> bool:
         """Tell whether nothing is left to start at that moment or later."""
         total = self._plan.total
@@ -133,7 +158,8 @@ class Schedule:
             scheduled_ns = now_ns
         elif self._plan.endless and now_ns - scheduled_ns > _MOST_BEHIND_NS:
             scheduled_ns = self._skip(now_ns, scheduled_ns)
-        return max(scheduled_ns, self._manners.next_ns()) if self._spared else scheduled_ns
+        due_ns = max(scheduled_ns, self._not_before_ns)
+        return max(due_ns, self._manners.next_ns()) if self._spared else due_ns
 
     def _rest(self, from_ns: int, until_ns: int) -> int:
         """Wait until a rest is over, and shift the plan by it; return how late the thread woke up.
@@ -152,10 +178,13 @@ class Schedule:
         """Leave out the planned starts that are over, and return the first that is kept."""
         assert self._plan.rate_hz is not None
         period_ns = int(1e9 / self._plan.rate_hz)
-        skipped = (now_ns - scheduled_ns) // period_ns
-        self._skipped += skipped
-        self._shift_ns += skipped * period_ns
-        return scheduled_ns + skipped * period_ns
+        return scheduled_ns + self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
+
+    def _leave_out(self, starts: int, period_ns: int) -> int:
+        """Leave out the next planned starts, and return by how much later those after them are planned."""
+        self._skipped += starts
+        self._shift_ns += starts * period_ns
+        return starts * period_ns
 
     def _scheduled_ns(self, seq: int) -> int | None:
         planned_s = self._plan.planned_start_s(seq)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -365,10 +366,51 @@ def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
         "warm, 100 % reused, HTTP/1.1, no TLS",
         "2 in the whole run, 3.00 s in total, as the server asked",
         "1 ping in flight",
-        "7 planned starts: it was behind by more than 30 s",
+        "7 planned starts (during outages, or when more than",
         "127.0.0.1:8080/2026-02-01/ping.json",
     ):
         assert fact in text
+
+
+def outages(count: int, first: int, **last: Any) -> dict[str, Any]:
+    one = {"began_s": 1.7e9, "at_s": 12.3, "length_s": 4.2, "over": True, "kinds": ["connect"], "pings": 6}
+    return {"count": count, "total_s": 4.2 * count, "first": [*[one] * (first - 1), {**one, **last}]}
+
+
+def text_of(described: dict[str, Any], labels: int = 1) -> str:
+    df = pd.concat([frame([1.0] * 6, label=f"l{at}") for at in range(labels)], ignore_index=True)
+    df.attrs["donutwork"] = {**ATTRS, "outages": described}
+    bundle = mimebundle(RunCard(df))
+    assert max(map(len, bundle["text/plain"].splitlines())) <= 80
+    assert bool(re.search("outages[^<]*</summary>", bundle["text/html"])) == (described["count"] > 3)
+    return bundle["text/plain"]
+
+
+def test_a_card_lists_its_outages() -> None:
+    text = text_of(outages(2, 2, length_s=3700.0, kinds=["timeout", "connect", "tls"], over=False, pings=40))
+    words = " ".join(text.split())
+    assert "Outages 2 in the whole run, 8.40 s in total" in words
+    assert "server error; ≥: no ping was answered after it" in words
+    assert "2023-11-14 22:13:20 UTC 12.3 s 4.20 s connect 6" in words
+    assert "2023-11-14 22:13:20 UTC 12.3 s ≥ 1 h 1 min timeout and 2 more 40" in words
+    assert "≥" not in text_of(outages(2, 2))
+
+
+def test_many_outages_are_folded_and_the_card_says_how_many_it_lists() -> None:
+    text = text_of(outages(4, 4))
+    assert "\n  4 outages\n" in text
+    assert text.count("4.20 s") == 4
+    assert "  300 outages, the first 20\n" in text_of(outages(300, 20))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_comparison_lists_those_of_the_whole_run(count: int) -> None:
+    text = text_of(outages(count, count), labels=2)
+    assert text.count("4.20 s") == count
+
+
+def test_a_run_without_outages_says_nothing_of_them() -> None:
+    assert "utage" not in text_of({"count": 0, "total_s": 0.0, "first": []})
 
 
 def test_where_the_rate_was_not_reached_the_corrected_times_are_among_the_figures() -> None:

@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from donutwork_magics.client.sample import Sample
 from donutwork_magics.display.live import LiveView, Readout, live_view, takes_widgets
 from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
+from donutwork_magics.sampling.outages import Outage, Outages, Pinged
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot
@@ -43,6 +45,11 @@ class Series:
         self.rows = rows if rows is not None else Rows()
         self.elapsed_s = 0.0
         self._first_row = len(self.rows)
+        self._outages = Outages()
+
+    @property
+    def outage(self) -> Outage | None:
+        return self._outages.current
 
     @property
     def done(self) -> int:
@@ -64,6 +71,8 @@ class Series:
         )
         slot = Slot(len(self.rows), None)
         self.rows.append(Sample(exchange, **outcome), slot, origin_ns=0, label=self.plan.label, warmup=warmup)
+        pinged = Pinged(slot.seq, None, time.time_ns(), self.elapsed_s * 1e3, duration_ms, outcome.get("error"))
+        self._outages.add(pinged)
         self.elapsed_s += 0.1
 
 
@@ -131,6 +140,20 @@ def test_the_line_tells_rate_time_left_errors_and_percentiles(screen: Screen) ->
             series.ping(duration_ms)
         live.observe(series)
         assert last_line(screen).endswith("60/100, 10.0/s, 4 s left, 1 error, p50 30.0 ms, p95 57.0 ms")
+
+
+def test_the_line_says_since_when_the_service_is_down_until_it_is_up_again(screen: Screen) -> None:
+    series = Series(Plan(count=100, rate_hz=10.0))
+    with showing_on(screen) as live:
+        live.begin(series.plan, 1, 1)
+        for _ in range(3):
+            assert "down" not in last_line(screen)
+            series.ping(1.0, error="connect")
+            live.observe(series)
+        assert re.search(r"3/100, down since \d\d:\d\d:\d\d UTC \(\d+ s\): connect, 10.0/s", last_line(screen))
+        series.ping(1.0)
+        live.observe(series)
+        assert "down" not in last_line(screen)
 
 
 def test_each_series_counts_its_own_errors(screen: Screen) -> None:

@@ -13,11 +13,15 @@ from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.guard import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, Guard, is_throttled
 
-_EXCHANGE = Exchange(0, 0, 1.0, Phases(0, 0, 0, 0, 1, 0), True, False, "1.1", None, None, math.nan, None)
+_SENT = Phases(0, 1, 2, 0.1, math.nan, math.nan)
+_NOT_SENT = Phases(0, 1, math.nan, math.nan, math.nan, math.nan)
 
 
-def sample(error: Kind | None = None, status_code: int | None = 200, wait_s: float | None = None) -> Sample:
-    return Sample(_EXCHANGE, error, status_code=status_code, retry_after_s=wait_s)
+def sample(
+    error: Kind | None = None, status_code: int | None = 200, wait_s: float | None = None, phases: Phases = _NOT_SENT
+) -> Sample:
+    exchange = Exchange(0, 0, 1.0, phases, True, False, "1.1", None, None, math.nan, None)
+    return Sample(exchange, error, status_code=status_code, retry_after_s=wait_s)
 
 
 THROTTLED = [("rate_limited", 429), ("server_error", 503)]
@@ -45,18 +49,37 @@ def test_other_failures_never_end_it(error: Kind) -> None:
     assert not any(guard.must_end(sample(error, None)) for _ in range(100))
 
 
-def test_a_host_that_is_gone_ends_it_after_five_in_a_row_of_any_such_kind() -> None:
+def test_an_address_that_was_never_reached_ends_it_after_five_in_a_row_of_any_such_kind() -> None:
     guard = Guard()
     kinds: list[Kind] = ["dns", "connect", "tls", "connect", "dns"]
     assert len(kinds) == HOPELESS_IN_A_ROW
     assert [guard.must_end(sample(kind, None)) for kind in kinds] == [False] * 4 + [True]
 
 
-def test_one_answer_between_them_starts_the_count_anew() -> None:
+@pytest.mark.parametrize(
+    "reached",
+    [
+        sample(),
+        sample("server_error", 500),
+        sample("not_found", 404),
+        sample("timeout", None, phases=_SENT),
+        sample("connection_lost", None, phases=_SENT),
+    ],
+    ids=lambda reached: str(reached.error),
+)
+def test_once_a_request_was_sent_an_outage_never_ends_it(reached: Sample) -> None:
     guard = Guard()
-    for _ in range(20):
-        assert not any(guard.must_end(sample("connect", None)) for _ in range(4))
-        assert not guard.must_end(sample("server_error", 500))
+    assert not any(guard.must_end(sample("connect", None)) for _ in range(4))
+    assert not guard.must_end(reached)
+    assert not any(guard.must_end(sample("connect", None)) for _ in range(100))
+    assert not Guard(reached=guard.reached).must_end(sample("dns", None))
+
+
+@pytest.mark.parametrize("error", ["timeout", "connection_lost", "tls"])
+def test_a_connection_on_which_nothing_could_be_sent_shows_no_address_to_be_right(error: Kind) -> None:
+    guard = Guard()
+    guard.must_end(sample(error, None))
+    assert not guard.reached
 
 
 @pytest.mark.parametrize(

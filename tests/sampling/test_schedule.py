@@ -232,6 +232,72 @@ def test_a_series_leaves_none_out_however_far_behind_it_is(monkeypatch: pytest.M
     assert planned_ms == pytest.approx([0.0, 10.0, 20.0])
 
 
+def backed_off(schedule: Schedule, attempts: int) -> list[tuple[Slot, float]]:
+    """Make attempts that fail at once, and the ping after them."""
+    made = []
+    for _ in range(attempts):
+        slot = schedule.next()
+        assert slot is not None
+        made.append((slot, (time.perf_counter_ns() - schedule.origin_ns) / 1e9))
+        schedule.back_off(slot, time.perf_counter_ns())
+    slot = schedule.next()
+    assert slot is not None
+    return [*made, (slot, (time.perf_counter_ns() - schedule.origin_ns) / 1e9)]
+
+
+def lags_s(schedule: Schedule, made: list[tuple[Slot, float]]) -> list[float]:
+    return [start_s - ((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e9 for slot, start_s in made]
+
+
+@pytest.mark.parametrize("rate_hz", [3, 5, 20])
+def test_a_monitor_backs_off_to_an_attempt_a_second_on_its_own_grid(rate_hz: int) -> None:
+    schedule = schedule_of(Plan(rate_hz=rate_hz, endless=True), loopback=True)
+    schedule.begin()
+    *made, after = backed_off(schedule, 3)
+    planned_s = [((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e9 for slot, _ in (*made, after)]
+    assert planned_s == pytest.approx([0.0, 1.0, 2.0, 3.0], abs=1e-5)
+    assert [slot.skipped for slot, _ in (*made, after)] == [0, *[rate_hz - 1] * 3]
+    # Back to its rate at once.
+    slot = schedule.next()
+    assert slot is not None
+    assert ((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e9 == pytest.approx(3 + 1 / rate_hz, abs=1e-5)
+
+
+def test_what_was_overdue_before_it_backed_off_is_made_up_with_its_lag() -> None:
+    schedule = schedule_of(Plan(rate_hz=10, endless=True), loopback=True)
+    schedule.begin()
+    time.sleep(1.05)
+    made = backed_off(schedule, 2)
+    # Ten overdue starts are still to be made up, and no more have become overdue meanwhile.
+    assert all(1.0 <= lag_s < 1.5 for lag_s in lags_s(schedule, made))
+    assert all(later_s - earlier_s > 0.8 for (_, earlier_s), (_, later_s) in itertools.pairwise(made))
+    after = [schedule.next() for _ in range(9)]
+    assert [slot.skipped for slot in after if slot] == [0] * 9
+
+
+def test_an_attempt_that_hangs_adds_nothing_to_what_is_overdue() -> None:
+    schedule = schedule_of(Plan(rate_hz=10, endless=True), loopback=True)
+    schedule.begin()
+    slot = schedule.next()
+    assert slot is not None
+    started_ns = time.perf_counter_ns()
+    time.sleep(1.55)
+    schedule.back_off(slot, started_ns)
+    after = schedule.next()
+    assert after is not None
+    assert after.skipped >= 15
+    assert time.perf_counter_ns() - (after.scheduled_ns or 0) < 100_000_000
+
+
+@pytest.mark.parametrize("rate_hz", [0.5, None])
+def test_a_slow_plan_or_none_leaves_nothing_out(rate_hz: float | None) -> None:
+    schedule = schedule_of(Plan(rate_hz=rate_hz, endless=True), loopback=True)
+    schedule.begin()
+    made = backed_off(schedule, 1)
+    assert [slot.skipped for slot, _ in made] == [0, 0]
+    assert made[1][1] >= 0.99 * (1.0 if rate_hz is None else 1 / rate_hz)
+
+
 def test_a_stop_wakes_whoever_waits() -> None:
     schedule = schedule_of(Plan(count=2, rate_hz=0.01), loopback=True)
     schedule.begin()

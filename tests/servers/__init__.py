@@ -113,6 +113,11 @@ def reset(connection: socket.socket) -> None:
 class Server:
     """Listens, and gives each connection to a handler in a thread of its own; a context manager.
 
+    Parameters
+    ----------
+    port
+        One that was free, as for a server that is started again; 0 for any.
+
     Attributes
     ----------
     connections : int
@@ -120,12 +125,17 @@ class Server:
     """
 
     def __init__(
-        self, handler: Handler, *, tls: ssl.SSLContext | None = None, family: socket.AddressFamily = socket.AF_INET
+        self,
+        handler: Handler,
+        *,
+        tls: ssl.SSLContext | None = None,
+        family: socket.AddressFamily = socket.AF_INET,
+        port: int = 0,
     ) -> None:
         self._handler = handler
         self._tls = tls
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server((host, port), family=family)
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         self._open: list[socket.socket] = []

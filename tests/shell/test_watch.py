@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.servers import Server, answer, reply
 from tests.shell.conftest import KEY
 from tests.shell.watching import HTML, PATIENCE_S, THREADS, VIEW, card, number, seen, until
 from tests.support.kernel import Kernel
@@ -229,16 +230,15 @@ class TestEnd:
         until(sandboxed, "len(w.df) >= 2")
         assert sandboxed.value("(w.running, set(w.df.error))") == "(True, {'server_error'})"
 
-    def test_without_its_sandbox_it_ends_and_goes_nowhere_else(self, sandboxed: Kernel) -> None:
+    def test_without_its_sandbox_it_waits_for_it_and_goes_nowhere_else(self, sandboxed: Kernel) -> None:
         sandboxed.run("w = %donutwork watch -r 50")
         until(sandboxed, "len(w.df) > 3")
         sandboxed.run("%donutwork sandbox stop;\n%donutwork sandbox start --seed 2;")
-        sandboxed.run(f"assert w.wait({PATIENCE_S})")
-        assert sandboxed.value(
-            "(w.df.attrs['donutwork']['ended'], set(w.df.error.dropna()) <= {'connect', 'connection_lost'})"
-        ) == ("('connect', True)")
-        sandboxed.run(f"w.start()\nassert w.wait({PATIENCE_S})")
-        assert sandboxed.value("w.df.attrs['donutwork']['ended']") == "'connect'"
+        until(sandboxed, "w.outage is not None and w.outage.pings >= 7")
+        assert sandboxed.value("(w.running, set(w.df.error.dropna()) <= {'connect', 'connection_lost'})") == (
+            "(True, True)"
+        )
+        assert "down since" in sandboxed.value("w")
 
     def test_it_keeps_the_key_that_it_began_with(self, sandboxed: Kernel) -> None:
         sandboxed.run(
@@ -318,7 +318,7 @@ class TestPanel:
         panelled.run("%donutwork sandbox start --seed 1 --fault hang:0.05;\nw = %donutwork watch -r 50 -t 1s")
         until(panelled, "w.skipped > 0")
         panelled.run("schedule._MOST_BEHIND_NS = 30_000_000_000")
-        seen(panelled, lambda: "planned starts: it was behind" in card(panelled))
+        seen(panelled, lambda: "planned starts (during outages, or" in card(panelled))
         panelled.run("w.stop()")
         assert panelled.value("w.df.attrs['donutwork']['skipped'] == w.skipped") == "True"
         assert panelled.value("w.df.seq.tolist() == list(range(w.rows.total))") == "True"
@@ -336,6 +336,20 @@ class TestPanel:
         assert VIEW in started.displays[1]
         panelled.run("n = len(w.df)")
         assert panelled.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
+    def test_it_says_since_when_the_service_is_down_until_it_is_up_again(self, panelled: Kernel) -> None:
+        panelled.run("w = %donutwork watch -r 50")
+        until(panelled, "len(w.df) > 3")
+        panelled.run("%donutwork sandbox stop;")
+        down = r"ping: running, down since \d\d:\d\d:\d\d UTC \(\d+ s\): conn"
+        seen(panelled, lambda: re.search(down, card(panelled)) is not None)
+        assert "✗ " in card(panelled)
+        with Server(answer(reply()), port=number(panelled, "w.series.target.base_url.port")):
+            seen(panelled, lambda: "down since" not in card(panelled) and "ping: running" in card(panelled))
+            stopped = panelled.run("w.stop()\nw.df.donutwork").result
+        assert re.search(r"Outages +1 in the whole run, ", stopped["text/plain"])
+        assert "Outages: 3 or more pings in a row" in " ".join(stopped["text/plain"].split())
+        assert "Outages: 3 or more pings in a row" in stopped[HTML]
+
         panelled.click("Start")
         until(panelled, "w.running and len(w.df) > n + 3")
 
@@ -364,7 +378,9 @@ class TestPanel:
         until(panelled, "w.series.plan.rate_hz is None and w.series.http == '1.1'")
         assert panelled.widget(description="Rate")["index"] is not None
         # No rate was that of the whole, so none is said to have been planned, or missed.
-        assert "planned" not in panelled.run("w.df.donutwork").result["text/plain"]
+        text = panelled.run("w.df.donutwork").result["text/plain"]
+        assert "/s planned" not in text
+        assert "planned rate" not in text
 
     def test_a_change_in_a_cell_is_in_its_menus_and_no_choice_takes_it_back(self, panelled: Kernel) -> None:
         panelled.run("w = %donutwork watch -r 50")

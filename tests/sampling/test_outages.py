@@ -1,0 +1,282 @@
+"""Given pings, the outages are those; given a service that goes and comes back, the run sees it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from donutwork_magics import SeriesError, collect, load
+from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.errors import KINDS
+from donutwork_magics.frame.table import table
+from donutwork_magics.sampling.outages import DOWN, MOST_OUTAGES, Outages, Pinged
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.watch import Watch
+from tests.servers import Server, answer, closed_port, hang, reply
+
+KEY = "dw_test_Kx81mZq0vTnR57yE"
+WALL_NS = 1_700_000_000_000_000_000
+PATIENCE_S = 30.0
+
+
+def ping(seq: int, error: str | None, *, at_s: float | None = None, place: str = "here", took_s: float = 0.1) -> Pinged:
+    at_s = float(seq) if at_s is None else at_s
+    return Pinged(seq, place, WALL_NS + int(at_s * 1e9), at_s * 1e3, took_s * 1e3, error)
+
+
+def found(pings: Sequence[Pinged]) -> dict[str, Any]:
+    outages = Outages()
+    for each in pings:
+        outages.add(each)
+    outages.finish()
+    return outages.as_attrs()
+
+
+def of(*errors: str | None) -> dict[str, Any]:
+    return found([ping(seq, error) for seq, error in enumerate(errors)])
+
+
+class TestPings:
+    def test_three_in_a_row_are_one_and_it_ends_where_the_first_that_was_answered_began(self) -> None:
+        assert of(None, "connect", "connect", "timeout", "connect", None) == {
+            "count": 1,
+            "total_s": 4.0,
+            "first": [
+                {
+                    "began_s": WALL_NS / 1e9 + 1,
+                    "at_s": 1.0,
+                    "length_s": 4.0,
+                    "over": True,
+                    "kinds": ["connect", "timeout"],
+                    "pings": 4,
+                }
+            ],
+        }
+
+    def test_two_in_a_row_are_none(self) -> None:
+        assert of("connect", "connect", None, "connect", "connect", None) == {"count": 0, "total_s": 0.0, "first": []}
+
+    @pytest.mark.parametrize("kind", [*KINDS, None])
+    def test_any_reply_but_a_server_error_shows_that_the_service_is_up(self, kind: str | None) -> None:
+        down = kind in {"dns", "connect", "tls", "timeout", "connection_lost", "protocol", "server_error"}
+        assert of("connect", "connect", kind)["count"] == down
+        assert of("connect", "connect", "connect", kind)["first"][0]["over"] != down
+        assert (kind in DOWN) == down
+
+    def test_one_without_an_end_is_as_long_as_its_pings(self) -> None:
+        [outage] = of(None, "dns", "dns", "dns")["first"]
+        assert (outage["over"], outage["length_s"]) == (False, pytest.approx(2.1))
+
+    def test_it_is_current_while_it_lasts(self) -> None:
+        outages = Outages()
+        seen = []
+        for seq, error in enumerate(["connect", "connect", "connect", "connect", None]):
+            outages.add(ping(seq, error))
+            seen.append(None if outages.current is None else outages.current.pings)
+        assert seen == [None, None, 3, 4, None]
+
+    def test_in_a_row_is_by_their_starts_and_not_by_their_ends(self) -> None:
+        row = [ping(seq, "timeout" if seq < 4 else None, took_s=10 if seq < 4 else 0.1) for seq in range(8)]
+        completed = [row[at] for at in (0, 4, 1, 5, 2, 6, 7, 3)]
+        assert found(completed) == found(row)
+        assert found(row)["first"][0]["pings"] == 4
+
+    def test_pings_that_were_given_up_are_waited_for_until_the_end(self) -> None:
+        pings = [ping(seq, "timeout") for seq in range(6) if seq != 2]
+        outages = Outages()
+        for each in pings:
+            outages.add(each)
+        assert outages.as_attrs()["count"] == 0
+        outages.finish()
+        assert [outage["pings"] for outage in outages.as_attrs()["first"]] == [5]
+
+    def test_of_many_the_first_are_kept_and_all_counted(self) -> None:
+        pings = [ping(seq, None if seq % 5 == 4 else "connect") for seq in range(5 * 1000)]
+        attrs = found(pings)
+        assert (attrs["count"], attrs["total_s"]) == (1000, 4000.0)
+        assert [outage["at_s"] for outage in attrs["first"]] == [5.0 * at for at in range(MOST_OUTAGES)]
+
+    def test_a_line_that_is_missing_keeps_no_more_than_some_waiting(self) -> None:
+        outages = Outages()
+        for seq in range(1, 200_000):
+            outages.add(ping(seq, None))
+        assert len(outages._waiting) <= 50_001
+
+    def test_each_is_of_one_service(self) -> None:
+        pings = [ping(seq, "connect", place="here" if seq < 2 else "there") for seq in range(4)]
+        assert found(pings)["count"] == 0
+
+    def test_no_ping_for_long_ends_it_where_it_was_last_seen(self) -> None:
+        """A watch that is paused while the service is down, or a laptop that is closed."""
+        pings = [ping(seq, "connect") for seq in range(5)] + [ping(5, None, at_s=30_000.0)]
+        [outage] = found(pings)["first"]
+        assert (outage["over"], outage["length_s"]) == (False, pytest.approx(4.1))
+
+    def test_a_slow_plan_is_no_such_wait(self) -> None:
+        pings = [ping(seq, "connect" if seq < 4 else None, at_s=600.0 * seq) for seq in range(6)]
+        [outage] = found(pings)["first"]
+        assert (outage["over"], outage["length_s"]) == (True, 2400.0)
+
+
+@contextmanager
+def away(port: int, down_s: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """Serve, but not in some spans of seconds after the beginning."""
+    done, began_s = threading.Event(), time.monotonic()
+    up = threading.Event()
+
+    def serve() -> None:
+        for stop_s, start_s in down_s:
+            with Server(answer(reply()), port=port):
+                up.set()
+                done.wait(began_s + stop_s - time.monotonic())
+            done.wait(began_s + start_s - time.monotonic())
+        with Server(answer(reply()), port=port):
+            done.wait()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert up.wait(PATIENCE_S)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        done.set()
+        thread.join()
+
+
+def free_port() -> int:
+    with closed_port() as port:
+        return port
+
+
+def failed_rows(df: pd.DataFrame) -> pd.DataFrame:
+    return df[df["error"].isin(list(DOWN))]
+
+
+class TestRun:
+    def test_a_series_goes_on_through_one_and_names_it(self, tmp_path: Path) -> None:
+        file = tmp_path / "j.jsonl"
+        with away(free_port(), [(0.6, 1.6)]) as url:
+            df = collect(75, rate_hz=30, target=sandbox_target(url, KEY, None), journal=file)
+        assert len(df) == 75
+        failed = failed_rows(df)
+        assert 5 < len(failed) < 60
+        attrs = df.attrs["donutwork"]
+        [outage] = attrs["outages"]["first"]
+        first, after = failed.iloc[0], df.loc[failed.index[-1] + 1]
+        assert outage["at_s"] == pytest.approx(first["started_ms"] / 1e3)
+        assert outage["began_s"] == pytest.approx(first["timestamp"].timestamp(), abs=1e-3)
+        assert outage["length_s"] == pytest.approx((after["started_ms"] - first["started_ms"]) / 1e3)
+        assert outage["kinds"][0] == first["error"]
+        assert outage["pings"] == len(failed)
+        # The plan of a series is the user's: it has all its pings.
+        assert (attrs["skipped"], attrs["ended"]) == (0, None)
+        assert load(file).attrs == df.attrs
+
+    def test_an_address_that_was_never_reached_still_ends_it(self) -> None:
+        with closed_port() as port, pytest.raises(SeriesError) as caught:
+            collect(75, rate_hz=50, target=sandbox_target(f"http://127.0.0.1:{port}", KEY, None))
+        assert len(caught.value.df) == 5
+        [outage] = caught.value.df.attrs["donutwork"]["outages"]["first"]
+        assert (outage["over"], outage["pings"]) == (False, 5)
+
+    def test_a_journal_without_an_end_tells_them_too(self, tmp_path: Path) -> None:
+        file = tmp_path / "j.jsonl"
+        with away(free_port(), [(0.4, 0.8), (1.2, 1.6)]) as url:
+            target = sandbox_target(url, KEY, None)
+            df = collect(60, rate_hz=30, concurrency=3, warmup=20, target=target, journal=file)
+            both = collect(5, rate_hz=30, target=target, journal=file)
+        assert df.attrs["donutwork"]["outages"]["count"] == 2
+        whole = file.read_bytes().splitlines(keepends=True)
+        begins = [at for at, line in enumerate(whole) if line.startswith(b'{"donutwork_journal"')]
+        killed = tmp_path / "killed.jsonl"
+        killed.write_bytes(b"".join(whole[: begins[1] - 1]))
+        assert load(killed).attrs["donutwork"]["ended"] == "unfinished"
+        assert load(killed).attrs["donutwork"]["outages"] == df.attrs["donutwork"]["outages"]
+        joined = load(file).attrs["donutwork"]
+        assert joined["outages"] == df.attrs["donutwork"]["outages"]
+        assert both.attrs["donutwork"]["outages"]["count"] == 0
+
+    def test_series_of_two_services_are_not_added_up(self) -> None:
+        run = Run()
+        with Server(hang) as one, Server(hang) as other:
+            for server in (one, other):
+                series = Series(Plan(count=2, rate_hz=50), sandbox_target(server.url, KEY, None), timeout_s=0.2)
+                run_series(run, series)
+        run.finish()
+        assert set(table(run)["error"]) == {"timeout"}
+        assert run.outages.as_attrs()["count"] == 0
+
+
+class TestWatch:
+    @staticmethod
+    def until(condition: Any) -> None:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+
+    def test_it_backs_off_during_one_and_goes_on_at_its_rate_after_it(self, tmp_path: Path) -> None:
+        port, file = free_port(), tmp_path / "w.jsonl"
+        target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)
+        watch = Watch(Series(Plan(rate_hz=20, endless=True), target, journal=file), keep=10)
+        with Server(answer(reply()), port=port):
+            watch.start()
+            self.until(lambda: watch.rows.total > 10)
+        self.until(lambda: watch.outage is not None and watch.outage.pings >= 6)
+        assert watch.running
+        with Server(answer(reply()), port=port):
+            self.until(lambda: watch.outage is None)
+            total = watch.rows.total
+            self.until(lambda: watch.rows.total > total + 20)
+            watch.stop()
+        # It has dropped the rows of the outage, and still knows it.
+        [outage] = watch.df.attrs["donutwork"]["outages"]["first"]
+        df = load(file)
+        assert df.attrs == watch.df.attrs
+        failed = failed_rows(df)
+        assert outage["pings"] == len(failed)
+        steps_s = (df["started_ms"] / 1e3).diff()
+        # The first three show it; what was on its way as the server ended may have been lost before them.
+        backed_off = steps_s.loc[failed.index[3:]]
+        assert (backed_off > 0.8).all()
+        assert backed_off.median() < 1.5
+        assert steps_s.loc[failed.index[-1] + 2 :].median() < 0.2
+        assert df.attrs["donutwork"]["skipped"] >= 19 * (len(failed) - 3) - 20
+        # No lag, and nothing but the outage itself, was left out of what a punctual caller waited.
+        assert df["lag_ms"].median() < 20
+
+    def test_started_again_or_changed_it_remembers_that_the_address_is_right(self) -> None:
+        port = free_port()
+        watch = Watch(
+            Series(Plan(rate_hz=50, endless=True), sandbox_target(f"http://127.0.0.1:{port}", KEY, None)), keep=1000
+        )
+        with Server(answer(reply()), port=port):
+            watch.start()
+            self.until(lambda: watch.rows.total > 3)
+        watch.change(rate_hz=40.0, http="auto")
+        self.until(lambda: watch.outage is not None)
+        watch.pause()
+        self.until(lambda: watch.outage is None)
+        watch.start()
+        self.until(lambda: watch.outage is not None and watch.outage.pings >= 7)
+        assert watch.running
+        assert watch.df.attrs["donutwork"]["outages"]["count"] == 1
+        watch.stop()
+
+    def test_a_wrong_address_ends_it_each_time(self) -> None:
+        with closed_port() as port:
+            target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)
+            watch = Watch(Series(Plan(rate_hz=50, endless=True), target), keep=1000)
+            for total in (5, 10):
+                watch.start()
+                assert watch.wait(PATIENCE_S)
+                assert (watch.state, watch.rows.total) == ("stopped", total)
+        assert watch.problem.startswith("The watch ended: No connection to ")
