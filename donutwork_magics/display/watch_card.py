@@ -14,7 +14,7 @@ from donutwork_magics.display.readings import Reading, lately, live_picture
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.run_notes import skipped_starts
 from donutwork_magics.display.setup import badges_of
-from donutwork_magics.display.units import format_rate, format_s, format_utc, plural
+from donutwork_magics.display.units import format_plan, format_rate, format_s, format_utc, plural
 
 if TYPE_CHECKING:
     from donutwork_magics.watch import State, Watch
@@ -57,18 +57,18 @@ def last_card(watch: Watch) -> RunCard:
     return RunCard(watch.df, tuple(filter(None, (watch.problem, _made_room(watch)))))
 
 
-def caption(watch: Watch, began_s: float, ended_s: float | None) -> dict[str, str]:
+def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
     """Render the line above a panel, which is left where the panel itself cannot be shown.
 
     Parameters
     ----------
-    began_s, ended_s
-        When it was begun, and stopped if it was, in seconds since 1970.
+    ended_s
+        When it was stopped, in seconds since 1970; None where it was not.
     """
     target = watch.series.target
-    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, {format_utc(began_s)}"
+    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, {format_utc(watch.began_s)}"
     if ended_s is None:
-        text += ": its panel lives as long as its kernel."
+        text += ": the panel works while its kernel runs."
     else:
         text += f" to {format_utc(ended_s)}."
     return {"text/plain": text, "text/html": muted(text)}
@@ -93,20 +93,25 @@ class CardAtTheEnd:
 
 
 def watch_line(watch: Watch) -> dict[str, str]:
-    """Render a watch as a value: one line of text, or a small card that says how to go on."""
-    tone: Tone = "bad" if watch.problem and watch.state == "stopped" else _TONES[watch.state]
-    ends, so_far = ("", "") if watch.state == "stopped" else (" .stop() ends it.", " so far")
-    file = watch.series.journal
+    """Render a watch as a value: one line of text, or a small card that says how to go on.
+
+    A notebook keeps the card for good: of a watch that goes on it says how it was started, which stays true, and leaves
+    its state to the panel.
+    """
+    label, file = watch.series.plan.label, watch.series.journal
     journal = "" if file is None else f" Each row{_which(watch)} is in {file.name}, too."
+    stopped = watch.state == "stopped"
+    if stopped:
+        state, use = f"stopped, {plural(watch.rows.total, 'ping')}", f".df has its rows as a DataFrame.{journal}"
+    else:
+        state = f"started {format_utc(watch.began_s)}, {format_plan(watch.series.plan.rate_hz)}"
+        use = f"Its panel shows how it goes. .df has the rows so far as a DataFrame.{journal} .stop() ends it."
     card = Card(
         title="Watch",
-        tone=tone,
-        state=f"{watch.series.plan.label}: {watch.state}, {plural(watch.rows.total, 'ping')}{so_far}",
+        tone="bad" if stopped and watch.problem else "off",
+        state=f"{label}: {state}",
         badges=badges_of(watch.series.target),
-        notes=(
-            *((watch.problem,) if watch.problem else ()),
-            f"Its .df has the rows so far as a DataFrame.{journal}{ends}",
-        ),
+        notes=(*((watch.problem,) if watch.problem else ()), use),
     )
     return {"text/plain": repr(watch), "text/html": to_html(card)}
 
@@ -115,7 +120,7 @@ def _made_room(watch: Watch) -> str:
     rows, file = watch.rows, watch.series.journal
     if rows.keep is None or rows.total <= rows.keep:
         return ""
-    where = f"; all{_which(watch)} are in {file.name}." if file else ", which was to keep no more (--keep)."
+    where = f"; all{_which(watch)} are in {file.name}." if file else ", the most that --keep allows."
     return f"The latest {plural(rows.keep, 'row')} of a watch of {plural(rows.total, 'ping')}{where}"
 
 

@@ -55,7 +55,6 @@ class WatchPanel:
         self._reader = Reader(0)
         self._line: DisplayHandle | None = None
         self._handle: DisplayHandle | None = None
-        self._began_s = time.time()
         self._ended_s: float | None = None
         self._left = False
         plan = watch.series.plan
@@ -162,10 +161,10 @@ class WatchPanel:
     def _say_that_it_is_gone(self) -> None:
         for control in (self._go, self._end, self._rate, self._http):
             control.disabled = True
-        self._card.value += muted("Nobody has kept this watch: %donutwork watch begins another.")
+        self._card.value += muted("No variable holds this watch any more: start another with %donutwork watch.")
 
     def _caption(self) -> dict[str, str]:
-        return caption(self._watch, self._began_s, self._ended_s)
+        return caption(self._watch, self._ended_s)
 
     def _bundle(self) -> WidgetAndLine:
         target = self._watch.series.target
@@ -179,7 +178,7 @@ def _dropdown(name: str, options: Sequence[tuple[str, object]]) -> Dropdown:
 
 
 def _rates(current_hz: float, *, free: bool) -> list[tuple[str, float]]:
-    # As ipywidgets takes None for no choice at all, here the rate of "as fast as it goes" is infinite.
+    # As ipywidgets takes None for no choice at all, here the rate of pings back to back is infinite.
     rates = {*_RATES_HZ, *((*_MORE_RATES_HZ, math.inf) if free else ()), current_hz}
     polite = sorted(rate for rate in rates if free or rate <= POLITE_RATE_HZ)
     return [("max" if rate == math.inf else f"{rate:.3g}/s", rate) for rate in polite]

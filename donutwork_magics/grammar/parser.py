@@ -276,7 +276,7 @@ def _read_argument(spec: w.Spec, arguments: list[str]) -> object:
     if not unknown:
         raise GrammarError(f"{spec.name} takes one {spec.argument.name}, not more.")
     near = did_you_mean(unknown, (*known, *spec.spellings))
-    which = f"It is one of {', '.join(known)}." if len(known) > 1 else f"There is {known[0]} only."
+    which = f"It is one of {', '.join(known)}." if len(known) > 1 else f"The only {spec.argument.name} is {known[0]}."
     raise GrammarError(f"{spec.name} has no such {spec.argument.name}{near} {which}")
 
 

@@ -338,7 +338,7 @@ _WATCH_OPTIONS: Final = (
         "--keep",
         metavar="N",
         read=values.whole(1, _MANY),
-        help="how many rows are kept in memory at most: the oldest make room; with --journal they stay in the file",
+        help="how many rows to keep in memory at most: the oldest are dropped; with --journal they stay in the file",
     ),
     *(option for option in _CALL_OPTIONS if option.setting is not WIDGET),
 )
@@ -348,16 +348,18 @@ WATCH: Final = Spec(
     "pings in the background, with a live panel",
     "Pings until it is stopped, while the kernel stays free for other cells. The result is a Watch: .df has the rows "
     "so far as a DataFrame, .stop() ends it and leaves its card, .wait(60) waits for its end, but no longer than 60 "
-    "seconds, .start() goes on. In Jupyter a panel shows how it goes, and starts, pauses and stops it. It keeps the "
-    "address and the key that it began with, and ends by itself where going on is pointless, with the kernel, and when "
-    "its cell is run again. With the action stop: end all that run. Options are for one that begins.",
+    "seconds, .start() goes on. In Jupyter a panel shows its state, and starts, pauses and stops it. A watch keeps the "
+    "address and the key it started with. It stops by itself when continuing is pointless (the key is refused, or the "
+    "address was never reached), with the kernel, and when its cell is run again. An outage does not stop it: it tries "
+    "once a second until the service is back, and its card lists the outages. watch stop ends every running watch. "
+    "Options apply when a watch starts.",
     options=_WATCH_OPTIONS,
     argument=Argument("action", get_args(WatchAction)),
     examples=(
         ("w = %donutwork watch", "5 pings a second, until w.stop()"),
         ("%donutwork watch -r 1 --keep 3600 -o hour", "one a second, into hour; the last hour is kept"),
         ("%donutwork watch --journal night.jsonl", "each row on the disk too; load reads it, also after a crash"),
-        ("%donutwork watch stop", "end every watch of this kernel"),
+        ("%donutwork watch stop", "end every running watch"),
     ),
 )
 

@@ -377,7 +377,7 @@ class _Donutwork(Magics):
         execution = self._execution()
         stopped = self.session.stop_watches_of_earlier(execution) if execution is not None else 0
         if stopped:
-            print(_stopped(stopped, " that this cell had begun before"))
+            print(_stopped(stopped, "the watch", " this cell started earlier"))
         watch = Watch(series, keep=command.keep)
         self.session.add_watch(watch, execution)
         try:
@@ -515,10 +515,10 @@ def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
     return f"The check failed at {step.name}: {step.detail}. {step.advice}{more}", step.kind
 
 
-def _stopped(watches: int, which: str = "") -> str:
+def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
     if not watches:
-        return "No watch runs."
-    return f"One watch{which} was stopped." if watches == 1 else f"{watches} watches{which} were stopped."
+        return "No watch is running."
+    return f"Stopped {one if watches == 1 else f'{watches} watches'}{which}."
 
 
 def _is_series(line: CellLine) -> bool:

@@ -99,7 +99,7 @@ def test_loading_again_keeps_the_sandbox_and_the_watches(kernel: Kernel, api: Se
     assert kernel.value("(SWITCH.sandbox.url, w.running)") == f"({before}, True)"
     assert "one watch" in str(kernel.run("%donutwork").result)
     assert "[sandbox]" in str(kernel.run("%donutwork ping").result)
-    assert "One watch was stopped" in kernel.run("%donutwork watch stop").stdout
+    assert "Stopped one watch." in kernel.run("%donutwork watch stop").stdout
     assert api.connections == 0
 
 

@@ -54,8 +54,18 @@ class TestCommand:
         cell = sandboxed.run("%donutwork watch -r 50 --label night")
         assert [VIEW in bundle for bundle in cell.displays] == [False, True]
         assert cell.result["text/plain"].startswith("<Watch running: 127.0.0.1:")
-        assert "night: running" in cell.result[HTML]
         assert VIEW not in cell.result
+
+    def test_what_the_notebook_keeps_of_its_value_stays_true(self, sandboxed: Kernel) -> None:
+        """The Out of the cell that started it is never updated."""
+        cell = sandboxed.run("%donutwork watch -r 50 --label night")
+        for state in ("running", "paused", "stopped", " pings"):
+            assert state not in cell.result[HTML]
+        assert re.search(f"night: started {MOMENT}, 50.0/s planned", cell.result[HTML])
+        assert "Its panel shows how it goes." in cell.result[HTML]
+        assert re.search(r", as of \d\d:\d\d:\d\d UTC>$", cell.result["text/plain"])
+        sandboxed.run("w = _donutwork\nw.stop()")
+        assert re.search(r"night: stopped, \d+ ping", sandboxed.run("w").result[HTML])
 
     def test_out_stores_it_and_a_semicolon_hides_it(self, sandboxed: Kernel) -> None:
         assert not sandboxed.run("%donutwork watch -o stored").result
@@ -105,7 +115,9 @@ class TestEnd:
 
     def test_the_line_above_the_panel_says_when_it_was(self, sandboxed: Kernel) -> None:
         started = sandboxed.run("w = %donutwork watch -r 50")
-        assert re.search(f"Watch of the sandbox, {MOMENT}: its panel lives as", started.displays[0][HTML])
+        assert re.search(
+            f"Watch of the sandbox, {MOMENT}: the panel works while its kernel runs", started.displays[0][HTML]
+        )
         sandboxed.run("w.stop()")
         stopped = started.displays[0][HTML]
         assert re.search(f"Watch of the sandbox, {MOMENT} to {MOMENT}[.]", stopped)
@@ -113,7 +125,7 @@ class TestEnd:
         assert started.displays[0][HTML] == stopped
         sandboxed.run("w.start()")
         until(sandboxed, "w.running")
-        assert "its panel lives as" in started.displays[0][HTML]
+        assert "the panel works while its kernel runs" in started.displays[0][HTML]
 
     def test_after_a_page_was_loaded_anew_the_cell_that_stops_it_has_the_card_too(self, panelled: Kernel) -> None:
         started = panelled.run("w = %donutwork watch -r 50")
@@ -180,20 +192,21 @@ class TestEnd:
         other = sandboxed.run(code, cell_id="another")
         assert sandboxed.value("(first.state, second.state)") == "('running', 'running')"
         again = sandboxed.run(f"{code}\nv = %donutwork watch -r 50", cell_id="one")
-        assert (other.stdout, again.stdout) == ("", "2 watches that this cell had begun before were stopped.\n")
+        assert (other.stdout, again.stdout) == ("", "Stopped 2 watches this cell started earlier.\n")
         assert sandboxed.value("(first.state, second.state, w.state, v.state)") == (
             "('stopped', 'stopped', 'running', 'running')"
         )
         assert sandboxed.value(f"{THREADS}.count('donutwork-watch')") == "3"
+        assert sandboxed.run(code, cell_id="another").stdout == "Stopped the watch this cell started earlier.\n"
 
     def test_stop_ends_also_those_that_nobody_has_any_more(self, sandboxed: Kernel) -> None:
         for _ in range(3):
             sandboxed.run("w = %donutwork watch -r 50")
         assert "3 watches: %donutwork watch stop ends them" in sandboxed.run("%donutwork").result["text/plain"]
         sandboxed.run("del w")
-        assert sandboxed.run("%donutwork watch stop").stdout == "3 watches were stopped.\n"
+        assert sandboxed.run("%donutwork watch stop").stdout == "Stopped 3 watches.\n"
         assert sandboxed.value(THREADS) == "[]"
-        assert sandboxed.run("%donutwork watch stop").stdout == "No watch runs.\n"
+        assert sandboxed.run("%donutwork watch stop").stdout == "No watch is running.\n"
         assert "In the background" not in sandboxed.run("%donutwork").result["text/plain"]
 
     def test_pings_of_a_cell_may_run_beside_it(self, sandboxed: Kernel) -> None:
@@ -323,19 +336,6 @@ class TestPanel:
         assert panelled.value("w.df.attrs['donutwork']['skipped'] == w.skipped") == "True"
         assert panelled.value("w.df.seq.tolist() == list(range(w.rows.total))") == "True"
 
-    def test_a_percentile_waits_for_enough_pings(self, panelled: Kernel) -> None:
-        panelled.run("w = %donutwork watch -r 10")
-        seen(panelled, lambda: "<svg" in card(panelled))
-        assert "p95 needs 59" in card(panelled)
-
-    def test_pause_and_start_by_its_button(self, panelled: Kernel) -> None:
-        started = panelled.run("w = %donutwork watch -r 50")
-        until(panelled, "len(w.df) > 3")
-        panelled.click("Pause")
-        seen(panelled, lambda: "ping: paused" in card(panelled))
-        assert VIEW in started.displays[1]
-        panelled.run("n = len(w.df)")
-        assert panelled.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
     def test_it_says_since_when_the_service_is_down_until_it_is_up_again(self, panelled: Kernel) -> None:
         panelled.run("w = %donutwork watch -r 50")
         until(panelled, "len(w.df) > 3")
@@ -350,6 +350,19 @@ class TestPanel:
         assert "Outages: 3 or more pings in a row" in " ".join(stopped["text/plain"].split())
         assert "Outages: 3 or more pings in a row" in stopped[HTML]
 
+    def test_a_percentile_waits_for_enough_pings(self, panelled: Kernel) -> None:
+        panelled.run("w = %donutwork watch -r 10")
+        seen(panelled, lambda: "<svg" in card(panelled))
+        assert "p95 needs 59" in card(panelled)
+
+    def test_pause_and_start_by_its_button(self, panelled: Kernel) -> None:
+        started = panelled.run("w = %donutwork watch -r 50")
+        until(panelled, "len(w.df) > 3")
+        panelled.click("Pause")
+        seen(panelled, lambda: "ping: paused" in card(panelled))
+        assert VIEW in started.displays[1]
+        panelled.run("n = len(w.df)")
+        assert panelled.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
         panelled.click("Start")
         until(panelled, "w.running and len(w.df) > n + 3")
 
@@ -399,7 +412,7 @@ class TestPanel:
         panelled.run("w.stop()\ndel w, _donutwork\n%donutwork ping;")
         panelled.run("_ = __ = ___ = None\n%reset -f out\n__import__('gc').collect()")
         panelled.click("Start")
-        seen(panelled, lambda: "Nobody has kept this watch" in card(panelled))
+        seen(panelled, lambda: "No variable holds this watch any more" in card(panelled))
         assert panelled.widget(description="Start")["disabled"] is True
 
     def test_away_from_this_machine_it_offers_what_is_polite(self, panelled: Kernel) -> None:

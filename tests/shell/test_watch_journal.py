@@ -42,7 +42,7 @@ def test_without_one_the_card_says_that_rows_made_room(sandboxed: Kernel) -> Non
     started = sandboxed.run("w = %donutwork watch -r max --keep 50")
     until(sandboxed, "w.rows.total > 60")
     sandboxed.run("w.stop()")
-    assert "pings, which was to keep no more (--keep)." in started.displays[1][HTML]
+    assert "pings, the most that --keep allows." in started.displays[1][HTML]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move an open file")
