@@ -76,9 +76,11 @@ class Pulse:
         self._thread.join()
 
     def _beat(self) -> None:
+        now_ns = time.perf_counter_ns()
         stopped = False
         while not stopped:
-            due_ns = time.perf_counter_ns() + _BEAT_NS
+            # From the beat before: a pause may also begin while the last one is reported.
+            due_ns = now_ns + _BEAT_NS
             stopped = self._stopped.wait(_BEAT_NS / 1e9)
             now_ns = time.perf_counter_ns()
             if now_ns - due_ns >= MACHINE_PAUSE_MS * 1e6:
