@@ -23,8 +23,12 @@ from tests.servers import Server, answer, reply
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
 
-def interrupt_again_and_again(first_s: float, for_s: float) -> threading.Thread:
+def interrupt_again_and_again(file: Path, first_s: float, for_s: float) -> threading.Thread:
+    """Begin a while after the first rows are in the file: an earlier interrupt is not for the series."""
+
     def send() -> None:
+        while not file.exists() or file.stat().st_size < 3000:
+            time.sleep(0.01)
         time.sleep(first_s)
         end_s = time.monotonic() + for_s
         while time.monotonic() < end_s:
@@ -44,7 +48,7 @@ def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
             file = tmp_path / f"{number}.jsonl"
             with contextlib.suppress(KeyboardInterrupt), interrupts():
                 # Those that come when the series has ended are not its business.
-                thread = interrupt_again_and_again(chance.uniform(0.1, 0.2), 0.3)
+                thread = interrupt_again_and_again(file, chance.uniform(0.0, 0.1), 0.3)
                 with pytest.raises(Interrupted, match=r"rows are kept in the df of this error\.$") as caught:
                     collect(10**6, rate_hz=200, concurrency=1 + number % 3, target=target, journal=file)
                 thread.join()
