@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import Family, check_arguments
+from donutwork_magics.client.client import SANDBOX_HTTP, Family, check_arguments
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.settings import Env, Target
 from donutwork_magics.client.target import current_target
-from donutwork_magics.errors import Interrupted, OutOfThreadsError, SeriesError
+from donutwork_magics.errors import Interrupted, OutOfThreadsError, SeriesError, SettingsError
 from donutwork_magics.interrupts import interrupts
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.journal import journal_path, open_journals
@@ -95,7 +95,11 @@ def collect(
         allow_load=allow_load,
     )
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
+    if not (journal is None or isinstance(journal, str | os.PathLike)):
+        raise ValueError("journal needs the name of a file, or None.")
     where = current_target(env) if target is None else target
+    if target is None and where.sandbox and http == "2":
+        raise SettingsError(SANDBOX_HTTP)
     impolite = plan.impolite(loopback=where.is_loopback, permission="allow_load=True")
     if impolite:
         raise ValueError(impolite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 import httpx
 
@@ -27,8 +27,8 @@ from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.client.retry_after import retry_after_s
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Env, Target
-from donutwork_magics.client.target import current_target
-from donutwork_magics.errors import DonutworkError, Kind
+from donutwork_magics.client.target import SWITCH, current_target
+from donutwork_magics.errors import DonutworkError, Kind, SettingsError
 from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import Http, tls_context
@@ -42,6 +42,7 @@ FAMILIES: dict[Family | None, socket.AddressFamily] = {
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
 }
+SANDBOX_HTTP: Final = "The sandbox speaks HTTP/1.1 only: leave http at auto, or stop the sandbox."
 _HEADERS = {
     "Accept": "application/json",
     # A compressed reply could unpack to any size, and its time would be our own decoder's.
@@ -70,6 +71,8 @@ def check_arguments(
     arguments.one_of("env", env, (None, *get_args(Env)))
     arguments.one_of("http", http, get_args(Http))
     arguments.one_of("family", family, tuple(FAMILIES))
+    if target is not None and env not in {None, target.env}:
+        raise ValueError("env needs to be the one of the target, or to be left out.")
     return arguments.seconds("timeout_s", timeout_s)
 
 
@@ -91,7 +94,8 @@ class Client:
     Parameters
     ----------
     target
-        Where to call; by default the sandbox that is on, else what the environment variables say.
+        Where to call; by default the sandbox that is on, else what the environment variables say. A client that was
+        given none calls nothing once a sandbox was switched on or off.
     env
         The environment to ask for, where no target is given.
     http
@@ -123,7 +127,11 @@ class Client:
     ) -> None:
         timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
         arguments.flag("cold", cold)
+        self._follows_switch = target is None
+        self._sandbox = SWITCH.sandbox
         self.target = current_target(env) if target is None else target
+        if target is None and self.target.sandbox and http == "2":
+            raise SettingsError(SANDBOX_HTTP)
         base_url = self.target.base_url
         self._transport = TimedTransport(
             base_url,
@@ -193,12 +201,25 @@ class Client:
         sample, _reply, _raw = self._call(self._ping_request, PingReply)
         return sample
 
+    def _check_switch(self) -> None:
+        """Refuse to call a target that is no longer, or not yet, the one that is on.
+
+        Raises
+        ------
+        SettingsError
+            A sandbox was switched on or off since the client was made, and no target was named.
+        """
+        if self._follows_switch and SWITCH.sandbox is not self._sandbox:
+            raise SettingsError("A sandbox was switched on or off since this Client was made. Make a new one.")
+
     def connect(self) -> Opened:
         """Open the connection that the next call goes out on, and send nothing."""
+        self._check_switch()
         return self._transport.connect()
 
     def answer(self, endpoint: Endpoint) -> Answer:
         """Call an endpoint, and return what came of it, good or bad."""
+        self._check_switch()
         try:
             answer, exchange = self._transport.call(self._request(endpoint))
         except TransportFaultError as fault:
@@ -231,6 +252,7 @@ class Client:
 
     def _call(self, request: Prepared, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
         """Make a call; there is a reply where, and only where, the sample has no error."""
+        self._check_switch()
         try:
             answer, exchange = self._transport.call(request)
         except TransportFaultError as fault:

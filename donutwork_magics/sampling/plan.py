@@ -13,6 +13,8 @@ POLITE_RATE_HZ: Final = 20.0
 """The most that goes to a host other than this machine without an explicit permission."""
 
 LONGEST_LABEL: Final = 64
+MOST_IN_FLIGHT: Final = 256
+"""Each has a connection and a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ class Plan:
             "count": None if self.count is None else arguments.whole("count", self.count, 1),
             "duration_s": None if self.duration_s is None else arguments.seconds("duration_s", self.duration_s),
             "rate_hz": None if self.rate_hz is None else arguments.rate("rate_hz", self.rate_hz),
-            "concurrency": arguments.whole("concurrency", self.concurrency, 1),
+            "concurrency": arguments.whole("concurrency", self.concurrency, 1, MOST_IN_FLIGHT),
             "warmup": arguments.whole("warmup", self.warmup, 0),
         }
         for name, value in read.items():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from donutwork_magics import Client, check, collect
+from donutwork_magics.client.settings import sandbox_target
 from tests.servers import Server, answer, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -41,8 +42,9 @@ CALL = (
     {"timeout_s": None},
     {"timeout_s": 10**400},
     {"target": "https://api.example.com"},
+    {"env": "production", "target": sandbox_target("http://127.0.0.1:1", KEY, "staging")},
 )
-SERIES = (
+SERIES: tuple[dict[str, Any], ...] = (
     {"count": 1.5},
     {"count": 0},
     {"count": True},
@@ -54,6 +56,10 @@ SERIES = (
     {"rate_hz": float("nan")},
     {"rate_hz": "max"},
     {"concurrency": 0},
+    {"concurrency": 257},
+    {"journal": 5},
+    {"journal": b"x"},
+    {"journal": []},
     {"concurrency": 1.5},
     {"concurrency": None},
     {"warmup": -1},
