@@ -39,7 +39,8 @@ class SandboxModule(ModuleType):
         """Have every call of this process go to a sandbox: ``with sandbox(latency="20ms") as box:``.
 
         At the end of the block the sandbox ends, and calls go where they went before; blocks can be nested. A sandbox
-        that dies in its block is not replaced: calls are refused until the block ends.
+        that dies in its block is not replaced: calls are refused until the block ends. It is on in this process and its
+        forks, and not in processes that are started anew.
 
         Parameters
         ----------
@@ -73,9 +74,9 @@ class SandboxModule(ModuleType):
         ...     df = collect(100)
         """
         from .process import SandboxOptions
-        from .switch import switched_on
+        from .switch import Block
 
-        return switched_on(
+        return Block(
             SandboxOptions(
                 latency=latency,
                 server_time=server_time,

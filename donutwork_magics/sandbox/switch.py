@@ -6,7 +6,9 @@ Interrupts are held back meanwhile: a change happens whole, or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Final
 from urllib.parse import urlsplit
 
 from ..client.target import SWITCH
@@ -57,9 +59,37 @@ def stop() -> None:
             raise Interrupted("the sandbox was stopped all the same.")
 
 
+class Block(AbstractContextManager[Sandbox]):
+    """Have a sandbox on in a ``with`` block; see `donutwork_magics.sandbox`.
+
+    It is no bare `contextmanager`: that would end its block when it is collected, and as the decorator of a coroutine
+    before the coroutine runs. The next calls would go to the real API.
+    """
+
+    def __init__(self, options: SandboxOptions) -> None:
+        self._block = _switched_on(options)
+
+    def __enter__(self) -> Sandbox:
+        sandbox = self._block.__enter__()
+        _entered.add(self._block)
+        return sandbox
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        _entered.discard(self._block)
+        return self._block.__exit__(exc_type, exc, traceback)
+
+    def __repr__(self) -> str:
+        return f"<sandbox {'on' if self._block in _entered else 'off: it is on within `with sandbox():`'}>"
+
+
+_entered: Final[set[AbstractContextManager[Sandbox]]] = set()
+"""What is kept here cannot be collected while it is on."""
+
+
 @contextmanager
-def switched_on(options: SandboxOptions) -> Iterator[Sandbox]:
-    """Have a sandbox on in a ``with`` block; see `donutwork_magics.sandbox`."""
+def _switched_on(options: SandboxOptions) -> Iterator[Sandbox]:
     sandbox = None
     try:
         with interrupts() as came:

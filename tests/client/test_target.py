@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -93,6 +94,39 @@ class TestBlock:
             with Client(named) as client:
                 assert client.ping().sandbox is False
         assert api.connections == 2
+
+    def test_a_client_that_was_made_before_or_within_calls_nothing_else(self, api: Server) -> None:
+        with Client() as before:
+            assert before.ping().sandbox is False
+            with sandbox():
+                with Client() as within, pytest.raises(SettingsError, match=r"^A sandbox was switched on or off since"):
+                    before.ping()
+                assert api.connections == 1
+            with pytest.raises(SettingsError, match=r"Make a new one\.$"):
+                within.ping()
+            assert before.ping().sandbox is False
+
+    def test_one_that_nobody_keeps_stays_on(self, api: Server) -> None:
+        box = sandbox().__enter__()
+        gc.collect()
+        assert called() == box.url
+        assert api.connections == 0
+        # Nobody can leave the block any more.
+        SWITCH.leave(box)
+        box.stop()
+
+    def test_it_is_no_decorator_and_says_whether_it_is_on(self) -> None:
+        block = sandbox()
+        assert not callable(block)
+        assert "off" in repr(block)
+        with block:
+            assert repr(block) == "<sandbox on>"
+
+    def test_it_speaks_no_http2_and_says_so_before_any_request(self) -> None:
+        with sandbox():
+            for call in (lambda: Client(http="2"), lambda: collect(1, http="2"), lambda: check(http="2")):
+                with pytest.raises(SettingsError, match=r"^The sandbox speaks HTTP/1\.1 only"):
+                    call()
 
     def test_blocks_of_threads_that_end_in_any_order_leave_the_others_on(self, api: Server) -> None:
         with ExitStack() as first, ExitStack() as second:
