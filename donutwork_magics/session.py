@@ -40,14 +40,15 @@ class Session:
         # One that runs is kept alive by its thread; one that has stopped belongs to whoever may start it again.
         self._watches: weakref.WeakKeyDictionary[Watch, Execution | None] = weakref.WeakKeyDictionary()
 
-    def close(self) -> None:
-        """End what runs: the watches, and the sandbox."""
+    def close(self, *, stop_sandbox: bool = True) -> None:
+        """End what runs: the watches, and the sandbox unless another shell has the extension too."""
         try:
             self.stop_watches()
         finally:
             # Also after an interrupt, which ends the waiting only.
             self._watches.clear()
-            self._stop_sandbox()
+            if stop_sandbox:
+                self._stop_sandbox()
 
     def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
         """Look after a watch, which ends with the session.
@@ -75,6 +76,10 @@ class Session:
         for watch in watches:
             watch.wait(_PATIENCE_S)
         return len(watches)
+
+    def watches_of_the_api(self) -> int:
+        """Count the watches that run, and go on calling what the variables named when they began."""
+        return sum(not watch.series.target.sandbox for watch in self._running_watches())
 
     def _running_watches(self) -> list[Watch]:
         return [watch for watch in list(self._watches) if watch.state != "stopped"]

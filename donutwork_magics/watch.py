@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import uninterrupted
@@ -159,11 +160,17 @@ class Watch(Displayed):
         ------
         SettingsError
             Its journal cannot be continued: meanwhile another run has written to it, or it could not be written. Or
-            this process can start no further thread.
+            this process can start no further thread, or a sandbox was switched on and is not what it calls.
         KeyboardInterrupt
             There was an interrupt meanwhile; it has started all the same. Half started, nobody could stop it.
         """
         with self._lock:
+            target = self._series.target
+            if SWITCH.sandbox is not None and not target.sandbox and self._wish != "running":
+                self._problem = (
+                    f"A sandbox is on, and this watch calls {target.host}. Stop the sandbox, or begin a new watch."
+                )
+                raise SettingsError(self._problem)
             if self._thread is None:
                 # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
                 context = contextvars.copy_context()

@@ -367,8 +367,8 @@ SANDBOX: Final = Spec(
     "sandbox",
     "a local stand-in for the API: no key, no network",
     "The local stand-in for the API, in a process of its own on 127.0.0.1. While it is on, every call goes "
-    "there, and every card says so. Without an action: start it, or show its status where it is on. Options "
-    "are for start.",
+    "there, and every card says so; a watch that runs already keeps its address. Without an action: start it, or show "
+    "its status where it is on. Options are for start.",
     options=_SANDBOX_OPTIONS,
     argument=Argument("action", get_args(SandboxAction)),
     examples=(

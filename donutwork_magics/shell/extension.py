@@ -31,7 +31,8 @@ class _Extension:
 
     def unload(self) -> None:
         try:
-            self.magics.session.close()
+            # The sandbox is on for the whole process: other shells may still call it.
+            self.magics.session.close(stop_sandbox=not _loaded)
         finally:
             # An interrupt ends the waiting for what was told to end, and leaves nothing half loaded.
             self._take_out()
@@ -69,7 +70,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take the magics and everything that they keep out of a shell, and end the sandbox.
+    """Take the magics and everything that they keep out of a shell; with the last of them the sandbox ends.
 
     ``%reload_ext`` takes nothing out: the sandbox and the watches go on.
     """

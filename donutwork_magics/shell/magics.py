@@ -133,6 +133,9 @@ class _Donutwork(Magics):
                     print(_stopped(self.session.stop_watches()))
             case SandboxCommand():
                 value = self.session.sandbox(command)
+                if value.state == "running" and (watches := self.session.watches_of_the_api()):
+                    goes_on = "A watch goes on" if watches == 1 else f"{watches} watches go on"
+                    print(f"{goes_on} calling the API: %donutwork watch stop ends every watch.")
             case HelpCommand():
                 print(help_text(command.topic), end="")
                 value = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from tests.leaks.test_changes import CLICK
 from tests.servers import Server, answer, closed_port, reply
 from tests.shell.conftest import KEY
+from tests.shell.watching import until
 from tests.support.kernel import Kernel
 
 ENDED = "This card was made on a sandbox that is no longer on. Run its cell again."
@@ -101,6 +104,38 @@ def test_loading_again_keeps_the_sandbox_and_the_watches(kernel: Kernel, api: Se
     assert "[sandbox]" in str(kernel.run("%donutwork ping").result)
     assert "Stopped one watch." in kernel.run("%donutwork watch stop").stdout
     assert api.connections == 0
+
+
+def test_a_paused_watch_of_the_api_is_not_started_while_a_sandbox_is_on(kernel: Kernel, api: Server) -> None:
+    kernel.run("%donutwork sandbox stop;\nw = %donutwork watch -r 50")
+    until(kernel, "w.rows.total > 3")
+    started = kernel.run("%donutwork sandbox start")
+    assert "A watch goes on calling the API: %donutwork watch stop ends every watch." in started.stdout
+    kernel.run("import time\nw.pause(); time.sleep(0.3)")
+    before = api.connections
+    cell = kernel.run("w.start()")
+    assert cell.ename == "SettingsError"
+    assert cell.evalue.startswith("A sandbox is on, and this watch calls localhost:")
+    kernel.run("w.change(rate_hz=10, http='1.1'); time.sleep(0.3)")
+    assert (kernel.value("w.running"), api.connections) == ("False", before)
+    kernel.run("%donutwork sandbox stop;\nw.start()")
+    assert kernel.value("w.running") == "True"
+
+
+def test_the_sandbox_ends_with_the_last_shell_that_has_the_extension(tmp_path: Path) -> None:
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "from donutwork_magics.client.target import SWITCH\n"
+        "shells = [InteractiveShell(), InteractiveShell()]\n"
+        "for shell in shells: shell.extension_manager.load_extension('donutwork_magics')\n"
+        "shells[0].run_line_magic('donutwork', 'sandbox start')\n"
+        "for shell in shells:\n"
+        "    shell.extension_manager.unload_extension('donutwork_magics')\n"
+        "    print(SWITCH.sandbox is not None)\n"
+    )
+    environ = {**os.environ, "IPYTHONDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("True\nFalse\n", 0), done.stderr
 
 
 def test_unloading_ends_the_sandbox_also_after_loading_again(kernel: Kernel) -> None:
