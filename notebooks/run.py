@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -51,7 +52,8 @@ def execute(notebook: nbformat.NotebookNode, directory: Path, done: Callable[[nb
     environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, record_timing=False, coalesce_streams=True)
     client.create_kernel_manager().kernel_spec_manager = _ThisPython()
-    with client.setup_kernel(cwd=str(directory), env=environ):
+    # What a kernel says there is not the notebook's: when it is ended it may complain of its own closed sockets.
+    with client.setup_kernel(cwd=str(directory), env=environ, stderr=subprocess.DEVNULL):
         for index, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, index)
