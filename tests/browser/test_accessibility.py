@@ -67,7 +67,7 @@ def test_axe_finds_what_is_wrong(browser: Browser) -> None:
 def test_all_that_is_shown_is_accessible(browser: Browser, server: JupyterServer) -> None:
     with open_notebook(browser, server, put_notebook(server, "accessible.ipynb", *SHOWN)) as notebook:
         notebook.run_all()
-        expect(notebook.page.get_by_text("ping: running")).to_have_count(2)
+        expect(notebook.page.get_by_text("ping: running")).to_have_count(1)
         assert_accessible(notebook, RULES_OF_CARDS | RULES_OF_CONTROLS | RULES_OF_LIVE_CHARTS)
         notebook.page.get_by_role("button", name="Measure 50").click()
         expect(notebook.page.get_by_role("status")).to_be_visible()

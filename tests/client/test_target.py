@@ -35,15 +35,22 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server(answer(reply())) as server:
         monkeypatch.setenv("DONUTWORK_BASE_URL", server.url)
         monkeypatch.setenv("DONUTWORK_API_KEY", KEY)
+        _before[:] = []
+        _before[:] = children()
         yield server
     switch.stop()
 
 
+_before: list[int] = []
+"""The children that were there before a test: those of other tests live as long as their session."""
+
+
 def children() -> list[int]:
-    """List the children of this process, apart from the one that lists them."""
+    """List the children of this process that a test has started, apart from the one that lists them."""
     listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
-    return [int(pid) for parent, pid, args in rows if int(parent) == os.getpid() and not args.startswith("ps ")]
+    own = [int(pid) for parent, pid, args in rows if int(parent) == os.getpid() and not args.startswith("ps ")]
+    return [pid for pid in own if pid not in _before]
 
 
 def interrupt_main_thread() -> None:
