@@ -534,11 +534,15 @@ def _is_quiet(line: CellLine) -> bool:
 
 def _carry_out(run: Run, planned: list[Series], live: LiveView, seen: Interruption) -> None:
     from donutwork_magics.display.setup import badges_of
+    from donutwork_magics.sampling.guard import Guard
     from donutwork_magics.sampling.run import run_series
 
+    # What one line has reached is a right address for the others that call it in the same way.
+    guards: dict[object, Guard] = {}
     for position, series in enumerate(planned, start=1):
         live.begin(series.plan, position, len(planned), badges_of(series.target))
-        run_series(run, series, live.observe)
+        guard = guards.setdefault((series.target.host, series.http, series.family), Guard())
+        run_series(run, series, live.observe, guard=guard)
         if run.ending is not None or seen.is_set():
             break
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,3 +206,20 @@ class TestWhatIsSaidOfAnInterrupt:
         assert (cell.ename, cell.evalue) == ("Interrupted", "the call was given up, and nothing is kept of it.")
         assert cell.took_s < 2.5
         assert late.value("'kept' in globals()") == "False"
+
+
+def test_a_service_that_goes_down_between_two_lines_is_down_and_its_address_not_wrong(keyed: Kernel) -> None:
+    pings: list[int] = []
+
+    def handler(connection: socket.socket) -> None:
+        while len(pings) < 4 and read_request(connection):
+            pings.append(1)
+            if len(pings) == 4:
+                server._listener.shutdown(socket.SHUT_RDWR)
+            connection.sendall(reply())
+
+    with Server(handler) as server:
+        cell = run(keyed, server, "%%donutwork -o kept\nup: ping -n 4 -r 20\ndown: ping -n 9 -r 20")
+    assert cell.ok, cell.text
+    told = "kept.label.value_counts().to_dict(), kept.attrs['donutwork']['outages']['first'][0]['pings']"
+    assert keyed.run(f"print({told})").stdout == "{'down': 9, 'up': 4} 9\n"
