@@ -86,7 +86,7 @@ class _Facts:
 _LINES: Final[dict[Kind, Callable[[_Facts], str]]] = {
     "timeout": lambda f: (
         f"No complete reply from {f.host} after {f.duration_s:.3g} s, stuck {f.stuck}. "
-        "Try again, or allow more time with --timeout."
+        "Try again, or allow more time (--timeout; in Python: timeout_s)."
     ),
     "dns": lambda f: f"The name {f.host} cannot be resolved{f.reason}. Check your network. {f.check_url}",
     "connect": lambda f: f"No connection to {f.host}{f.reason}. Check your network and firewall. {f.check_url}",

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 import pytest
 
+from donutwork_magics import Client, DonutworkError
 from donutwork_magics.client.advice import advice
 from donutwork_magics.client.endpoints import PING as PING_ENDPOINT
 from donutwork_magics.client.sample import Sample
@@ -21,6 +22,7 @@ from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.plan import Plan
 from tests.display.frames import ATTRS, frame
+from tests.servers import Server, hang
 
 BUSY = {
     "own_p50_ms": 1.0,
@@ -91,3 +93,9 @@ def test_so_is_each_that_an_error_names(spec: Spec) -> None:
     lines.append(Plan(count=1, rate_hz=50.0).impolite(loopback=False))
     found = set(OPTION.findall(" ".join(lines)))
     assert {"--timeout", "--allow-load"} <= found <= set(spec.spellings)
+
+
+def test_more_time_is_advised_as_a_script_writes_it_too() -> None:
+    with Server(hang) as server, pytest.raises(DonutworkError) as caught:
+        Client(sandbox_target(server.url, "dw_test_Kx81mZq0vTnR57yE", None), timeout_s=0.2).ping()
+    assert "(--timeout; in Python: timeout_s)" in str(caught.value)
