@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from donutwork_magics.analysis.drift import drift
-from donutwork_magics.analysis.machine_pauses import Held, held_by_machine
+from donutwork_magics.analysis.machine_pauses import Held, behind_others, held_by_machine
 from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
@@ -131,9 +131,9 @@ def _notes_on_the_plan(series: RunSeries, *, saturated: bool) -> Iterator[Note]:
     values = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
     corrected = f" {_CORRECTED}: {values}." if values else ""
     behind = is_behind(series)
-    pauses = series.attrs.get("machine_pauses") or {}
+    pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
     if pauses.get("count"):
-        held = held_by_machine(series.df, pauses, concurrency=series.plan.get("concurrency", 1))
+        held = held_by_machine(series.df, pauses, concurrency=concurrency)
         began_late = held.late and bool(corrected or behind)
         if held.within or began_late:
             text = _stood_still(pauses, held, began_late=began_late)
@@ -148,7 +148,19 @@ def _notes_on_the_plan(series: RunSeries, *, saturated: bool) -> Iterator[Note]:
             f"The planned rate was not reached: {format_rate(series.figures['rate_hz'])} of "
             f"{format_rate(series.plan['rate_hz'])}. A lower rate (-r){more} may reach the planned rate.{corrected}",
         )
-    elif corrected:
+    elif not corrected:
+        return
+    elif (
+        series.missing == 0
+        and series.joined == 1
+        and not behind_others(series.df, series.df["duration_ms"], concurrency=concurrency)
+    ):
+        yield Note(
+            "Pings began late, and not behind others",
+            "Some pings began late, though none before them took that long: other work on this machine, or other pings "
+            f"to the same host, held them up.{corrected}",
+        )
+    else:
         yield Note(
             "Pings began late, behind others",
             f"Some pings began late, behind others that took long, or timed out.{corrected}",

@@ -432,6 +432,7 @@ def test_a_stall_that_was_caught_up_with_is_told_too() -> None:
     df = frame([2.0] * 400, every_ms=5.0)
     stalled = df["seq"].between(100, 180)
     df.loc[stalled, "lag_ms"] = 1000.0 - (df["seq"] - 100) * 12
+    df.loc[99, "duration_ms"] = 1000.0
     df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
     df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}]}
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())

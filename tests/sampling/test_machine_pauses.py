@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import pytest
 
 from donutwork_magics import collect
 from donutwork_magics.client.settings import sandbox_target
-from tests.servers import Server, read_request, reply
+from tests.servers import Server, answer, read_request, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 PAUSE_S = 1.5
@@ -149,3 +151,26 @@ def test_a_stall_of_the_server_is_told_as_that() -> None:
     card = " ".join(repr(df.donutwork).split())
     assert TOOK_LONG in card
     assert "not because of the API" not in card
+
+
+@posix_only
+def test_pauses_too_short_to_be_listed_are_not_blamed_on_other_pings() -> None:
+    over = threading.Event()
+
+    def hold() -> None:
+        # A function of a `PyDLL` keeps the interpreter lock.
+        usleep = ctypes.PyDLL(None).usleep
+        while not over.wait(0.13):
+            usleep(80_000)
+
+    holder = threading.Thread(target=hold)
+    with Server(answer(reply())) as server:
+        holder.start()
+        try:
+            df = collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
+        finally:
+            over.set()
+            holder.join()
+    card = " ".join(repr(df.donutwork).split())
+    assert "Some pings began late, though none before them took that long" in card
+    assert "behind others" not in card
