@@ -25,6 +25,8 @@ class Held(NamedTuple):
 
     within: int
     """Pings whose duration holds one."""
+    failed: int
+    """How many of these failed."""
     late: bool
     """Whether pings were to begin during one; also where only some of the pauses are known."""
     alone: bool
@@ -54,7 +56,8 @@ def held_by_machine(df: pd.DataFrame, pauses: Mapping[str, Any], *, concurrency:
     own_ms = duration_ms - within_ms - MACHINE_PAUSE_MS * within
     explained_ms = _MOST_LAG * (pauses["total_s"] * 1e3 + pauses["count"] * MACHINE_PAUSE_MS)
     alone = not behind_others(df, own_ms, concurrency=concurrency) and bool(df["lag_ms"].max() <= explained_ms)
-    return Held(int(within.sum()), late or pauses["count"] > len(pauses["first"]), alone)
+    failed = int((within & df["error"].notna()).sum())
+    return Held(int(within.sum()), failed, late or pauses["count"] > len(pauses["first"]), alone)
 
 
 def behind_others(df: pd.DataFrame, duration_ms: pd.Series[float], *, concurrency: int) -> bool:

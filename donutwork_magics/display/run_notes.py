@@ -178,6 +178,9 @@ def _stood_still(pauses: Mapping[str, Any], held: Held, *, began_late: bool) -> 
     if held.within:
         of_these = "The duration of 1 ping contains" if held.within == 1 else f"{held.within} durations contain"
         texts.append(f"{of_these} such a pause.")
+    if held.failed:
+        who = "That ping" if held.within == 1 else f"{held.failed} of these pings"
+        texts.append(f"{who} failed, perhaps because of it. An outage at that time may be no outage of the API.")
     return " ".join(texts)
 
 

@@ -99,3 +99,13 @@ def test_more_time_is_advised_as_a_script_writes_it_too() -> None:
     with Server(hang) as server, pytest.raises(DonutworkError) as caught:
         Client(sandbox_target(server.url, "dw_test_Kx81mZq0vTnR57yE", None), timeout_s=0.2).ping()
     assert "(--timeout; in Python: timeout_s)" in str(caught.value)
+
+
+def test_pings_that_failed_in_a_pause_of_this_machine_are_told_with_it() -> None:
+    df = frame([2.0] * 20 + [3000.0] * 3 + [2.0] * 37, errors=dict.fromkeys(range(20, 23), "timeout"))
+    pauses = {"count": 1, "total_s": 2.9, "longest_s": 2.9, "first": [[2.21, 2.7]]}
+    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "concurrency": 3}], "machine_pauses": pauses}
+    text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
+    assert "3 durations contain such a pause. 3 of these pings failed, perhaps because of it." in text
+    df["error"] = pd.array([pd.NA] * len(df), dtype="string")
+    assert "perhaps because of it" not in " ".join(mimebundle(RunCard(df))["text/plain"].split())
