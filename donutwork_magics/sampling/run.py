@@ -197,6 +197,7 @@ class _Carrier:
             manners=manners_towards(series.target),
             held_back=partial(self._paused, run.pauses),
         )
+        self._place = series.target.host, series.target.env
         self._guard = guard
         self._lock = threading.Lock()
         # Held during a ping, so that nothing is drawn meanwhile. With several in flight there is no such gap.
@@ -347,10 +348,9 @@ class _Carrier:
 
     def _look_for_outage(self, seq: int, sample: Sample) -> Outage | None:
         """Return the outage that goes on, now that a ping has completed."""
-        exchange, target = sample.exchange, self._series.target
+        exchange = sample.exchange
         started_ms = (exchange.started_ns - self._run.origin_ns) / 1e6
-        place = target.host, target.env
-        ping = Pinged(seq, place, exchange.timestamp_ns, started_ms, exchange.duration_ms, sample.error)
+        ping = Pinged(seq, self._place, exchange.timestamp_ns, started_ms, exchange.duration_ms, sample.error)
         self._run.outages.add(ping)
         return self._run.outages.current
 
