@@ -113,7 +113,8 @@ class Http2Connection:
         # SETTINGS, PING and GOAWAY may come at any time.
         self._cut(said, 0)
         self._parse()
-        return self._usable
+        # A frame that began before the request would give the reply a first byte before it.
+        return self._usable and not self._cut_off
 
     def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
         """Serialise a request, after the acknowledgements that are still to be sent.

@@ -194,6 +194,29 @@ class TestFirstByte:
             df = series(server.url, tls_http2.ca_pem, 2)
         assert (df.receive_ms > df.ttfb_ms).all()
 
+    @pytest.mark.parametrize("together", [1, 9, 12])
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_it_never_comes_before_the_request(self, at_once: bool, together: int, tls_http2: Tls) -> None:
+        def answer(peer: h2.Peer, stream: int) -> None:
+            early = together if stream > 1 else 0
+            following = h2.headers(stream + 2)[:together]
+            peer.send(h2.headers(stream)[early:], h2.data(stream), following if at_once else b"")
+            if not at_once:
+                time.sleep(0.02)
+                peer.send(following)
+
+        with (
+            Server(Ending(answer), tls=tls_http2.server) as server,
+            Client(target_of(server.url, tls_http2.ca_pem), http="2", timeout_s=5.0) as client,
+        ):
+            for _ in range(3):
+                sample = client.sample()
+                assert sample.error is None
+                phases = sample.exchange.phases
+                assert phases.ttfb_ms > 0
+                assert 0 <= phases.receive_ms <= sample.exchange.duration_ms
+                time.sleep(0.05)
+
 
 class TestAcknowledging:
     def test_settings_and_pings_are_answered_while_the_reply_is_waited_for(self, tls_http2: Tls) -> None:
