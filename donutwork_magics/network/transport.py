@@ -304,12 +304,11 @@ class _Connection:
     def send(self, request: Prepared, authorization: Callable[[], bytes] | None) -> str:
         """Send the request, and return why it could not be sent, or nothing."""
         self.opened_ahead = False
-        value = authorization() if authorization is not None else None
         if self._driver is not None:
-            return self.stream.send(self._driver.request(request, value))
+            return self.stream.send(_serialised(self._driver, request, authorization)())
         # For each version that the server may choose, before connecting: serialising must not take time between phases.
-        ready = {driver: driver.request(request, value) for driver in set(self._drivers.values())}
-        return self.stream.send(ready[self.open()])
+        ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
+        return self.stream.send(ready[self.open()]())
 
     def reply(self, failure: str) -> Reply:
         """Read the whole reply."""
@@ -332,6 +331,12 @@ class _Connection:
         self._rtt_ms, self.smoothed_rtt_ms = info.rtt_ms, info.smoothed_rtt_ms
         before, self._retransmits = self._retransmits, info.total_retransmits
         return info.rtt_ms, info.total_retransmits - before
+
+
+def _serialised(driver: _Driver, request: Prepared, authorization: Callable[[], bytes] | None) -> Callable[[], bytes]:
+    """Return what gives the request's bytes: no local variable holds the key while the connection is being opened."""
+    sent = driver.request(request, authorization() if authorization is not None else None)
+    return lambda: sent
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -17,10 +17,11 @@ from donutwork_magics import Client
 from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.settings import Target, Variables
 from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.stream import TimedStream
 from tests.leaks import KEY
 from tests.leaks.search import Search
-from tests.servers import Handler, Server, answer_then_hang, reply
+from tests.servers import Handler, Server, answer_then_hang, hang, reply
 from tests.servers import http2_faults as h2
 from tests.servers.tls import trusted
 
@@ -28,9 +29,10 @@ from tests.servers.tls import trusted
 CLOSED = (types.FunctionType, types.MethodType, types.ModuleType, types.FrameType, types.CodeType, type)
 
 
-def target_of(server: Server, ca_pem: str | None) -> Target:
+def target_of(server: Server, ca_pem: str | None, scheme: str | None = None) -> Target:
     variables = Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")
-    return Target(httpx.URL(server.url), ApiKey(KEY, variables.key), variables, ca_pem=ca_pem)
+    url = httpx.URL(server.url)
+    return Target(url.copy_with(scheme=scheme or url.scheme), ApiKey(KEY, variables.key), variables, ca_pem=ca_pem)
 
 
 def frames_of(thread: threading.Thread) -> list[types.FrameType]:
@@ -115,6 +117,23 @@ def test_the_key_is_nowhere_while_a_worker_waits(version: str, answered: int) ->
             waiting.join()
 
 
+def test_the_key_is_nowhere_while_the_connection_is_being_opened() -> None:
+    tls = trusted()
+    # It accepts, and never says a word of TLS.
+    with (
+        Server(hang) as server,
+        Client(target_of(server, tls.ca_pem, "https"), timeout_s=30.0) as client,
+    ):
+        waiting = threading.Thread(target=call_until_cancelled, args=(client,))
+        waiting.start()
+        try:
+            frames = wait_for(waiting, Opener.secure.__code__)
+            assert findings(frames) == set()
+        finally:
+            client.cancel()
+            waiting.join()
+
+
 def test_the_search_finds_it_while_the_request_is_being_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     found: set[str] = set()
     write = TimedStream._write
@@ -132,4 +151,4 @@ def test_the_search_finds_it_while_the_request_is_being_sent(monkeypatch: pytest
         Client(target_of(server, tls.ca_pem), timeout_s=5.0) as client,
     ):
         assert client.sample().error is None
-    assert {"_Connection.send: value", "_Connection.send: ready", "TimedStream.send: request"} <= found
+    assert "TimedStream.send: request" in found
