@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from donutwork_magics.client.replies import http_version
 from donutwork_magics.client.results import Connection, Ping, Result
-from donutwork_magics.display.card import Card, Details, Figure, Table
+from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table
 from donutwork_magics.display.phases import known, phases, server_share
 from donutwork_magics.display.units import UNKNOWN, format_ms, format_utc
 
 _PHASES_CAPTION: Final = "Phases of this call"
+_RETRIED_CAPTION: Final = "Phases of the second attempt: the total holds both"
 
 
 def ping_card(ping: Ping) -> Card:
@@ -36,7 +37,7 @@ def ping_card(ping: Ping) -> Card:
         badges=_badges(ping, ping.env),
         figures=figures,
         sections=known(
-            phases(timing, _PHASES_CAPTION, "time"),
+            _phases(timing),
             server_share(ping.rrt_ms, timing["ttfb_ms"], "time"),
         ),
         details=(Details("Connection and reply", (Table("Call", (*_call(ping), _reply(ping))),)),),
@@ -73,7 +74,7 @@ def connection_card(connection: Connection) -> Card:
                 "Connection and reply",
                 (
                     Table("Call", (*_call(connection), _reply(connection))),
-                    *known(phases(connection.timing, _PHASES_CAPTION, "time")),
+                    *known(_phases(connection.timing)),
                 ),
             ),
         ),
@@ -94,6 +95,10 @@ def _call(result: Result) -> tuple[tuple[str, str], ...]:
         ("TCP round trip, min", format_ms(timing["tcp_rtt_ms"])),
         ("Time", format_utc(timing["timestamp"].timestamp())),
     )
+
+
+def _phases(timing: Mapping[str, Any]) -> Breakdown | None:
+    return phases(timing, _RETRIED_CAPTION if timing["retried"] else _PHASES_CAPTION, "time")
 
 
 def _connection(timing: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from typing import Any
@@ -16,11 +17,13 @@ import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
 from donutwork_magics.check_report import CheckReport, Step
-from donutwork_magics.display import mimebundle
+from donutwork_magics.client.results import Connection, Ping
+from donutwork_magics.display import card_of, mimebundle
 from donutwork_magics.display.calls import ping_card
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Segment
 from donutwork_magics.display.html import muted, spoken, to_html
 from donutwork_magics.display.run import RunCard, run_card
+from donutwork_magics.display.text import to_text
 from donutwork_magics.display.units import width
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS, Kind
@@ -266,6 +269,13 @@ def test_a_server_that_reports_more_than_the_wait_leaves_no_time_for_the_network
     text = mimebundle(ping(rrt_ms=500.0))["text/plain"]
     assert "–  network: the server reports more than the wait" in text
     assert "−" not in text
+
+
+@pytest.mark.parametrize("call", [ping(), connection()])
+def test_a_call_that_was_retried_says_of_which_attempt_its_phases_are(call: Ping | Connection) -> None:
+    text = to_text(card_of(replace(call, timing={**call.timing, "retried": True, "duration_ms": 311.0})))
+    assert "Phases of the second attempt: the total holds both" in text
+    assert "Phases of this call" not in text
 
 
 def test_phases_that_did_not_happen_are_left_out() -> None:
