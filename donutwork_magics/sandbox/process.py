@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import site
@@ -206,8 +207,10 @@ def _spawn(options: SandboxOptions) -> subprocess.Popen[bytes]:
             start_new_session=new_session,
             creationflags=flags,
         )
-    except OSError:
+    except OSError as error:
         reason = "Python could not be run as a child process; is sys.executable a Python interpreter?"
+        if error.errno in {errno.EAGAIN, errno.ENOMEM}:
+            reason = "the system lets no further process begin; end some that run, and try again"
     raise SettingsError(f"The sandbox did not start: {reason}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import json
 import os
@@ -215,6 +216,15 @@ class TestSandbox:
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
         assert ask(start()).status == 200
+
+    def test_a_system_that_lets_no_further_process_begin_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_args: object, **_options: object) -> None:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+
+        with pytest.raises(SettingsError, match=r"^The sandbox did not start: the system lets no further process"):
+            Sandbox.start()
 
     def test_the_parents_side_imports_no_server(self) -> None:
         code = "import sys, donutwork_magics.sandbox.process; print([m for m in sys.modules if 'asyncio' in m])"
