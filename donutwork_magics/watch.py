@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.interrupts import uninterrupted
+from donutwork_magics.interrupts import interrupts, uninterrupted
 from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.guard import Guard
 from donutwork_magics.sampling.journal import Journal, Mark
@@ -235,7 +235,9 @@ class Watch(Displayed):
         if thread is not None and self._process == os.getpid():
             thread.join(_SLICE_S)
         # Once more, and from the cell that waits: nbclient drops an update that comes out of an earlier one.
-        self._freeze(in_cell=True)
+        # What a signal handler raises meanwhile is no fault of the panel.
+        with interrupts():
+            self._freeze(in_cell=True)
         return True
 
     def change(self, *, rate_hz: float | None, http: Http) -> None:

@@ -479,3 +479,28 @@ def test_a_watch_in_a_terminal_is_a_line(tmp_path: Path) -> None:
         [card] = ast.literal_eval(kernel.value("[output.data['text/plain'] for output in stopped.outputs]"))
         assert re.match(r"✓ Pings: \d+ pings, no errors \[sandbox\]", card)
         assert kernel.value("line.startswith('<Watch running: 127.0.0.1:') and '\\n' not in line") == "True"
+
+
+RAISING_AS_IT_FREEZES = """
+import signal
+def handler(number, frame): raise OSError(5, 'mine')
+def freeze(*, in_cell):
+    if in_cell:
+        signal.raise_signal(signal.SIGINT)
+    frozen(in_cell=in_cell)
+w.start()
+frozen, w._panel.freeze = w._panel.freeze, freeze
+before = signal.signal(signal.SIGINT, handler)
+try:
+    {stop}
+finally:
+    signal.signal(signal.SIGINT, before)
+"""
+
+
+@pytest.mark.parametrize("stop", ["w.stop()", "get_ipython().run_line_magic('donutwork', 'watch stop')"])
+def test_what_a_signal_handler_raises_while_it_stops_is_no_fault_of_the_panel(sandboxed: Kernel, stop: str) -> None:
+    sandboxed.run("w = %donutwork watch -r 50\nw.stop()")
+    cell = sandboxed.run(RAISING_AS_IT_FREEZES.format(stop=stop))
+    assert (cell.ename, cell.evalue) == ("OSError", "[Errno 5] mine")
+    assert sandboxed.value("(w.state, w.problem)") == "('stopped', '')"
