@@ -46,7 +46,8 @@ class Interruption:
         self.cause: BaseException | None = None
         """What a handler has raised."""
         self._is_ctrl_c = False
-        self._replaced: list[tuple[int, _Handler, _Handler]] = []
+        self._replaced: dict[int, tuple[_Handler, _Handler]] = {}
+        """What is set for each signal in this block, and what it stands for."""
 
     def is_set(self) -> bool:
         """Tell whether a handler has raised; from any thread."""
@@ -73,12 +74,7 @@ class Interruption:
     def __enter__(self) -> Self:
         Interruption.current = self
         try:
-            for number in _SIGNALS:
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    holding_back = self._holding_back(handler)
-                    self._replaced.append((number, holding_back, handler))
-                    signal.signal(number, holding_back)
+            self._replace()
         except BaseException:
             # A handler has raised before it was replaced.
             self._restore()
@@ -100,6 +96,15 @@ class Interruption:
             _set_context(cause, context)
             del cause, exc
 
+    def _replace(self) -> None:
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            holding_back, _ = self._replaced.get(number, (None, None))
+            if callable(handler) and handler is not holding_back:
+                holding_back = self._holding_back(handler)
+                self._replaced[number] = holding_back, handler
+                signal.signal(number, holding_back)
+
     def _holding_back(self, handler: _Handler) -> _Handler:
         def call(number: int, frame: object) -> None:
             if Interruption.current is not self:
@@ -108,7 +113,11 @@ class Interruption:
                 return
             handled = sys.exc_info()[1]
             try:
-                handler(number, frame)
+                try:
+                    handler(number, frame)
+                finally:
+                    # It may have set itself again, or another one: "press Ctrl-C twice to stop".
+                    self._replace()
             except BaseException as error:
                 if self.cause is None or self._is_ctrl_c:
                     self._is_ctrl_c = handler is signal.default_int_handler
@@ -118,8 +127,8 @@ class Interruption:
 
     def _restore(self) -> None:
         Interruption.current = None
-        for number, holding_back, handler in self._replaced:
-            # Unless a handler has set another.
+        for number, (holding_back, handler) in self._replaced.items():
+            # Unless the block itself has set another.
             if signal.getsignal(number) is holding_back:
                 signal.signal(number, handler)
         self._replaced.clear()

@@ -118,6 +118,25 @@ class TestSingleCall:
         assert type(caught.value) is KeyboardInterrupt
         assert caught.value.__context__ is None
 
+    def test_a_handler_that_sets_itself_again_is_still_held_back(self) -> None:
+        raised = OSError(5, "mine")
+        came: list[int] = []
+
+        def handler(number: int, _frame: object) -> None:
+            signal.signal(number, handler)
+            came.append(number)
+            if len(came) == 3:
+                raise raised
+
+        signal.signal(signal.SIGALRM, handler)
+        with Server(hang) as server:
+            signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+            with pytest.raises(OSError, match="mine") as caught:
+                Client(target_of(server), timeout_s=PATIENCE_S).ping()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert caught.value is raised
+        assert signal.getsignal(signal.SIGALRM) is handler
+
     def test_a_failure_at_the_same_time_does_not_swallow_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         measured = TimedTransport._measured
 
@@ -170,6 +189,19 @@ class TestSeries:
                 collect(99, rate_hz=20, target=target_of(server), timeout_s=60)
         assert time.monotonic() - began_s < PATIENCE_S
         assert len(raised.df) == 3  # type: ignore[attr-defined]
+
+    def test_ctrl_c_twice_to_stop_keeps_the_rows(self) -> None:
+        def first(number: int, _frame: object) -> None:
+            signal.signal(number, signal.default_int_handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+
+        signal.signal(signal.SIGALRM, first)
+        with Server(answer(reply())) as server:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(KeyboardInterrupt) as caught:
+                collect(10**6, rate_hz=20, target=target_of(server))
+        assert len(caught.value.df) > 5  # type: ignore[attr-defined]
+        assert signal.getsignal(signal.SIGALRM) is signal.default_int_handler
 
     def test_one_that_takes_no_further_attribute_passes_all_the_same(self) -> None:
         class Closed(Exception):  # noqa: N818
