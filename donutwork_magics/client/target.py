@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from donutwork_magics.client.settings import Env, Target
@@ -71,6 +72,8 @@ class Switch:
 SWITCH: Final = Switch()
 
 
+# What a signal handler raises while the settings are read would show the environment: it is in arguments there.
+@uninterrupted
 def current_setup(env: Env | None = None) -> Setup:
     """Return what of the settings is usable now, part by part: what a check begins with.
 

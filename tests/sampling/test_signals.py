@@ -13,6 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from donutwork_magics import Client, DonutworkError, check, collect, load
+from donutwork_magics.client import setup
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
 from donutwork_magics.network.transport import TimedTransport
@@ -160,6 +161,28 @@ class TestSingleCall:
                 client.ping()
         assert caught.value.kind == "timeout"
         assert len(came) > 2
+
+
+class TestSettings:
+    @pytest.mark.parametrize("make", [Client, lambda: collect(1), check], ids=["client", "collect", "check"])
+    def test_none_of_its_frames_shows_the_environment(
+        self, make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def proxies(_environ: object) -> tuple[str, ...]:
+            signal.raise_signal(signal.SIGALRM)
+            return ()
+
+        monkeypatch.setenv("DONUTWORK_API_KEY", KEY)
+        monkeypatch.setattr(setup, "proxies", proxies)
+        raised = OfTheUserError()
+        raise_soon(raised, 60)
+        with pytest.raises(OfTheUserError):
+            make()
+        # The first frame is of this test.
+        traceback = raised.__traceback__ and raised.__traceback__.tb_next
+        while traceback is not None:
+            assert KEY not in repr(traceback.tb_frame.f_locals)
+            traceback = traceback.tb_next
 
 
 class TestSeries:
