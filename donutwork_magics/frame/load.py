@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -327,7 +328,11 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     problem = ""
     try:
-        with journal_path(path).open("rb") as file:
+        name = journal_path(path)
+        if stat.S_ISFIFO(name.stat().st_mode):
+            # To open it would wait for a writer, and no interrupt would end that.
+            raise DonutworkError("The file is a pipe: load reads regular files only. Save it as a file first.")
+        with name.open("rb") as file:
             head = file.read(len(BEGINNING))
             if head != BEGINNING:
                 problem = _foreign(head, file.readline(_LONGEST_BEGINNING))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -261,6 +262,18 @@ class TestLoad:
         with pytest.raises(type(raised)) as caught:
             load(file)
         assert caught.value is raised
+
+    def test_a_pipe_that_nobody_writes_to_is_refused(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        # A writer in the end, so that the test fails rather than waits.
+        writer = threading.Timer(3.0, lambda: os.close(os.open(pipe, os.O_RDWR)))
+        writer.start()
+        began_s = time.monotonic()
+        with pytest.raises(DonutworkError, match=r"^The file is a pipe: [^\n]*$"):
+            load(pipe)
+        assert time.monotonic() - began_s < 2
+        writer.cancel()
 
 
 @uninterrupted
