@@ -457,3 +457,10 @@ def test_a_label_that_cannot_be_shown_or_written_is_refused_before_the_first_pin
                 collect(3, target=target_of(server), label=label, journal=journal)
     assert server.connections == 0
     assert not file.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in directories")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DonutworkError, match=r"^The file is a pipe: [^\n]*\.$"):
+        load(tmp_path / "pipe")
