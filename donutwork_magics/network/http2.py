@@ -192,7 +192,7 @@ class Http2Connection:
                 break
             self._unparsed.append(_Frame(kind, flags, data[at:end], began_ns))
             ends_stream = kind == _RST_STREAM or (kind in {_DATA, _HEADERS} and flags & _END_STREAM)
-            if kind == _GOAWAY or (ends_stream and stream_id == self._stream_id):
+            if kind == _GOAWAY or (ends_stream and stream_id & _STREAM_ID == self._stream_id):
                 self._is_decided = True
             at, began_ns = end, now_ns
         self._cut_off, self._cut_off_ns = data[at:], began_ns
@@ -241,7 +241,8 @@ class Http2Connection:
         number. The server did not process a request above that number; others it still answers (RFC 9113, 6.8).
         """
         _high, _low, _kind, _flags, stream_id = _HEAD.unpack_from(raw)
-        if stream_id or len(raw) < _HEAD.size + _GOAWAY_BYTES:
+        # The first bit is reserved, and ignored (RFC 9113, section 4.1).
+        if stream_id & _STREAM_ID or len(raw) < _HEAD.size + _GOAWAY_BYTES:
             raise NetworkFaultError("protocol", INVALID)
         self._usable = False
         last_stream_id = int.from_bytes(raw[_HEAD.size : _HEAD.size + 4], "big") & _STREAM_ID

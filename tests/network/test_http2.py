@@ -82,6 +82,11 @@ def byte_by_byte(peer: h2.Peer, stream: int) -> None:
         peer.send(bytes((byte,)))
 
 
+def with_reserved_bits(peer: h2.Peer, stream: int) -> None:
+    for frame in (h2.goaway(stream), h2.headers(stream), h2.data(stream)):
+        peer.send(frame[:5] + bytes((frame[5] | 0x80,)) + frame[6:])
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -95,6 +100,7 @@ def byte_by_byte(peer: h2.Peer, stream: int) -> None:
         behind,
         twice,
         byte_by_byte,
+        with_reserved_bits,
     ],
     ids=[
         "ahead",
@@ -107,6 +113,7 @@ def byte_by_byte(peer: h2.Peer, stream: int) -> None:
         "behind",
         "twice",
         "byte by byte",
+        "reserved bits",
     ],
 )
 def test_a_reply_around_goaway_is_taken_and_asked_for_once(
