@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_OF_TEX: Final = str.maketrans("$\\", "\ufffd\ufffd")
+_MARKUP: Final = str.maketrans(dict.fromkeys("$\\<>&", "\ufffd"))
 
 
 def plain(text: str) -> str:
@@ -18,10 +18,11 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
 
 
-def without_tex(text: str) -> str:
-    r"""Replace ``$`` and ``\`` by U+FFFD, in texts for tables that pandas shows as HTML.
+def without_markup(text: str) -> str:
+    r"""Replace ``$``, ``\``, ``<``, ``>`` and ``&`` by U+FFFD, in texts for tables that pandas shows as HTML.
 
     Jupyter's front ends typeset ``$...$`` and ``\(...\)`` there, and TeX can draw links and boxes. pandas can switch
-    that off only for all tables of a process, which is the user's choice.
+    that off only for all tables of a process, which is the user's choice. A table's ``style`` escapes nothing, so that
+    HTML in a text would be run.
     """
-    return text.translate(_OF_TEX)
+    return text.translate(_MARKUP)

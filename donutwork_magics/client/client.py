@@ -33,7 +33,7 @@ from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import Http, tls_context
 from donutwork_magics.network.transport import Exchange, Opened, TimedTransport, TransportFaultError
-from donutwork_magics.plain import without_tex
+from donutwork_magics.plain import without_markup
 
 Family = Literal["ipv4", "ipv6"]
 
@@ -278,9 +278,9 @@ class Client:
             return sample._replace(error=failure.kind, reason=failure.reason), None, {}
         except RecursionError:
             return sample._replace(error="invalid_body", reason="it is nested too deep"), None, {}
-        sample = sample._replace(env=without_tex(reply.answered_env))
+        sample = sample._replace(env=without_markup(reply.answered_env))
         if isinstance(reply, PingReply):
-            sample = sample._replace(rrt=without_tex(reply.rrt), rrt_ms=parse_rrt_ms(reply.rrt))
+            sample = sample._replace(rrt=without_markup(reply.rrt), rrt_ms=parse_rrt_ms(reply.rrt))
         if self.target.env is not None and reply.answered_env != self.target.env:
             return sample._replace(error="env_mismatch"), None, {}
         return sample, reply, raw

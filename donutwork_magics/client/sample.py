@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     retry_after_s: float | None = None
     body_bytes: int | None = None
     env: str | None = None
-    """As answered, but without TeX, as is `rrt`: they go into a table."""
+    """As answered, but without markup, as is `rrt`: they go into a table."""
     rrt: str | None = None
     rrt_ms: float = math.nan
 

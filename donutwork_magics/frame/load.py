@@ -16,7 +16,7 @@ from donutwork_magics.errors import DonutworkError, Kind
 from donutwork_magics.frame.table import table_of
 from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.faults import CallCancelledError, os_reason
-from donutwork_magics.plain import plain, without_tex
+from donutwork_magics.plain import plain, without_markup
 from donutwork_magics.sampling.describe import UNFINISHED
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
 from donutwork_magics.sampling.outages import MOST_OUTAGES, Outage, Outages, Pinged
@@ -71,7 +71,7 @@ class _Row(msgspec.Struct, frozen=True):
     def record(self) -> dict[str, Any]:
         """Return what is available by name, as `Rows` takes it, with its texts cleaned: others may have made them."""
         record = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
-        cleaned = {name: without_tex(plain(record[name])) for name in _SHOWN if name in record}
+        cleaned = {name: without_markup(plain(record[name])) for name in _SHOWN if name in record}
         return record | cleaned | {"label": plain(self.label)}
 
 

@@ -265,7 +265,7 @@ def ping_of(rrt: str, env: str = "staging") -> bytes:
 def kept(text: str) -> str:
     """Return what a table keeps of a text: nothing that acts on a terminal, and no TeX."""
     blank = "".join(" " if char.isspace() else char for char in text)
-    return re.sub(r"[$\\\\]", "\ufffd", "".join(char for char in blank if unicodedata.category(char)[0] != "C"))
+    return re.sub(r"[$\\\\<>&]", "\ufffd", "".join(char for char in blank if unicodedata.category(char)[0] != "C"))
 
 
 @quick

@@ -84,3 +84,11 @@ def test_a_call_that_fails_raises_with_its_kind() -> None:
         assert KEY not in repr(client.target)
         with pytest.raises(TypeError):
             pickle.dumps(client.target)
+
+
+def test_no_markup_of_a_server_is_in_it_as_its_style_escapes_nothing() -> None:
+    body = rb'{"status": "success", "env": "<img src=x onerror=f()>", "RRT": "&lt;1 $x$ \\rule"}'
+    with Server(answer(reply(body))) as server:
+        df = collect(1, rate_hz=None, target=sandbox_target(server.url, KEY, None))
+    assert list(df.env) == ["\ufffdimg src=x onerror=f()\ufffd"]
+    assert list(df.rrt) == ["\ufffdlt;1 \ufffdx\ufffd \ufffdrule"]
