@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Final
 
+_MARKS: Final = frozenset({"Mn", "Me"})
+_MOST_MARKS: Final = 4
+"""No living language needs more on one letter."""
 _MARKUP: Final = str.maketrans(dict.fromkeys("$\\<>&", "\ufffd"))
 
 
@@ -11,11 +15,18 @@ def plain(text: str) -> str:
     """Take out control, format, private-use and unassigned characters; those that are white space become blanks.
 
     Escape sequences would colour a terminal or move its cursor, and bidirectional controls reorder the text around
-    them.
+    them. Of the marks that are drawn over one letter only the first few are kept: hundreds reach far beyond their line.
     """
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
+    text = "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
+    marks = 0
+    kept = []
+    for char in text:
+        marks = marks + 1 if unicodedata.category(char) in _MARKS else 0
+        if marks <= _MOST_MARKS:
+            kept.append(char)
+    return "".join(kept)
 
 
 def without_markup(text: str) -> str:

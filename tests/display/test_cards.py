@@ -271,6 +271,14 @@ def test_a_server_that_reports_more_than_the_wait_leaves_no_time_for_the_network
     assert "−" not in text
 
 
+def test_marks_over_a_letter_do_not_pile_up_beyond_its_line() -> None:
+    for given, shown in (("Z" + "\u0301" * 300, "Z" + "\u0301" * 4), ("Vie\u0323\u0302t", "Vie\u0323\u0302t")):
+        bundle = mimebundle(connection(given))
+        for text in bundle.values():
+            assert shown in text
+            assert "\u0301" * 5 not in text
+
+
 @pytest.mark.parametrize("call", [ping(), connection()])
 def test_a_call_that_was_retried_says_of_which_attempt_its_phases_are(call: Ping | Connection) -> None:
     text = to_text(card_of(replace(call, timing={**call.timing, "retried": True, "duration_ms": 311.0})))

@@ -263,9 +263,12 @@ def ping_of(rrt: str, env: str = "staging") -> bytes:
 
 
 def kept(text: str) -> str:
-    """Return what a table keeps of a text: nothing that acts on a terminal, and no TeX."""
+    """Return what a table keeps of a text: nothing that acts on a terminal, no markup, no pile of marks."""
     blank = "".join(" " if char.isspace() else char for char in text)
-    return re.sub(r"[$\\\\<>&]", "\ufffd", "".join(char for char in blank if unicodedata.category(char)[0] != "C"))
+    visible = "".join(char for char in blank if unicodedata.category(char)[0] != "C")
+    marks = "".join("m" if unicodedata.category(char) in {"Mn", "Me"} else "." for char in visible)
+    low = "".join(char for at, char in enumerate(visible) if not marks[: at + 1].endswith("mmmmm"))
+    return re.sub(r"[$\\\\<>&]", "\ufffd", low)
 
 
 @quick
