@@ -129,8 +129,7 @@ class _Donutwork(Magics):
                 value = self._watch(command, results)
             case StopWatchesCommand():
                 value = None
-                with interruption().lifted():
-                    print(_stopped(self.session.stop_watches()))
+                self._stop_watches()
             case SandboxCommand():
                 value = self.session.sandbox(command)
                 if value.state == "running" and (watches := self.session.watches_of_the_api()):
@@ -393,6 +392,23 @@ class _Donutwork(Magics):
             raise
         results.put(watch, command.call.out)
         return None if command.call.out else watch
+
+    def _stop_watches(self) -> None:
+        """Stop every watch.
+
+        Raises
+        ------
+        Interrupted
+            An interrupt ended the waiting only.
+        """
+        try:
+            with interruption().lifted():
+                print(_stopped(self.session.stop_watches()))
+        except KeyboardInterrupt:
+            pass
+        else:
+            return
+        raise Interrupted("every watch stops all the same, and keeps its rows.")
 
     def _execution(self) -> Execution | None:
         message = self.shell.get_parent() if hasattr(self.shell, "get_parent") else {}

@@ -504,3 +504,23 @@ def test_what_a_signal_handler_raises_while_it_stops_is_no_fault_of_the_panel(sa
     cell = sandboxed.run(RAISING_AS_IT_FREEZES.format(stop=stop))
     assert (cell.ename, cell.evalue) == ("OSError", "[Errno 5] mine")
     assert sandboxed.value("(w.state, w.problem)") == "('stopped', '')"
+
+
+SLOW_TO_STOP = """
+wait = type(w).wait
+def slowly(watch, *args):
+    import time
+    time.sleep(3)
+    return wait(watch, *args)
+type(w).wait = slowly
+"""
+
+
+def test_an_interrupt_while_watches_stop_says_that_they_keep_their_rows(sandboxed: Kernel) -> None:
+    sandboxed.run("w = %donutwork watch -r 50")
+    until(sandboxed, "len(w.df) > 3")
+    sandboxed.run(SLOW_TO_STOP)
+    cell = sandboxed.run("%donutwork watch stop", interrupt_after_s=0.5)
+    sandboxed.run("type(w).wait = wait")
+    assert (cell.ename, cell.evalue) == ("Interrupted", "every watch stops all the same, and keeps its rows.")
+    assert sandboxed.value("(w.state, len(w.df) > 3)") == "('stopped', True)"
