@@ -1,0 +1,201 @@
+"""A child process that runs a module of this package, with pipes: no key goes to it, and it ends with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import site
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final, NoReturn, SupportsIndex
+
+from .client.key import KeysIn
+from .threads import start_thread
+
+_TERMINATE_S: Final = 1.0
+_SLICE_S: Final = 0.05
+_ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+class NotStartedError(Exception):
+    """The system did not start the process; the text says why, and what to do, and follows "did not start: "."""
+
+
+class Child:
+    """``python -m MODULE``, with its three standard streams as pipes.
+
+    It has a process group of its own, so that an interrupt of the notebook's cell does not reach it. It ends with
+    `end`, when this object is collected, and when this process ends. Where this process is killed, the child sees its
+    stdin end: ending then is the module's own duty.
+
+    Parameters
+    ----------
+    module
+        The full name of a module of this package.
+    arguments
+        Of the module; other users of the machine can read them.
+
+    Attributes
+    ----------
+    pid : int
+        Of the process.
+
+    Raises
+    ------
+    NotStartedError
+        The system does not start it.
+    """
+
+    __slots__ = ("__weakref__", "_end", "_module", "_owner", "_process", "pid")
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._module = module
+        self._process = _spawn([sys.executable, "-P", "-m", module, *arguments])
+        self._owner = os.getpid()
+        self._end = weakref.finalize(self, _end, self._process, self._owner)
+        self.pid = self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """What the child reads."""
+        return _opened(self._process.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """What the child writes."""
+        return _opened(self._process.stdout)
+
+    @property
+    def stderr(self) -> IO[bytes]:
+        """What the child complains of: read it or close it, as a full pipe would block the child."""
+        return _opened(self._process.stderr)
+
+    def alive(self) -> bool:
+        """Return whether the process runs."""
+        if os.getpid() == self._owner:
+            return self._process.poll() is None
+        # A fork of the owner cannot wait for the child, which is not its own.
+        try:
+            os.kill(self.pid, 0)
+        except OSError:
+            return False
+        return True
+
+    def first_line(self, deadline_s: float, is_given_up: Callable[[], bool]) -> bytes:
+        """Return the first line that the child writes; empty where it ends first, or is killed because it is late.
+
+        Parameters
+        ----------
+        deadline_s
+            By `time.monotonic`.
+        is_given_up
+            Asked again and again; True kills the child too.
+        """
+        done = threading.Event()
+
+        def kill_in_time() -> None:
+            # Killing ends a blocking read on every platform; select() takes no pipes on Windows.
+            while not done.wait(max(0.0, min(_SLICE_S, deadline_s - time.monotonic()))):
+                if is_given_up() or time.monotonic() >= deadline_s:
+                    self._process.kill()
+                    return
+
+        start_thread(threading.Thread(target=kill_in_time, daemon=True))
+        try:
+            return self.stdout.readline()
+        finally:
+            done.set()
+
+    def reason(self) -> str:
+        """Return the error line of a child that ended by itself, as argparse writes it, without the module's name."""
+        try:
+            _, stderr = self._process.communicate(timeout=_TERMINATE_S)
+        except subprocess.TimeoutExpired:
+            return "it ended its output too early; try again"
+        _, own, line = stderr.decode(errors="replace").strip().rpartition(f"{self._module}: error: ")
+        return line if own else f"its process ended at once, with exit code {self._process.returncode}; try again"
+
+    def end(self) -> None:
+        """End the process within some seconds, and close the pipes; does nothing where that is done already.
+
+        A fork of the owner, as multiprocessing makes it, closes nothing: the child is not its to end.
+        """
+        self._end()
+
+    def __repr__(self) -> str:
+        return f"<Child {self._module} {'running' if self.alive() else 'ended'}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Child is a running process: it is not copied or pickled")
+
+
+def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
+    if sys.platform == "win32":
+        flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False
+    else:
+        flags, new_session = 0, True
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=_ROOT,
+            env=_environment(),
+            # An interrupt of the notebook cell goes to the whole process group: the child is to survive it.
+            start_new_session=new_session,
+            creationflags=flags,
+        )
+    except OSError as error:
+        reason = "Python could not be run as a child process; is sys.executable a Python interpreter?"
+        if error.errno in {errno.EAGAIN, errno.ENOMEM}:
+            reason = "the system lets no further process begin; end some that run, and try again"
+    raise NotStartedError(reason)
+
+
+def _environment() -> dict[str, str]:
+    """Return a copy of the environment without real keys, in which the child finds this very package."""
+    keys = tuple(KeysIn(os.environ))
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("DONUTWORK_")
+        and name != "PYTHONPATH"
+        # A key may also stand where the user's own set-up took it from.
+        and not any(key in value for key in keys)
+    }
+    # PYTHONPATH goes before the standard library: only where the package would not be found without.
+    site_packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    if _ROOT not in {Path(folder).resolve() for folder in site_packages}:
+        environment["PYTHONPATH"] = str(_ROOT)
+    return environment
+
+
+def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+    """Terminate the child, kill it where that does not help, and close the pipes."""
+    # A fork of the owner (multiprocessing) also runs this at its end.
+    if os.getpid() != owner:
+        return
+    process.terminate()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_TERMINATE_S)
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                # What is still in the buffer of stdin has no reader any more.
+                with contextlib.suppress(OSError):
+                    pipe.close()
