@@ -98,12 +98,14 @@ class Child:
             Asked again and again; True kills the child too.
         """
         done = threading.Event()
+        # Not self: the thread may end later than the last user of this object, at whose end the process is to end too.
+        process = self._process
 
         def kill_in_time() -> None:
             # Killing ends a blocking read on every platform; select() takes no pipes on Windows.
             while not done.wait(max(0.0, min(_SLICE_S, deadline_s - time.monotonic()))):
                 if is_given_up() or time.monotonic() >= deadline_s:
-                    self._process.kill()
+                    process.kill()
                     return
 
         start_thread(threading.Thread(target=kill_in_time, daemon=True))
@@ -127,6 +129,10 @@ class Child:
         A fork of the owner, as multiprocessing makes it, closes nothing: the child is not its to end.
         """
         self._end()
+
+    def release(self) -> None:
+        """Let the process go on after this one: nothing but `end` ends it any more."""
+        self._end.detach()
 
     def __repr__(self) -> str:
         return f"<Child {self._module} {'running' if self.alive() else 'ended'}>"
