@@ -11,17 +11,17 @@ from typing import Final
 
 from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import FAMILIES, SANDBOX_HTTP, Answer, Client, Family, check_arguments
+from donutwork_magics.client.client import FAMILIES, Answer, Client, check_arguments, check_http
 from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
 from donutwork_magics.client.http_date import http_date_s
 from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.settings import Target
 from donutwork_magics.client.setup import Setup, Unusable, setup_of
 from donutwork_magics.client.target import current_setup
-from donutwork_magics.errors import SettingsError
-from donutwork_magics.network.tls import ALPN, Http, tls_context
+from donutwork_magics.network.tls import ALPN, tls_context
 from donutwork_magics.network.transport import Opened, TimedTransport
+from donutwork_magics.types import Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14
 """With fewer days left of the certificate, the check warns."""
@@ -61,8 +61,7 @@ def check(
     """
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
     setup = current_setup(env) if target is None else setup_of(target)
-    if target is None and setup.sandbox and http == "2":
-        raise SettingsError(SANDBOX_HTTP)
+    check_http(http, sandbox=target is None and setup.sandbox)
     return preflight(setup, http=http, family=family, timeout_s=timeout_s)
 
 

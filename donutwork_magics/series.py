@@ -6,17 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import SANDBOX_HTTP, Family, check_arguments
+from donutwork_magics.client.client import check_arguments, check_http
 from donutwork_magics.client.endpoints import PING
-from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import current_target
-from donutwork_magics.errors import Interrupted, OutOfThreadsError, SeriesError, SettingsError
+from donutwork_magics.errors import Interrupted, OutOfThreadsError, SeriesError
 from donutwork_magics.interrupts import interrupts
-from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.journal import journal_path, open_journals
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan
 from donutwork_magics.sampling.run import Ending, Run, Series, run_series
 from donutwork_magics.sampling.warm_up import warm_up
+from donutwork_magics.types import Env, Family, Http
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +98,7 @@ def collect(
     if not (journal is None or isinstance(journal, str | os.PathLike)):
         raise ValueError("journal needs the name of a file, or None.")
     where = current_target(env) if target is None else target
-    if target is None and where.sandbox and http == "2":
-        raise SettingsError(SANDBOX_HTTP)
+    check_http(http, sandbox=target is None and where.sandbox)
     impolite = plan.impolite(loopback=where.is_loopback, permission="allow_load=True")
     if impolite:
         raise ValueError(impolite)

@@ -13,7 +13,6 @@ from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import interrupts, uninterrupted
-from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.guard import Guard
 from donutwork_magics.sampling.journal import Journal, Mark
 from donutwork_magics.sampling.outages import Outage
@@ -21,6 +20,7 @@ from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.run import Ending, Progress, Run, Series, run_series
 from donutwork_magics.series import reason_of
 from donutwork_magics.threads import start_thread
+from donutwork_magics.types import Http
 
 if TYPE_CHECKING:
     import pandas as pd

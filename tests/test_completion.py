@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from donutwork_magics.grammar import options as o
 from donutwork_magics.grammar import parse_line
-from donutwork_magics.grammar import words as w
 from donutwork_magics.grammar.completion import Next, after_body, after_command, after_header, after_line
 from donutwork_magics.grammar.injection import FAULTS
 
 CALL = ("--http", "--ipv4", "--ipv6", "--timeout", "--env", "--out")
 SANDBOX = ("--latency", "--server-time", "--fault", "--retry-after", "--seed", "--port")
 
-JOURNAL: w.Setting[str] = w.Setting("journal", "")
-LOAD = w.Spec(
+JOURNAL: o.Setting[str] = o.Setting("journal", "")
+LOAD = o.Spec(
     "load",
     "",
     "",
     options=(JOURNAL.by("-j", "--journal", metavar="FILE", read=str, help=""),),
-    argument=w.Argument("FILE", ()),
+    argument=o.Argument("FILE", ()),
 )
 
 
 class TestCommands:
     def test_they_come_first_and_in_the_order_of_the_help(self) -> None:
-        assert after_line("") == Next("", "command", tuple(w.SPECS))
+        assert after_line("") == Next("", "command", tuple(o.SPECS))
 
     @pytest.mark.parametrize(
         ("typed", "words"), [("pi", ("ping",)), ("c", ("connection", "check")), ("ping", ()), ("x", ()), ("-", ())]
@@ -47,9 +47,9 @@ class TestOptions:
         assert after_line("connection ").words == (*CALL, "--widget")
         assert after_line("check ").words == (*CALL, "--strict")
 
-    @pytest.mark.parametrize("name", list(w.SPECS))
+    @pytest.mark.parametrize("name", list(o.SPECS))
     def test_every_one_is_offered_in_each_spelling(self, name: str) -> None:
-        spec = w.SPECS[name]
+        spec = o.SPECS[name]
         assert after_line(f"{name} -").words == tuple(flag for option in spec.options for flag in option.flags)
 
     @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ class TestValues:
     @pytest.mark.parametrize(
         ("line", "fragment", "words"),
         [
-            ("ping --http ", "", ("auto", "1.1", "2")),
+            ("ping --http ", "", ("auto", "1.1", "2", "3")),
             ("ping --http a", "a", ("auto",)),
-            ("ping --http=", "", ("auto", "1.1", "2")),
+            ("ping --http=", "", ("auto", "1.1", "2", "3")),
             ("ping --http=a", "a", ("auto",)),
             ("ping --env ", "", ("staging", "production")),
             ("check --env s", "s", ("staging",)),
@@ -116,7 +116,7 @@ class TestValues:
         assert after_line("sandbox --fault timeout:").words == ()
 
     def test_the_word_that_shows_any_value_is_not_one(self) -> None:
-        for spec in w.SPECS.values():
+        for spec in o.SPECS.values():
             for option in spec.options:
                 for choice in option.choices:
                     option.read(choice)
@@ -143,7 +143,7 @@ class TestValues:
 class TestArguments:
     def test_they_come_before_the_options(self) -> None:
         assert after_line("sandbox ").words == ("start", "stop", "status", *SANDBOX)
-        assert after_line("help ").words == tuple(w.SPECS)
+        assert after_line("help ").words == tuple(o.SPECS)
 
     @pytest.mark.parametrize(
         ("line", "words"),
@@ -169,10 +169,10 @@ class TestCells:
     def test_the_header_has_options_only(self) -> None:
         assert after_header(" ").words[0] == "--count"
         assert set(after_header(" -").words) == {
-            flag for option in w.PING.options if option.setting not in (w.WIDGET, w.LABEL) for flag in option.flags
+            flag for option in o.PING.options if option.setting not in (o.WIDGET, o.LABEL) for flag in option.flags
         }
         assert after_header(" -n 5 pi").words == ()
-        assert after_header(" -n 5 --http ").words == ("auto", "1.1", "2")
+        assert after_header(" -n 5 --http ").words == ("auto", "1.1", "2", "3")
         assert after_header(" -o d") == Next("d", "variable")
 
     @pytest.mark.parametrize(
@@ -206,11 +206,11 @@ VALUES = {
 """A value for each option that neither lists its choices nor takes a 1."""
 
 
-@pytest.mark.parametrize("name", list(w.SPECS))
-@pytest.mark.parametrize("first", sorted({flag for spec in w.SPECS.values() for flag in spec.spellings}))
+@pytest.mark.parametrize("name", list(o.SPECS))
+@pytest.mark.parametrize("first", sorted({flag for spec in o.SPECS.values() for flag in spec.spellings}))
 def test_two_options_that_are_offered_go_together(name: str, first: str) -> None:
     """What the completion offers beside an option, the parser takes beside it."""
-    spec = w.SPECS[name]
+    spec = o.SPECS[name]
     if first not in spec.spellings:
         assert first not in after_line(f"{name} -").words
         return

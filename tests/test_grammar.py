@@ -24,7 +24,6 @@ from donutwork_magics.grammar import (
     Overview,
     PingCommand,
     SandboxCommand,
-    SeriesOptions,
     StopWatchesCommand,
     WatchCommand,
     docstring,
@@ -32,8 +31,9 @@ from donutwork_magics.grammar import (
     parse_cell,
     parse_line,
 )
-from donutwork_magics.grammar import words as w
+from donutwork_magics.grammar import options as o
 from donutwork_magics.grammar.injection import ALIASES, FAULTS
+from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sandbox.process import SandboxOptions
 
 Result = TypeVar("Result")
@@ -41,18 +41,7 @@ Result = TypeVar("Result")
 KEY = "dw_live_4f9a8c7b6d5e"
 
 CALL = CallOptions(http="auto", family=None, timeout_s=10.0, env=None, out=None, widget=False)
-SERIES = SeriesOptions(
-    count=5,
-    duration_s=None,
-    rate_hz=5.0,
-    concurrency=1,
-    warmup=0,
-    cold=False,
-    label="ping",
-    journal=None,
-    quiet=False,
-    allow_load=False,
-)
+FIVE = Plan(count=5)
 
 
 def refusal(line: str, defaults: Mapping[str, object] | None = None, secrets: tuple[str, ...] = ()) -> str:
@@ -78,18 +67,18 @@ def ping(line: str, **defaults: object) -> PingCommand:
     return command
 
 
-def series(line: str, **defaults: object) -> SeriesOptions:
+def plan(line: str, **defaults: object) -> Plan:
     command = ping(line, **defaults)
-    assert command.series is not None
-    return command.series
+    assert command.plan is not None
+    return command.plan
 
 
 def cell(header: str, *lines: str, defaults: Mapping[str, object] | None = None) -> Cell:
     return parse_cell(header, "\n".join(lines), defaults=defaults or {})
 
 
-def cell_series(made: Cell) -> list[SeriesOptions | None]:
-    return [line.command.series for line in made.lines if isinstance(line.command, PingCommand)]
+def cell_plans(made: Cell) -> list[Plan | None]:
+    return [line.command.plan for line in made.lines if isinstance(line.command, PingCommand)]
 
 
 class TestCommands:
@@ -97,16 +86,16 @@ class TestCommands:
         assert parse_line("  ") == Overview()
 
     def test_ping_alone_is_one_call_with_the_built_in_defaults(self) -> None:
-        assert parse_line("ping") == PingCommand(CALL, None)
+        assert parse_line("ping") == PingCommand(CALL)
 
     def test_ping_with_a_count_is_a_series(self) -> None:
-        assert parse_line("ping -n 5") == PingCommand(CALL, SERIES)
+        assert parse_line("ping -n 5") == PingCommand(CALL, FIVE)
 
     def test_a_count_of_one_is_a_series_too(self) -> None:
-        assert series("ping -n 1").count == 1
+        assert plan("ping -n 1").count == 1
 
     def test_a_duration_makes_a_series_alone_or_with_a_count(self) -> None:
-        alone, both = series("ping -d 30s"), series("ping -d 30s -n 7")
+        alone, both = plan("ping -d 30s"), plan("ping -d 30s -n 7")
         assert (alone.count, alone.duration_s) == (None, 30.0)
         assert (both.count, both.duration_s) == (7, 30.0)
 
@@ -116,7 +105,7 @@ class TestCommands:
             "--http 1.1 --ipv6 -t 1500ms --env staging -o df"
         ) == PingCommand(
             CallOptions(http="1.1", family="ipv6", timeout_s=1.5, env="staging", out="df", widget=False),
-            SeriesOptions(
+            Plan(
                 count=9,
                 duration_s=120.0,
                 rate_hz=2.5,
@@ -124,10 +113,10 @@ class TestCommands:
                 warmup=3,
                 cold=True,
                 label="my run",
-                journal="a b.jsonl",
-                quiet=True,
                 allow_load=True,
             ),
+            journal="a b.jsonl",
+            quiet=True,
         )
 
     def test_load_takes_a_file_and_a_variable(self) -> None:
@@ -149,19 +138,14 @@ class TestCommands:
         assert command == CheckCommand(replace(CALL, http="2", timeout_s=3.0), strict=False)
 
     def test_watch_has_the_options_of_a_call_and_of_a_series_without_an_end(self) -> None:
-        assert parse_line("watch") == WatchCommand(
-            CALL, rate_hz=5.0, cold=False, label="ping", keep=100_000, journal=None, allow_load=False
-        )
+        assert parse_line("watch") == WatchCommand(CALL, Plan(endless=True), keep=100_000)
         options = "-i 2s --cold --label x --keep 7 --journal 'a b' --allow-load -t 1s --env staging --ipv4 -o w;"
         assert parse_line(f"watch {options}") == (
             WatchCommand(
                 CallOptions(http="auto", family="ipv4", timeout_s=1.0, env="staging", out="w", widget=False),
-                rate_hz=0.5,
-                cold=True,
-                label="x",
+                Plan(rate_hz=0.5, cold=True, label="x", allow_load=True, endless=True),
                 keep=7,
                 journal="a b",
-                allow_load=True,
                 silenced=True,
             )
         )
@@ -173,7 +157,7 @@ class TestCommands:
     def test_watch_takes_its_defaults_from_the_configuration(self) -> None:
         command = parse_line("watch", defaults={"rate": 2, "timeout": "3s", "widget": True, "count": None})
         assert isinstance(command, WatchCommand)
-        assert (command.rate_hz, command.call.timeout_s, command.call.widget) == (2.0, 3.0, False)
+        assert (command.plan.rate_hz, command.call.timeout_s, command.call.widget) == (2.0, 3.0, False)
 
     def test_sandbox_alone_leaves_the_action_open(self) -> None:
         assert parse_line("sandbox") == SandboxCommand(
@@ -216,16 +200,16 @@ class TestSpelling:
         "spelling", ["-n 5", "-n5", "-n=5", "--count 5", "--count=5", '"-n" "5"', "-n\N{NO-BREAK SPACE}5"]
     )
     def test_a_value_follows_its_option_in_any_usual_way(self, spelling: str) -> None:
-        assert parse_line(f"ping {spelling}") == PingCommand(CALL, SERIES)
+        assert parse_line(f"ping {spelling}") == PingCommand(CALL, FIVE)
 
     def test_options_come_in_any_order(self) -> None:
         assert parse_line("sandbox --seed 1 start") == parse_line("sandbox start --seed 1")
 
     def test_an_interval_is_a_rate(self) -> None:
-        assert series("ping -n 5 -i 250ms").rate_hz == 4.0
+        assert plan("ping -n 5 -i 250ms").rate_hz == 4.0
 
     def test_the_rate_max_is_none(self) -> None:
-        assert series("ping -n 5 -rmax").rate_hz is None
+        assert plan("ping -n 5 -rmax").rate_hz is None
 
     @pytest.mark.parametrize(
         ("typed", "label"),
@@ -239,8 +223,8 @@ class TestSpelling:
         ],
     )
     def test_quotes_group_and_nothing_else_is_special(self, typed: str, label: str) -> None:
-        assert series(f"ping -n 5 --label {typed}").label == label
-        assert series(f"ping -n 5 --label={typed}").label == label
+        assert plan(f"ping -n 5 --label {typed}").label == label
+        assert plan(f"ping -n 5 --label={typed}").label == label
 
     @pytest.mark.parametrize(
         ("text", "seconds"),
@@ -345,7 +329,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("line", "says"),
         [
-            ("ping --http 3", "--http needs one of auto, 1.1, 2."),
+            ("ping --http 4", "--http needs one of auto, 1.1, 2, 3."),
             ("ping --http h2", "did you mean 2?"),
             ("ping --env prod", "--env needs one of staging, production; did you mean production?"),
             ("ping -n 5 -c 0", "-c needs a whole number from 1 to 256."),
@@ -400,7 +384,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "line",
-        ["ping -n 5 --blocks 2", "ping --http 3"],
+        ["ping -n 5 --blocks 2"],
     )
     def test_what_is_not_there_yet_is_as_unknown_as_anything(self, line: str) -> None:
         refusal(line)
@@ -512,7 +496,7 @@ class TestKeys:
         assert parse_line("ping", secrets=("", "ping")) == parse_line("ping")
 
     def test_a_label_may_speak_of_keys(self) -> None:
-        assert series("ping -n 5 --label key=new").label == "key=new"
+        assert plan("ping -n 5 --label key=new").label == "key=new"
         assert cell("", "new key: ping", "token: ping").lines[0].label == "new key"
 
 
@@ -535,15 +519,15 @@ class TestConfig:
         assert call == ConnectionCommand(CallOptions("2", None, 5.0, "staging", None, widget=True))
 
     def test_a_number_may_be_a_number_and_none_is_not_set(self) -> None:
-        made = series("ping -n 5", rate=10, concurrency=2, warmup=3, http=1.1, cold=True, timeout=None)
+        made = plan("ping -n 5", rate=10, concurrency=2, warmup=3, http=1.1, cold=True, timeout=None)
         assert (made.rate_hz, made.concurrency, made.warmup, made.cold) == (10.0, 2, 3, True)
-        assert series("ping -n 5", rate="max").rate_hz is None
+        assert plan("ping -n 5", rate="max").rate_hz is None
 
     def test_a_line_wins(self) -> None:
-        assert series("ping -n 5 -i 500ms", rate=10).rate_hz == 2.0
+        assert plan("ping -n 5 -i 500ms", rate=10).rate_hz == 2.0
 
     def test_a_series_default_neither_makes_nor_needs_a_series(self) -> None:
-        assert ping("ping", rate=10, cold=True, quiet=True).series is None
+        assert ping("ping", rate=10, cold=True, quiet=True) == PingCommand(CALL)
 
     def test_a_widget_by_default_is_for_single_calls_only(self) -> None:
         assert ping("ping", widget=True).call.widget
@@ -559,7 +543,7 @@ class TestConfig:
             ("concurrency", 2.5),
             ("warmup", [1]),
             ("timeout", 5),
-            ("http", "3"),
+            ("http", "4"),
             ("env", ""),
             ("cold", "yes"),
             ("widget", 1),
@@ -578,12 +562,12 @@ class TestCells:
         made = cell("", "# a comment", "", "cold:  ping -n 5 --cold", "  ping  -n 5", "who: connection", "   # end")
         assert [line.label for line in made.lines] == ["cold", "ping -n 5", "who"]
         assert made.lines[2].command == ConnectionCommand(CALL)
-        assert [each.label for each in cell_series(made) if each] == ["cold", "ping -n 5"]
+        assert [each.label for each in cell_plans(made) if each] == ["cold", "ping -n 5"]
         assert (made.out, made.silenced) == (None, False)
 
     def test_the_header_gives_defaults_and_a_line_wins(self) -> None:
         made = cell("-n 100 -r 5 --ipv4 -t 1s", "a: ping", "b: ping -n 5 -i 500ms --ipv6", "c: connection")
-        first, second = cell_series(made)
+        first, second = cell_plans(made)
         assert first is not None
         assert (first.count, first.rate_hz) == (100, 5.0)
         assert second is not None
@@ -593,24 +577,24 @@ class TestCells:
 
     def test_config_yields_to_the_header(self) -> None:
         made = cell("-n 5 -r 7", "ping", "ping --cold", defaults={"rate": 10, "concurrency": 3})
-        assert [(each.rate_hz, each.concurrency) for each in cell_series(made) if each] == [(7.0, 3), (7.0, 3)]
+        assert [(each.rate_hz, each.concurrency) for each in cell_plans(made) if each] == [(7.0, 3), (7.0, 3)]
 
     def test_where_all_are_pings_each_is_a_series(self) -> None:
-        assert [each.count for each in cell_series(cell("", "a: ping", "b: ping -n 5")) if each] == [1, 5]
+        assert [each.count for each in cell_plans(cell("", "a: ping", "b: ping -n 5")) if each] == [1, 5]
 
     def test_a_duration_is_a_series_already(self) -> None:
-        first, second = cell_series(cell("-d 1s", "a: ping", "b: ping --cold"))
+        first, second = cell_plans(cell("-d 1s", "a: ping", "b: ping --cold"))
         assert first is not None
         assert first.count is None
         assert second is not None
         assert second.count is None
 
     def test_one_ping_or_a_ping_beside_a_connection_stays_single(self) -> None:
-        assert cell_series(cell("", "ping")) == [None]
-        assert cell_series(cell("", "ping", "connection")) == [None]
+        assert cell_plans(cell("", "ping")) == [None]
+        assert cell_plans(cell("", "ping", "connection")) == [None]
 
     def test_a_series_option_of_the_header_is_for_the_series_among_the_lines(self) -> None:
-        single, many = cell_series(cell("-r 9", "a: ping", "b: ping -n 5", "c: connection"))
+        single, many = cell_plans(cell("-r 9", "a: ping", "b: ping -n 5", "c: connection"))
         assert single is None
         assert many is not None
         assert many.rate_hz == 9.0
@@ -622,6 +606,15 @@ class TestCells:
 
     def test_a_label_may_be_given_by_the_option(self) -> None:
         assert [line.label for line in cell("", "ping -n 5 --label a", "b: ping -n 5").lines] == ["a", "b"]
+
+    def test_a_line_without_a_label_is_labelled_by_as_much_of_its_text_as_a_label_holds(self) -> None:
+        long = "ping -n 5 --journal " + "x" * 100
+        first, second = cell_plans(cell("", long, "ping -n 5 --journal 'a\x07b'"))
+        assert first is not None
+        assert first.label == f"{long[:63]}…"
+        assert second is not None
+        assert second.label == "ping -n 5 --journal 'a\N{REPLACEMENT CHARACTER}b'"
+        assert "the same label" in cell_refusal("", long, f"{long}y")
 
     def test_a_label_may_be_a_commands_name(self) -> None:
         assert [line.label for line in cell("", "ping: connection", "load: ping").lines] == ["ping", "load"]
@@ -720,12 +713,12 @@ class TestSandboxValues:
 
 class TestHelp:
     def test_every_command_and_option_is_in_the_text(self) -> None:
-        for name, spec in w.SPECS.items():
+        for name, spec in o.SPECS.items():
             text = help_text(name)
             assert spec.examples
             for option in spec.options:
                 assert ", ".join(option.flags) in text
-            if spec is not w.HELP:
+            if spec is not o.HELP:
                 assert text in docstring()
             assert f"%donutwork {name}" in help_text(None)
 
@@ -738,7 +731,7 @@ class TestHelp:
     def test_it_fits_a_terminal_of_80_columns(self) -> None:
         assert max(map(len, (docstring() + help_text("help")).splitlines())) < 80
 
-    @pytest.mark.parametrize("line", [line for spec in w.SPECS.values() for line, _ in spec.examples])
+    @pytest.mark.parametrize("line", [line for spec in o.SPECS.values() for line, _ in spec.examples])
     def test_every_example_is_valid(self, line: str) -> None:
         parse_line(line.partition("%donutwork")[2])
 
@@ -750,14 +743,14 @@ class TestHelp:
         assert (made.out, len(made.lines)) == ("df", 2)
 
     def test_every_default_in_the_text_is_the_one_in_force(self) -> None:
-        shown = [option for spec in w.SPECS.values() for option in spec.options if option.setting.shown]
+        shown = [option for spec in o.SPECS.values() for option in spec.options if option.setting.shown]
         for option in shown:
             if option.names_setting:
                 assert option.read(option.setting.shown) == option.setting.default
                 assert f"(default {option.setting.shown})" in " ".join(docstring().split())
 
     def test_no_two_options_of_a_command_share_a_spelling(self) -> None:
-        for spec in w.SPECS.values():
+        for spec in o.SPECS.values():
             assert len(spec.spellings) == sum(len(option.flags) for option in spec.options)
 
 
@@ -772,7 +765,7 @@ def test_the_grammar_needs_neither_ipython_nor_any_dependency() -> None:
 
 
 FRAGMENTS = [
-    *sorted({flag for spec in w.SPECS.values() for flag in (*spec.spellings, spec.name)}),
+    *sorted({flag for spec in o.SPECS.values() for flag in (*spec.spellings, spec.name)}),
     "start",
     "5",
     "200ms",

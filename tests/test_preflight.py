@@ -18,13 +18,13 @@ import trustme
 
 from donutwork_magics import CheckReport, check
 from donutwork_magics.check_report import Step
-from donutwork_magics.client.settings import Env, sandbox_target
+from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
 from donutwork_magics.network import opener, resolver
 from donutwork_magics.network.resolver import Address, known_addresses
-from donutwork_magics.network.tls import Http
 from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
+from donutwork_magics.types import Env, Http
 from tests.servers import BODY, Handler, Server, answer_api, closed_port, hang, read_request, refuse_tls, reply, reset
 from tests.servers.http2 import answer_api_http2
 

@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 from donutwork_magics.client.endpoints import Endpoint
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, Env, Variables
+from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, Variables
 from donutwork_magics.errors import Kind
+from donutwork_magics.types import Env
 
 _PHASES = (
     ("dns_ms", "while resolving the name"),

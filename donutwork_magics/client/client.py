@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, get_args
+from typing import Any, Final, NamedTuple, Self, get_args
 
 import httpx
 
@@ -26,23 +26,23 @@ from donutwork_magics.client.replies import (
 from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.client.retry_after import retry_after_s
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import DonutworkError, Kind, SettingsError
 from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
-from donutwork_magics.network.tls import Http, tls_context
+from donutwork_magics.network.tls import tls_context
 from donutwork_magics.network.transport import Exchange, Opened, TimedTransport, TransportFaultError
 from donutwork_magics.plain import without_markup
-
-Family = Literal["ipv4", "ipv6"]
+from donutwork_magics.types import Env, Family, Http
 
 FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
 }
-SANDBOX_HTTP: Final = "The sandbox speaks HTTP/1.1 only: leave http at auto, or stop the sandbox."
+_SANDBOX_HTTP: Final = "The sandbox speaks HTTP/1.1 only: leave out --http (in Python: http), or stop the sandbox."
+_NO_HTTP3: Final = "HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2."
 _HEADERS = {
     "Accept": "application/json",
     # A compressed reply could unpack to any size, and its time would be our own decoder's.
@@ -74,6 +74,20 @@ def check_arguments(
     if target is not None and env not in {None, target.env}:
         raise ValueError("env needs to be the one of the target, or to be left out.")
     return arguments.seconds("timeout_s", timeout_s)
+
+
+def check_http(http: Http, *, sandbox: bool) -> None:
+    """Check that a version can be spoken.
+
+    Raises
+    ------
+    SettingsError
+        It cannot, here or by the sandbox.
+    """
+    if sandbox and http in {"2", "3"}:
+        raise SettingsError(_SANDBOX_HTTP)
+    if http == "3":
+        raise SettingsError(_NO_HTTP3)
 
 
 class Answer(NamedTuple):
@@ -130,8 +144,7 @@ class Client:
         self._follows_switch = target is None
         self._sandbox = SWITCH.sandbox
         self.target = current_target(env) if target is None else target
-        if target is None and self.target.sandbox and http == "2":
-            raise SettingsError(SANDBOX_HTTP)
+        check_http(http, sandbox=target is None and self.target.sandbox)
         base_url = self.target.base_url
         self._transport = TimedTransport(
             base_url,

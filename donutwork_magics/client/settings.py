@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote
 
 import httpx
@@ -15,8 +15,7 @@ from donutwork_magics.client.base_url import is_loopback, parse_base_url
 from donutwork_magics.client.key import ApiKey, KeysIn
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.tls import tls_context
-
-Env = Literal["staging", "production"]
+from donutwork_magics.types import Env
 
 DEFAULT_BASE_URL: Final = "https://api.hub.donutwork.com"
 CA_BUNDLE_VARIABLE: Final = "DONUTWORK_CA_BUNDLE"

@@ -10,7 +10,6 @@ import httpx
 
 from donutwork_magics.client.key import ApiKey, read_key
 from donutwork_magics.client.settings import (
-    Env,
     Target,
     Variables,
     host_and_port,
@@ -20,6 +19,7 @@ from donutwork_magics.client.settings import (
     variables_for,
 )
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.types import Env
 
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from donutwork_magics.client.settings import Env, Target
+    from donutwork_magics.client.settings import Target
     from donutwork_magics.client.setup import Setup
     from donutwork_magics.sandbox.process import Sandbox
+    from donutwork_magics.types import Env
 
 
 class Switch:

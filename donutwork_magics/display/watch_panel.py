@@ -18,9 +18,9 @@ from donutwork_magics.display.pages import Box
 from donutwork_magics.display.readings import Reader
 from donutwork_magics.display.watch_card import caption, last_card, live_card
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ
 from donutwork_magics.sampling.run import Series
+from donutwork_magics.types import Http
 from donutwork_magics.watch import Watch
 
 _RATES_HZ: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)

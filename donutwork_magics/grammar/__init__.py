@@ -1,10 +1,10 @@
 """The command language of the magics: one table makes the parser, the ``?`` text and ``help``; pure.
 
 commands   what a line means: the values that the parser makes
-words      the table of commands and options
+options    the table of commands and options
 values     from an option's text to its value
 injection  the same for what the sandbox can be asked for; the sandbox reads with it too
-refusals   how it says no, without the user's own words
+parse_errors  how it says no, without the user's own words
 parser     a line        cell   a cell        help   the texts        completion   what may come next
 """
 
@@ -18,22 +18,18 @@ from .commands import (
     CheckCommand,
     Command,
     ConnectionCommand,
-    Env,
-    Family,
     HelpCommand,
-    Http,
     LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
-    SeriesOptions,
     StopWatchesCommand,
     WatchCommand,
 )
 from .help import docstring, help_text, overview_rows
+from .options import CONFIGURABLE, Configurable
+from .parse_errors import GrammarError
 from .parser import parse_line
-from .refusals import GrammarError
-from .words import CONFIGURABLE, Configurable
 
 __all__ = [
     "CONFIGURABLE",
@@ -44,16 +40,12 @@ __all__ = [
     "Command",
     "Configurable",
     "ConnectionCommand",
-    "Env",
-    "Family",
     "GrammarError",
     "HelpCommand",
-    "Http",
     "LoadCommand",
     "Overview",
     "PingCommand",
     "SandboxCommand",
-    "SeriesOptions",
     "StopWatchesCommand",
     "WatchCommand",
     "docstring",

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from . import words as w
+from ..sampling.plan import LONGEST_LABEL
+from . import options as o
 from .commands import Cell, CellLine
+from .parse_errors import GrammarError, defaults_text, minding_keys, refuse_secrets
 from .parser import (
     NO_DEFAULTS,
     Given,
@@ -22,15 +24,14 @@ from .parser import (
     split,
     strip_semicolon,
 )
-from .refusals import GrammarError, defaults_text, minding_keys, refuse_secrets
 from .values import label as read_label
 
-HEADER: Final = w.Spec(
+HEADER: Final = o.Spec(
     "%%donutwork",
     summary="",
     about="",
     # A live card belongs to one call, and a label to one line.
-    options=tuple(option for option in w.PING.options if option.setting not in (w.WIDGET, w.LABEL)),
+    options=tuple(option for option in o.PING.options if option.setting not in (o.WIDGET, o.LABEL)),
 )
 _ONE_EACH: Final = Given("-n", 1)
 
@@ -43,7 +44,7 @@ class _Line:
     text: str
     silenced: bool
     label: str | None
-    spec: w.Spec
+    spec: o.Spec
     arguments: list[str]
     own: Layer
 
@@ -81,14 +82,14 @@ def _parse(header: str, body: str, defaults: Mapping[str, object]) -> Cell:
     if not lines:
         raise GrammarError("The cell has no command: write ping or connection on a line below %%donutwork.")
 
-    config = {k: given for k, given in read_config(defaults).items() if k is not w.WIDGET}
-    pings_only = len(lines) > 1 and all(line.spec is w.PING for line in lines)
+    config = {k: given for k, given in read_config(defaults).items() if k is not o.WIDGET}
+    pings_only = len(lines) > 1 and all(line.spec is o.PING for line in lines)
     inherited = [config | _inherited(line, shared, pings_only=pings_only) for line in lines]
     _refuse_unused(shared, lines, inherited)
     result = tuple(_command(line, layer) for line, layer in zip(lines, inherited, strict=True))
-    out = chosen(shared, w.OUT)
+    out = chosen(shared, o.OUT)
     _refuse_duplicates(lines, result, out)
-    return Cell(result, out, silenced or lines[-1].silenced)
+    return Cell(result, out, silenced=silenced or lines[-1].silenced)
 
 
 @contextmanager
@@ -119,7 +120,7 @@ def _read_line(number: int, raw: str) -> _Line:
     squeezed = " ".join(text.split())
     before, colon, after = text.partition(":")
     label = None
-    if colon and squeezed.partition(" ")[0] not in w.SPECS:
+    if colon and squeezed.partition(" ")[0] not in o.SPECS:
         try:
             label = read_label(before)
         except ValueError as error:
@@ -129,20 +130,20 @@ def _read_line(number: int, raw: str) -> _Line:
     if not words:
         raise GrammarError("A command is missing: write ping or connection.")
     spec, arguments, own = read_command(words)
-    if spec not in w.CELL_SPECS:
+    if spec not in o.CELL_SPECS:
         raise GrammarError(f"{spec.name} cannot stand in a cell: run it as a line, %donutwork {spec.name}.")
-    if w.WIDGET in own:
+    if o.WIDGET in own:
         raise GrammarError("--widget is not for a cell: run the call as a line, %donutwork.")
-    if label is not None and w.LABEL in own:
+    if label is not None and o.LABEL in own:
         raise GrammarError("The line has two labels: leave out --label, or the text before the colon.")
     return _Line(number, squeezed, silenced, label, spec, arguments, own)
 
 
 def _inherited(line: _Line, shared: Layer, *, pings_only: bool) -> Layer:
     """Give what a line takes from the header; where all lines are pings, each is a series, for one table."""
-    layer = {k: given for k, given in shared.items() if k in line.spec.settings and k is not w.OUT}
+    layer = {k: given for k, given in shared.items() if k in line.spec.settings and k is not o.OUT}
     if pings_only and not is_series(layer | line.own):
-        layer[w.COUNT] = _ONE_EACH
+        layer[o.COUNT] = _ONE_EACH
     return layer
 
 
@@ -160,10 +161,16 @@ def _refuse_unused(shared: Layer, lines: list[_Line], inherited: list[Layer]) ->
 
 
 def _command(line: _Line, inherited: Layer) -> CellLine:
-    label = line.label or (chosen(line.own, w.LABEL) if w.LABEL in line.own else line.text)
+    label = line.label or (chosen(line.own, o.LABEL) if o.LABEL in line.own else _as_label(line.text))
     with _at(line.number):
-        command = build_call(line.spec, line.arguments, line.own, inherited | {w.LABEL: Given("--label", label)})
+        command = build_call(line.spec, line.arguments, line.own, inherited | {o.LABEL: Given("--label", label)})
     return CellLine(label, replace(command, silenced=line.silenced))
+
+
+def _as_label(text: str) -> str:
+    """Make the label of a line that has none: its text, as far as a label has room."""
+    printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return printable if len(printable) <= LONGEST_LABEL else f"{printable[: LONGEST_LABEL - 1]}…"
 
 
 def _refuse_duplicates(lines: list[_Line], result: tuple[CellLine, ...], out: str | None) -> None:

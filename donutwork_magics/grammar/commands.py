@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Http: TypeAlias = Literal["auto", "1.1", "2"]
-Family: TypeAlias = Literal["ipv4", "ipv6"]
-Env: TypeAlias = Literal["staging", "production"]
+from ..sampling.plan import Plan
+from ..types import Env, Family, Http
+
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
 WatchAction: TypeAlias = Literal["stop"]
 Topic: TypeAlias = Literal["ping", "connection", "check", "watch", "load", "sandbox", "help"]
@@ -38,32 +38,6 @@ class CallOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesOptions:
-    """The plan of repeated pings.
-
-    Attributes
-    ----------
-    count, duration_s
-        How many, and for how long pings are started; at least one is set, and what ends first ends it.
-    rate_hz
-        Planned starts per second; None is as fast as possible (``-r max``).
-    journal
-        The file that takes each row as it is completed, or None.
-    """
-
-    count: int | None
-    duration_s: float | None
-    rate_hz: float | None
-    concurrency: int
-    warmup: int
-    cold: bool
-    label: str
-    journal: str | None
-    quiet: bool
-    allow_load: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """``%donutwork``: where calls go, which key variable is set, the commands."""
 
@@ -72,10 +46,28 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class PingCommand:
-    """``ping``: one call, or a series where ``series`` is set."""
+    """``ping``: one call, or a series where there is a plan.
+
+    Attributes
+    ----------
+    plan
+        What the series does; None for one call, which has nothing of what follows either.
+    journal
+        The file that takes each row as it is completed, or None.
+    quiet
+        No progress and no card.
+    until
+        The share of the p50 to which its interval has to narrow for the series to end; None does not end it.
+    expect
+        Expectations, ``p95<200ms``, checked for form.
+    """
 
     call: CallOptions
-    series: SeriesOptions | None
+    plan: Plan | None = None
+    journal: str | None = None
+    quiet: bool = False
+    until: float | None = None
+    expect: tuple[str, ...] = ()
     silenced: bool = False
 
 
@@ -111,8 +103,8 @@ class WatchCommand:
 
     Attributes
     ----------
-    rate_hz
-        Planned starts per second; None is as fast as possible (``-r max``).
+    plan
+        What it does; endless.
     keep
         How many rows are kept in memory at most, the latest.
     journal
@@ -120,12 +112,9 @@ class WatchCommand:
     """
 
     call: CallOptions
-    rate_hz: float | None
-    cold: bool
-    label: str
+    plan: Plan
     keep: int
-    journal: str | None
-    allow_load: bool
+    journal: str | None = None
     silenced: bool = False
 
 
@@ -191,8 +180,20 @@ class CellLine:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A ``%%donutwork`` cell: at least one line; ``out`` takes the value of the whole cell."""
+    """A ``%%donutwork`` cell: at least one line.
+
+    Attributes
+    ----------
+    out
+        The variable that takes the value of the whole cell, or None.
+    blocks
+        Into how many blocks the pings of each line are cut; None leaves it to the number of pings.
+    seed
+        For the order of the blocks; None is one that is drawn.
+    """
 
     lines: tuple[CellLine, ...]
     out: str | None
+    blocks: int | None = None
+    seed: int | None = None
     silenced: bool = False

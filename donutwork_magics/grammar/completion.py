@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from . import words as w
+from . import options as o
 from .cell import HEADER
 from .injection import FAULTS
 from .parser import cut, is_value
@@ -45,7 +45,7 @@ class Next:
 
 def after_line(text: str) -> Next:
     """Complete what stands between ``%donutwork`` and the cursor."""
-    return _command(text, w.SPECS)
+    return _command(text, o.SPECS)
 
 
 def after_header(text: str) -> Next:
@@ -59,19 +59,19 @@ def after_body(text: str) -> Next:
     if text.lstrip().startswith("#"):
         return Next("", "command")
     _label, colon, command = text.partition(":")
-    labelled = colon and text.split(maxsplit=1)[0] not in w.SPECS
+    labelled = colon and text.split(maxsplit=1)[0] not in o.SPECS
     # A live card is not for a cell, and a label is given once.
-    without: list[w.Setting[Any]] = [w.WIDGET, *([w.LABEL] if labelled else [])]
-    return _command(command if labelled else text, {spec.name: spec for spec in w.CELL_SPECS}, without)
+    without: list[o.Setting[Any]] = [o.WIDGET, *([o.LABEL] if labelled else [])]
+    return _command(command if labelled else text, {spec.name: spec for spec in o.CELL_SPECS}, without)
 
 
-def after_command(spec: w.Spec, text: str) -> Next:
+def after_command(spec: o.Spec, text: str) -> Next:
     """Complete what stands between a command and the cursor."""
     typed, fragment = _typed(text)
     return _next(spec, typed, fragment, spec.options)
 
 
-def _command(text: str, specs: dict[str, w.Spec], without: Sequence[w.Setting[Any]] = ()) -> Next:
+def _command(text: str, specs: dict[str, o.Spec], without: Sequence[o.Setting[Any]] = ()) -> Next:
     typed, fragment = _typed(text)
     if not typed:
         return _beginning(fragment, "command", specs)
@@ -82,7 +82,7 @@ def _command(text: str, specs: dict[str, w.Spec], without: Sequence[w.Setting[An
     return _next(spec, typed[1:], fragment, options)
 
 
-def _next(spec: w.Spec, typed: list[str], fragment: str, options: tuple[w.Option, ...]) -> Next:
+def _next(spec: o.Spec, typed: list[str], fragment: str, options: tuple[o.Option, ...]) -> Next:
     arguments, given, open_option = _read(spec, typed)
     if open_option is not None:
         return _value(open_option, fragment, given)
@@ -102,11 +102,11 @@ def _next(spec: w.Spec, typed: list[str], fragment: str, options: tuple[w.Option
     return _beginning(fragment, "choice" if words else "option", (*words, *long))
 
 
-def _read(spec: w.Spec, typed: list[str]) -> tuple[list[str], list[tuple[w.Option, str]], w.Option | None]:
+def _read(spec: o.Spec, typed: list[str]) -> tuple[list[str], list[tuple[o.Option, str]], o.Option | None]:
     """Part whole words into arguments and options with their values, and the last option if it waits for its own."""
     queue = deque(typed)
     arguments: list[str] = []
-    given: list[tuple[w.Option, str]] = []
+    given: list[tuple[o.Option, str]] = []
     while queue:
         word = queue.popleft()
         if not word.startswith("-"):
@@ -124,7 +124,7 @@ def _read(spec: w.Spec, typed: list[str]) -> tuple[list[str], list[tuple[w.Optio
     return arguments, given, None
 
 
-def _attached(spec: w.Spec, fragment: str) -> tuple[w.Option | None, str]:
+def _attached(spec: o.Spec, fragment: str) -> tuple[o.Option | None, str]:
     """Find the option of ``--opt=val`` and ``-oval``, and what is typed of its value."""
     name, equals, value = fragment.partition("=")
     if not equals and not fragment.startswith("--"):
@@ -136,14 +136,14 @@ def _attached(spec: w.Spec, fragment: str) -> tuple[w.Option | None, str]:
 
 
 def _left(
-    spec: w.Spec, options: tuple[w.Option, ...], arguments: list[str], given: list[tuple[w.Option, str]]
-) -> list[w.Option]:
+    spec: o.Spec, options: tuple[o.Option, ...], arguments: list[str], given: list[tuple[o.Option, str]]
+) -> list[o.Option]:
     """Give the options that may still come: not yet used, and not excluded by one that is there."""
     if spec.argument is not None and spec.argument.words and arguments and arguments[0] != _BEGINS:
         return []
     used = {option.setting for option, _ in given if not option.adds}
     scopes = {option.setting.scope for option, _ in given}
-    excluded: set[w.Scope] = set()
+    excluded: set[o.Scope] = set()
     if scopes & {"series", "makes series"}:
         excluded.add("single")
     if "single" in scopes:
@@ -151,7 +151,7 @@ def _left(
     return [option for option in options if option.setting not in used and option.setting.scope not in excluded]
 
 
-def _value(option: w.Option, fragment: str, given: list[tuple[w.Option, str]]) -> Next:
+def _value(option: o.Option, fragment: str, given: list[tuple[o.Option, str]]) -> Next:
     if option.metavar == _NAME:
         return Next(fragment, "variable")
     if option.metavar == _FILE:

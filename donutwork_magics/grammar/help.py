@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from . import words as w
+from . import options as o
 
 _WIDTH: Final = 79
 _LEFT: Final = 24
@@ -33,14 +33,14 @@ _CELL_EXAMPLE: Final = (
 )
 _CONFIG: Final = (
     "Defaults for a session: %config DonutworkMagics.rate = 10, and likewise "
-    + ", ".join(each.name for each in w.CONFIGURABLE if each.name != "rate")
+    + ", ".join(each.name for each in o.CONFIGURABLE if each.name != "rate")
     + "."
 )
 
 
 def docstring() -> str:
     """Give the whole text: the overview, then each command with its options and examples."""
-    return "\n".join([help_text(None), *("\n" + help_text(name) for name in w.SPECS if name != "help")])
+    return "\n".join([help_text(None), *("\n" + help_text(name) for name in o.SPECS if name != "help")])
 
 
 def help_text(topic: str | None) -> str:
@@ -51,7 +51,7 @@ def help_text(topic: str | None) -> str:
     KeyError
         `topic` is not a command.
     """
-    lines = _overview() if topic is None else _command(w.SPECS[topic])
+    lines = _overview() if topic is None else _command(o.SPECS[topic])
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +59,7 @@ def overview_rows() -> tuple[tuple[str, str], ...]:
     """Give the commands as pairs of usage and meaning."""
     return (
         ("%donutwork", "where calls go, and which key is set; no request"),
-        *((f"%donutwork {spec.name}", spec.summary) for spec in w.SPECS.values()),
+        *((f"%donutwork {spec.name}", spec.summary) for spec in o.SPECS.values()),
         ("%%donutwork", "several commands, one a line, as one experiment"),
     )
 
@@ -75,7 +75,7 @@ def _overview() -> Iterator[str]:
     yield from _paragraph(_CONFIG)
 
 
-def _command(spec: w.Spec) -> Iterator[str]:
+def _command(spec: o.Spec) -> Iterator[str]:
     argument = [spec.argument.metavar or f"[{'|'.join(spec.argument.words)}]"] if spec.argument else []
     options = ["[options]"] if spec.options else []
     yield " ".join([f"%donutwork {spec.name}", *argument, *options])
@@ -88,17 +88,17 @@ def _command(spec: w.Spec) -> Iterator[str]:
         yield f"      {meaning}"
 
 
-def _section(spec: w.Spec, option: w.Option) -> str:
-    if spec is w.WATCH:
+def _section(spec: o.Spec, option: o.Option) -> str:
+    if spec is o.WATCH:
         return "Each call" if option.setting.scope == "call" else "The watch"
-    if spec not in w.CELL_SPECS:
+    if spec not in o.CELL_SPECS:
         return "Options"
     if option.setting.scope in ("makes series", "series"):
         return "A series: -n or -d make it one, the others need one of them"
     return "Each call"
 
 
-def _row(option: w.Option) -> tuple[str, str]:
+def _row(option: o.Option) -> tuple[str, str]:
     # A long option without a short one stands under the other long ones.
     flags = ", ".join(option.flags) if len(option.flags) > 1 else f"    {option.long}"
     # The default is written in the words of one spelling; --interval has the same in others.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 from ..errors import Kind
-from .refusals import did_you_mean
+from .parse_errors import did_you_mean
 from .values import SECONDS, duration_s, whole
 
 Fault: TypeAlias = Kind | Literal["slow"]

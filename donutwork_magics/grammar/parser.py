@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from . import words as w
+from ..sampling.plan import Plan
+from . import options as o
 from .commands import (
     CallOptions,
     CheckCommand,
@@ -26,13 +27,12 @@ from .commands import (
     PingCommand,
     SandboxAction,
     SandboxCommand,
-    SeriesOptions,
     StopWatchesCommand,
     Topic,
     WatchCommand,
 )
 from .injection import fault_shares
-from .refusals import (
+from .parse_errors import (
     NO_KEY_OPTION,
     GrammarError,
     defaults_text,
@@ -55,7 +55,7 @@ class Given:
     value: Any
 
 
-Layer: TypeAlias = dict[w.Setting[Any], Given]
+Layer: TypeAlias = dict[o.Setting[Any], Given]
 
 
 def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secrets: Iterable[str] = ()) -> Command:
@@ -81,7 +81,7 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
         if not words:
             return Overview(silenced)
         spec, arguments, own = read_command(words)
-        config = read_config(defaults) if spec in w.CALL_SPECS else {}
+        config = read_config(defaults) if spec in o.CALL_SPECS else {}
         return replace(build(spec, arguments, own, config), silenced=silenced)
 
 
@@ -113,19 +113,19 @@ def split(text: str) -> list[str]:
     return words
 
 
-def read_command(words: list[str]) -> tuple[w.Spec, list[str], Layer]:
+def read_command(words: list[str]) -> tuple[o.Spec, list[str], Layer]:
     """Find the command, its arguments, and what its options set."""
-    spec = w.SPECS.get(words[0])
+    spec = o.SPECS.get(words[0])
     if spec is not None:
         return spec, *read_options(spec, words[1:])
     if words[0].startswith("-"):
         raise GrammarError("A command comes before its options, for example: %donutwork ping -n 5.")
     if resembles_key_option(words[0]):
         raise GrammarError(NO_KEY_OPTION)
-    raise GrammarError(f"Unknown command{did_you_mean(words[0], w.SPECS)} The commands are {', '.join(w.SPECS)}.")
+    raise GrammarError(f"Unknown command{did_you_mean(words[0], o.SPECS)} The commands are {', '.join(o.SPECS)}.")
 
 
-def read_options(spec: w.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
+def read_options(spec: o.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
     """Part the words behind a command into arguments and options."""
     queue = deque(words)
     arguments: list[str] = []
@@ -158,7 +158,7 @@ def read_config(defaults: Mapping[str, object]) -> Layer:
     for name, value in defaults.items():
         if value is None:
             continue
-        option = w.CONFIG_OPTIONS[name]
+        option = o.CONFIG_OPTIONS[name]
         spelling = f"%config DonutworkMagics.{name}"
         if not option.metavar:
             if not isinstance(value, bool):
@@ -175,10 +175,10 @@ def read_config(defaults: Mapping[str, object]) -> Layer:
 
 def is_series(layer: Layer) -> bool:
     """Tell whether a layer says how many or for how long."""
-    return w.COUNT in layer or w.DURATION in layer
+    return o.COUNT in layer or o.DURATION in layer
 
 
-def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> Command:
+def build(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> Command:
     """Make the command of what its own line gives, over what it inherits.
 
     Raises
@@ -186,32 +186,36 @@ def build(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
     GrammarError
         An argument is not one of the command's, or an option of the line does not apply.
     """
-    if spec in w.CELL_SPECS:
+    if spec in o.CELL_SPECS:
         return build_call(spec, arguments, own, inherited)
     argument = _read_argument(spec, arguments)
-    if spec is w.CHECK:
+    if spec is o.CHECK:
         merged = inherited | own
-        return CheckCommand(_call(merged, single=False), chosen(merged, w.STRICT))
-    if spec is w.LOAD:
-        return LoadCommand(str(argument), chosen(own, w.OUT))
-    if spec is w.WATCH:
+        return CheckCommand(_call(merged, single=False), chosen(merged, o.STRICT))
+    if spec is o.LOAD:
+        return LoadCommand(str(argument), chosen(own, o.OUT))
+    if spec is o.WATCH:
         return _watch(inherited | own) if argument is None else _stop_watches(own)
-    if spec is w.SANDBOX:
+    if spec is o.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
     return HelpCommand(cast("Topic | None", argument))
 
 
-def build_call(spec: w.Spec, arguments: list[str], own: Layer, inherited: Layer) -> PingCommand | ConnectionCommand:
-    """Make a command that calls the API; as `build`, for one of `words.CELL_SPECS`."""
+def build_call(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> PingCommand | ConnectionCommand:
+    """Make a command that calls the API; as `build`, for one of `options.CELL_SPECS`."""
     _read_argument(spec, arguments)
     merged = inherited | own
-    series = _series(merged) if is_series(merged) else None
-    _refuse_out_of_scope(own, single=series is None)
-    call = _call(merged, single=series is None)
-    return PingCommand(call, series) if spec is w.PING else ConnectionCommand(call)
+    single = not is_series(merged)
+    _refuse_out_of_scope(own, single=single)
+    call = _call(merged, single=single)
+    if spec is o.CONNECTION:
+        return ConnectionCommand(call)
+    if single:
+        return PingCommand(call)
+    return PingCommand(call, _plan(merged), chosen(merged, o.JOURNAL), chosen(merged, o.QUIET))
 
 
-def chosen(layer: Layer, setting: w.Setting[T]) -> T:
+def chosen(layer: Layer, setting: o.Setting[T]) -> T:
     """Give what a layer sets, or the built-in default."""
     if setting not in layer:
         return setting.default
@@ -223,7 +227,7 @@ def cut(word: str) -> tuple[str, str | None]:
     """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
     name, equals, value = word.partition("=")
     # -count 5 is a slip for --count 5, not the option -c with the value "ount".
-    slipped = any(f"-{name}" in spec.spellings for spec in w.SPECS.values())
+    slipped = any(f"-{name}" in spec.spellings for spec in o.SPECS.values())
     if word.startswith("--") or slipped:
         return name, value if equals else None
     return word[:2], word[2:].removeprefix("=") or None
@@ -234,7 +238,7 @@ def is_value(word: str) -> bool:
     return re.match("-(?![.0-9])", word) is None
 
 
-def _put(layer: Layer, option: w.Option, given: Given) -> None:
+def _put(layer: Layer, option: o.Option, given: Given) -> None:
     before = layer.get(option.setting)
     if before is None:
         layer[option.setting] = given
@@ -246,18 +250,18 @@ def _put(layer: Layer, option: w.Option, given: Given) -> None:
         raise GrammarError(f"{before.spelling} and {given.spelling} exclude each other: give one of them.")
 
 
-def _unknown_option(spec: w.Spec, spelling: str) -> GrammarError:
-    owners = [owner.name for owner in w.SPECS.values() if spelling in owner.spellings]
+def _unknown_option(spec: o.Spec, spelling: str) -> GrammarError:
+    owners = [owner.name for owner in o.SPECS.values() if spelling in owner.spellings]
     if owners:
         return GrammarError(f"{spec.name} has no {spelling}: it is an option of {' and '.join(owners)}.")
     return GrammarError(f"{spec.name} has no such option{did_you_mean(spelling, spec.spellings)} {_see(spec)}")
 
 
-def _see(spec: w.Spec) -> str:
-    return f"See %donutwork help {spec.name}." if spec.name in w.SPECS else "See %donutwork help."
+def _see(spec: o.Spec) -> str:
+    return f"See %donutwork help {spec.name}." if spec.name in o.SPECS else "See %donutwork help."
 
 
-def _read_argument(spec: w.Spec, arguments: list[str]) -> object:
+def _read_argument(spec: o.Spec, arguments: list[str]) -> object:
     if spec.argument is not None and spec.argument.metavar:
         return _read_free_argument(spec, spec.argument, arguments)
     if not arguments:
@@ -280,7 +284,7 @@ def _read_argument(spec: w.Spec, arguments: list[str]) -> object:
     raise GrammarError(f"{spec.name} has no such {spec.argument.name}{near} {which}")
 
 
-def _read_free_argument(spec: w.Spec, argument: w.Argument, arguments: list[str]) -> object:
+def _read_free_argument(spec: o.Spec, argument: o.Argument, arguments: list[str]) -> object:
     if len(arguments) > 1:
         raise GrammarError(f"{spec.name} takes one {argument.metavar}: put it in quotes if it has blanks.")
     try:
@@ -299,39 +303,35 @@ def _refuse_out_of_scope(own: Layer, *, single: bool) -> None:
 
 def _call(layer: Layer, *, single: bool) -> CallOptions:
     return CallOptions(
-        http=chosen(layer, w.HTTP),
-        family=chosen(layer, w.FAMILY),
-        timeout_s=chosen(layer, w.TIMEOUT),
-        env=chosen(layer, w.ENV),
-        out=chosen(layer, w.OUT),
-        widget=single and chosen(layer, w.WIDGET),
+        http=chosen(layer, o.HTTP),
+        family=chosen(layer, o.FAMILY),
+        timeout_s=chosen(layer, o.TIMEOUT),
+        env=chosen(layer, o.ENV),
+        out=chosen(layer, o.OUT),
+        widget=single and chosen(layer, o.WIDGET),
     )
 
 
-def _series(layer: Layer) -> SeriesOptions:
-    return SeriesOptions(
-        count=chosen(layer, w.COUNT),
-        duration_s=chosen(layer, w.DURATION),
-        rate_hz=chosen(layer, w.RATE),
-        concurrency=chosen(layer, w.CONCURRENCY),
-        warmup=chosen(layer, w.WARMUP),
-        cold=chosen(layer, w.COLD),
-        label=chosen(layer, w.LABEL),
-        journal=chosen(layer, w.JOURNAL),
-        quiet=chosen(layer, w.QUIET),
-        allow_load=chosen(layer, w.ALLOW_LOAD),
+def _plan(layer: Layer, *, endless: bool = False) -> Plan:
+    return Plan(
+        count=chosen(layer, o.COUNT),
+        duration_s=chosen(layer, o.DURATION),
+        rate_hz=chosen(layer, o.RATE),
+        concurrency=chosen(layer, o.CONCURRENCY),
+        warmup=chosen(layer, o.WARMUP),
+        cold=chosen(layer, o.COLD),
+        label=chosen(layer, o.LABEL),
+        allow_load=chosen(layer, o.ALLOW_LOAD),
+        endless=endless,
     )
 
 
 def _watch(layer: Layer) -> WatchCommand:
     return WatchCommand(
         _call(layer, single=False),
-        rate_hz=chosen(layer, w.RATE),
-        cold=chosen(layer, w.COLD),
-        label=chosen(layer, w.LABEL),
-        keep=chosen(layer, w.KEEP),
-        journal=chosen(layer, w.JOURNAL),
-        allow_load=chosen(layer, w.ALLOW_LOAD),
+        _plan(layer, endless=True),
+        keep=chosen(layer, o.KEEP),
+        journal=chosen(layer, o.JOURNAL),
     )
 
 
@@ -348,7 +348,7 @@ def _spelling(layer: Layer) -> str:
 def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
     if layer and action in ("stop", "status"):
         raise GrammarError(f"{_spelling(layer)} is for sandbox start: sandbox {action} takes no options.")
-    faults = chosen(layer, w.FAULTS)
+    faults = chosen(layer, o.FAULTS)
     if faults:
         try:
             fault_shares(faults)
@@ -356,10 +356,10 @@ def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
             raise GrammarError(f"--fault {error}") from None
     return SandboxCommand(
         action="start" if layer else action,
-        latency=chosen(layer, w.LATENCY),
-        server_time=chosen(layer, w.SERVER_TIME),
+        latency=chosen(layer, o.LATENCY),
+        server_time=chosen(layer, o.SERVER_TIME),
         faults=faults,
-        retry_after_s=chosen(layer, w.RETRY_AFTER),
-        seed=chosen(layer, w.SEED),
-        port=chosen(layer, w.PORT),
+        retry_after_s=chosen(layer, o.RETRY_AFTER),
+        seed=chosen(layer, o.SEED),
+        port=chosen(layer, o.PORT),
     )

@@ -12,7 +12,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from .refusals import did_you_mean
+from ..client.arguments import LONGEST_S
+from ..sampling.plan import LONGEST_LABEL
+from .parse_errors import did_you_mean
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -31,10 +33,7 @@ SECONDS: Final = {
 _NUMBER: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _DURATION: Final = re.compile(rf"(-?{_NUMBER})({'|'.join(SECONDS)})?")
 _FLOAT: Final = re.compile(rf"{_NUMBER}(?:[eE][+-]?[0-9]{{1,3}})?")
-# Below what a lock can wait for on Windows (49 days), so that no deadline and no pause overflows later.
-_LONGEST_S: Final = 720 * 3600.0
 _SHORTEST_S: Final = 1e-9
-_LABEL_LENGTH: Final = 64
 
 
 def constant(value: T) -> Callable[[str], T]:
@@ -74,7 +73,7 @@ def duration_s(text: str) -> float:
     if match[2] is None:
         raise ValueError("needs a unit, for example 10s or 200ms.")
     seconds = float(match[1]) * SECONDS[match[2]]
-    if not _SHORTEST_S <= seconds <= _LONGEST_S:
+    if not _SHORTEST_S <= seconds <= LONGEST_S:
         raise ValueError("needs a duration above 0, from 1ns to 720h, for example 10s or 200ms.")
     return seconds
 
@@ -84,7 +83,7 @@ def rate_hz(text: str) -> float | None:
     if text == "max":
         return None
     rate = float(text) if _FLOAT.fullmatch(text) else 0.0
-    if not 1 / _LONGEST_S <= rate <= 1 / _SHORTEST_S:
+    if not 1 / LONGEST_S <= rate <= 1 / _SHORTEST_S:
         raise ValueError("needs pings per second above 0, such as 0.2, 5 or 20, or max.")
     return rate
 
@@ -105,8 +104,8 @@ def variable(text: str) -> str:
 def label(text: str) -> str:
     """Read a label: white space is squeezed, 1 to 64 printable characters remain."""
     squeezed = " ".join(text.split())
-    if not squeezed.isprintable() or not 1 <= len(squeezed) <= _LABEL_LENGTH:
-        raise ValueError(f"needs a label of 1 to {_LABEL_LENGTH} printable characters.")
+    if not squeezed.isprintable() or not 1 <= len(squeezed) <= LONGEST_LABEL:
+        raise ValueError(f"needs a label of 1 to {LONGEST_LABEL} printable characters.")
     return squeezed
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ssl
 from functools import lru_cache
-from typing import Literal
 
 import certifi
 
-Http = Literal["auto", "1.1", "2"]
-"""Which HTTP version may be spoken; ``auto`` leaves the choice to the server (ALPN, RFC 7301)."""
+from donutwork_magics.types import Http
 
 ALPN: dict[Http, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
 """What is offered to the server, by its registered names."""

@@ -21,7 +21,7 @@ from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.message import MAX_BODY_BYTES, Prepared, Reply, prepare
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.stream import Agreed, TimedStream
-from donutwork_magics.network.tls import Http
+from donutwork_magics.types import Http
 
 __all__ = ["EXCHANGE", "MAX_BODY_BYTES", "Exchange", "TimedTransport", "TransportFaultError"]
 

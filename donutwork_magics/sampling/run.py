@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from donutwork_magics.client.client import Client, Family
+from donutwork_magics.client.client import Client
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import OutOfThreadsError
 from donutwork_magics.interrupts import Stop, interrupts
 from donutwork_magics.network.faults import CallCancelledError
-from donutwork_magics.network.tls import Http
 from donutwork_magics.sampling.client_load import ClientLoad, ClientMeter
 from donutwork_magics.sampling.describe import UNFINISHED, describe
 from donutwork_magics.sampling.guard import Guard, is_throttled
@@ -29,6 +28,7 @@ from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Schedule, Slot
 from donutwork_magics.sampling.switching import prompt_switching
 from donutwork_magics.threads import start_thread
+from donutwork_magics.types import Family, Http
 
 LOOK_EVERY_S: Final = 0.1
 """The observer is called ten times a second at most."""

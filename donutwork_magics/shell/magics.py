@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -14,21 +14,18 @@ from IPython.display import display
 from IPython.utils.text import DollarFormatter
 from traitlets import Any as AnyTrait
 
-from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
+from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError
 from donutwork_magics.grammar import (
     CONFIGURABLE,
-    CallOptions,
     Cell,
     CellLine,
     CheckCommand,
     ConnectionCommand,
     GrammarError,
     HelpCommand,
-    Http,
     LoadCommand,
     PingCommand,
     SandboxCommand,
-    SeriesOptions,
     StopWatchesCommand,
     WatchCommand,
     docstring,
@@ -39,8 +36,9 @@ from donutwork_magics.grammar import (
 )
 from donutwork_magics.interrupts import Interruption, interruption, interrupts
 from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.session import Execution, Session
-from donutwork_magics.shell.usage import value_is_used
+from donutwork_magics.shell.result_use import value_is_used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,25 +48,13 @@ if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target
     from donutwork_magics.display.live import LiveView
     from donutwork_magics.errors import Kind
-    from donutwork_magics.sampling.plan import Plan
     from donutwork_magics.sampling.run import Run, Series
     from donutwork_magics.watch import Watch
 
 LAST: Final = "_donutwork"
 """The variable that holds the last result, also that of a series that failed."""
 
-_MEASURE: Final = SeriesOptions(
-    count=50,
-    duration_s=None,
-    rate_hz=5.0,
-    concurrency=1,
-    warmup=0,
-    cold=False,
-    label="ping",
-    journal=None,
-    quiet=True,
-    allow_load=False,
-)
+_MEASURE: Final = Plan(count=50)
 """What the button "measure 50" of a live card does."""
 
 
@@ -117,9 +103,9 @@ class _Donutwork(Magics):
     def _run_line(self, line: str, results: _Results) -> object:
         command = parse_line(line, defaults=self._defaults(), secrets=self.session.key_values())
         match command:
-            case PingCommand(series=None) | ConnectionCommand():
+            case PingCommand(plan=None) | ConnectionCommand():
                 value = self._single(command, results)
-            case PingCommand(series=SeriesOptions(label=label)):
+            case PingCommand(plan=Plan(label=label)):
                 value = self._series([CellLine(label, command)], results)
             case CheckCommand():
                 value = self._check(command, results)
@@ -146,7 +132,7 @@ class _Donutwork(Magics):
         with interruption().lifted():
             expanded = "\n".join(map(self._expand, body.splitlines()))
         cell = parse_cell(header, expanded, defaults=self._defaults(), secrets=self.session.key_values())
-        if all(isinstance(line.command, PingCommand) and line.command.series for line in cell.lines):
+        if all(map(_is_series, cell.lines)):
             value = self._series(list(cell.lines), results, cell.out)
         elif len(cell.lines) == 1:
             value = self._single(cell.lines[0].command, results, cell.out)
@@ -254,12 +240,13 @@ class _Donutwork(Magics):
         DonutworkError
             A step failed, and it was to be strict; the report is shown, kept and assigned all the same.
         """
+        from donutwork_magics.client.client import check_http
         from donutwork_magics.client.target import current_setup
         from donutwork_magics.preflight import preflight
 
         call = command.call
         setup = current_setup(call.env)
-        _refuse_http2(call, sandbox=setup.sandbox)
+        check_http(call.http, sandbox=setup.sandbox)
         report = preflight(setup, http=call.http, family=call.family, timeout_s=call.timeout_s)
         results.put(report, call.out)
         strictly_failed = command.strict and not report.ok
@@ -323,27 +310,12 @@ class _Donutwork(Magics):
         GrammarError
             It would be impolite.
         """
-        from donutwork_magics.sampling.plan import Plan
-
         command = line.command
         assert isinstance(command, PingCommand)
-        assert command.series is not None
-        options = command.series
-        plan = Plan(
-            count=options.count,
-            duration_s=options.duration_s,
-            rate_hz=options.rate_hz,
-            concurrency=options.concurrency,
-            warmup=options.warmup,
-            cold=options.cold,
-            label=line.label,
-            allow_load=options.allow_load,
-        )
-        return self._aimed(command, plan, options.journal, like)
+        assert command.plan is not None
+        return self._aimed(command, command.plan, like)
 
-    def _aimed(
-        self, command: PingCommand | WatchCommand, plan: Plan, journal: str | None, like: Target | None = None
-    ) -> Series:
+    def _aimed(self, command: PingCommand | WatchCommand, plan: Plan, like: Target | None = None) -> Series:
         from donutwork_magics.sampling.journal import check_journal, journal_path
         from donutwork_magics.sampling.run import Series
 
@@ -351,7 +323,7 @@ class _Donutwork(Magics):
         impolite = plan.impolite(loopback=target.is_loopback)
         if impolite:
             raise GrammarError(impolite)
-        file = None if journal is None else journal_path(journal)
+        file = None if command.journal is None else journal_path(command.journal)
         if file is not None:
             check_journal(file)
         return Series(plan, target, call.http, call.family, call.timeout_s, file)
@@ -365,17 +337,9 @@ class _Donutwork(Magics):
             As for a series; nothing was sent.
         """
         _prepare()
-        from donutwork_magics.sampling.plan import Plan
         from donutwork_magics.watch import Watch
 
-        plan = Plan(
-            rate_hz=command.rate_hz,
-            cold=command.cold,
-            label=command.label,
-            allow_load=command.allow_load,
-            endless=True,
-        )
-        series = self._aimed(command, plan, command.journal)
+        series = self._aimed(command, command.plan)
         execution = self._execution()
         stopped = self.session.stop_watches_of_earlier(execution) if execution is not None else 0
         if stopped:
@@ -421,7 +385,7 @@ class _Donutwork(Magics):
         if takes_widgets(self.shell):
             from donutwork_magics.display.watch_panel import WatchPanel
 
-            panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else get_args(Http))
+            panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else ("auto", "1.1", "2"))
             watch.show_in(panel)
             panel.show()
         else:
@@ -430,10 +394,11 @@ class _Donutwork(Magics):
             watch.show_in(CardAtTheEnd(watch))
 
     def _target(self, command: PingCommand | ConnectionCommand | WatchCommand, like: Target | None = None) -> Target:
+        from donutwork_magics.client.client import check_http
         from donutwork_magics.client.target import current_target, same_target
 
         target = current_target(command.call.env) if like is None else same_target(like)
-        _refuse_http2(command.call, sandbox=target.sandbox)
+        check_http(command.call.http, sandbox=target.sandbox)
         return target
 
     def _show_widget(self, command: PingCommand | ConnectionCommand, value: Ping | Connection, target: Target) -> None:
@@ -446,7 +411,7 @@ class _Donutwork(Magics):
         from donutwork_magics.display.widget import call_widget
 
         # The variable of the call keeps the call: a click is no assignment.
-        measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE))
+        measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE, quiet=True))
 
         results = _Results(self._store)
 
@@ -523,11 +488,6 @@ def _prepare() -> None:
     warm_up()
 
 
-def _refuse_http2(call: CallOptions, *, sandbox: bool) -> None:
-    if sandbox and call.http == "2":
-        raise SettingsError("The sandbox speaks HTTP/1.1 only: leave out --http, or stop the sandbox.")
-
-
 def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
     step, *others = report.failed
     more = f" {len(others)} more in the report." if others else ""
@@ -541,11 +501,11 @@ def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
 
 
 def _is_series(line: CellLine) -> bool:
-    return isinstance(line.command, PingCommand) and line.command.series is not None
+    return isinstance(line.command, PingCommand) and line.command.plan is not None
 
 
 def _is_quiet(line: CellLine) -> bool:
-    return isinstance(line.command, PingCommand) and line.command.series is not None and line.command.series.quiet
+    return isinstance(line.command, PingCommand) and line.command.quiet
 
 
 def _carry_out(run: Run, planned: list[Series], live: LiveView, seen: Interruption) -> None:

@@ -14,7 +14,7 @@ from donutwork_magics import Client, DonutworkError, SeriesError, collect
 from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.settings import Target, Variables
 from donutwork_magics.errors import KINDS
-from donutwork_magics.network.tls import Http
+from donutwork_magics.types import Http
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 VARIABLES = Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")

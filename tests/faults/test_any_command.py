@@ -20,7 +20,7 @@ from donutwork_magics.grammar import (
     parse_cell,
     parse_line,
 )
-from donutwork_magics.grammar.words import SPECS
+from donutwork_magics.grammar.options import SPECS
 from tests.faults.calls import KEY
 from tests.servers import BODY, Server, answer, reply
 from tests.support.kernel import Kernel
@@ -78,11 +78,11 @@ def is_quick(command: Command) -> bool:
     """Tell whether a command may be carried out here: it takes little time, and leaves nothing running."""
     if isinstance(command, SandboxCommand):
         return command.action in {"stop", "status"}
-    if not isinstance(command, PingCommand) or command.series is None:
+    if not isinstance(command, PingCommand) or command.plan is None:
         return True
-    series = command.series
-    in_time = series.rate_hz is None or series.rate_hz >= 50
-    return in_time and (series.count or 99) + series.warmup <= 6 and series.concurrency <= 4
+    plan = command.plan
+    in_time = plan.rate_hz is None or plan.rate_hz >= 50
+    return in_time and (plan.count or 99) + plan.warmup <= 6 and plan.concurrency <= 4
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from donutwork_magics.errors import Kind
-from donutwork_magics.network.tls import Http
+from donutwork_magics.types import Http
 from tests.faults.calls import GRACE_S, Ended, assert_one_line, call_both, target_of
 from tests.faults.cases import HTTP1, HTTP2, Fault
 from tests.servers import Server

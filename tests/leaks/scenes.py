@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import nbformat
 
-from donutwork_magics.grammar import words
+from donutwork_magics.grammar import options
 
 PRELUDE = """
 import json, logging, os, pathlib, pickle, signal, sys, threading, traceback
@@ -216,7 +216,7 @@ def _tour() -> Iterator[str]:
     yield "%donutwork?"
     yield "%donutwork help\n%donutwork help ping"
     # A command that is added to the grammar is swept from then on; whoever adds it may give it scenes of its own.
-    for other in sorted(set(words.SPECS) - set(NAMED)):
+    for other in sorted(set(options.SPECS) - set(NAMED)):
         yield f"timer = interrupt_in(2)\ntry:\n    %donutwork {other}\nfinally:\n    timer.cancel()"
         yield "aftermath()"
     yield "for _ in range(40):\n    display(get_ipython().run_line_magic('donutwork', 'ping'))"

@@ -9,7 +9,7 @@ import pytest
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.setup import read_setup
 from donutwork_magics.errors import DonutworkError
-from donutwork_magics.network.tls import Http
+from donutwork_magics.types import Http
 from tests.leaks.scenes import FAILURES
 from tests.leaks.servers import Echo
 from tests.servers import Server

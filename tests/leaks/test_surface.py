@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from donutwork_magics.grammar import words
+from donutwork_magics.grammar import options
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, reply
 from tests.support.kernel import Kernel
@@ -74,7 +74,7 @@ def test_no_command_writes_a_file_unless_asked(tmp_path: Path) -> None:
         assert kernel.run("import os, pandas\nfrom ipywidgets import HTML\nos.chdir('work')").ok
         before = files(tmp_path)
         lines = ["%load_ext donutwork_magics", "%donutwork", "df = %donutwork ping -n 3 -r 100", "df", "df.donutwork"]
-        lines += [f"%donutwork {name}" for name in words.SPECS]
+        lines += [f"%donutwork {name}" for name in options.SPECS]
         lines += ["%donutwork ping --widget", "%%donutwork\na: ping -n 2 -r 100\nb: ping -n 2 -r 100 --cold"]
         lines += ["%donutwork ping --key x", "%donutwork sandbox start", "%donutwork ping", "%donutwork sandbox stop"]
         lines += ["from donutwork_magics import Client, collect\nClient().ping()\ncollect(2, rate_hz=100)"]

@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from donutwork_magics.errors import KINDS
-from donutwork_magics.grammar import words
+from donutwork_magics.grammar import options
 from tests.leaks import KEY, STAGING_KEY, scenes
 from tests.leaks.search import Search
 from tests.leaks.servers import Echo, Recorder
@@ -199,7 +199,7 @@ def test_everything_was_there_to_be_searched(sweep: Sweep) -> None:
     state = sweep.notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
     assert "ping: running" in json.dumps(state)
     assert sweep.text.count("[redacted]") > 100
-    assert not [word for word in words.SPECS if f"%donutwork {word}" not in sweep.text]
+    assert not [word for word in options.SPECS if f"%donutwork {word}" not in sweep.text]
 
 
 def test_every_kind_of_failure_was_met(sweep: Sweep) -> None:

@@ -19,8 +19,9 @@ from donutwork_magics.network import opener, resolver
 from donutwork_magics.network.deadline import Deadline
 from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
 from donutwork_magics.network.stream import TimedStream
-from donutwork_magics.network.tls import Http, tls_context
+from donutwork_magics.network.tls import tls_context
 from donutwork_magics.network.transport import EXCHANGE, Exchange, TimedTransport, TransportFaultError
+from donutwork_magics.types import Http
 from tests.servers import (
     BODY,
     Server,

@@ -17,12 +17,12 @@ from prompt_toolkit.document import Document
 from traitlets.config import Config
 
 import donutwork_magics
-from donutwork_magics.grammar import words as w
+from donutwork_magics.grammar import options as o
 from donutwork_magics.shell import completer
 from tests.shell.conftest import KEY
 from tests.support.kernel import Kernel
 
-COMMANDS = list(w.SPECS)
+COMMANDS = list(o.SPECS)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ class TestThroughTheKernel:
             ("x = 1\nd['k'] = %donutwork pi", "pi", ["ping"]),
             ("for _ in range(3):\n    a, b = %donutwork check --str", "--str", ["--strict"]),
             ("%donutwork ping --co", "--co", ["--count", "--concurrency", "--cold"]),
-            ("%donutwork ping --http ", "", ["auto", "1.1", "2"]),
+            ("%donutwork ping --http ", "", ["auto", "1.1", "2", "3"]),
             ("%donutwork ping --http=a", "a", ["auto"]),
             ("%donutwork ping --env p", "p", ["production"]),
             ("%donutwork ping -r ", "", ["max"]),
@@ -53,7 +53,7 @@ class TestThroughTheKernel:
             ("%donutwork check -o d", "d", ["data", "df"]),
             ("%donutwork check -o ", "", ["data", "df"]),
             ("%donutwork check -o _o", "_o", ["_own"]),
-            ("%%donutwork --http ", "", ["auto", "1.1", "2"]),
+            ("%%donutwork --http ", "", ["auto", "1.1", "2", "3"]),
             ("\n  \n%%donutwork --ipv", "--ipv", ["--ipv4", "--ipv6"]),
             ("%%donutwork -n 5\nco", "co", ["connection"]),
             ("%%donutwork -n 5\n# a comment\ncold: pi", "pi", ["ping"]),
@@ -201,8 +201,8 @@ class TestInATerminal:
     def test_file_names_stand_as_the_command_line_wants_them(
         self, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]
     ) -> None:
-        load = w.Spec("load", "", "", argument=w.Argument("FILE", ()))
-        monkeypatch.setitem(w.SPECS, "load", load)
+        load = o.Spec("load", "", "", argument=o.Argument("FILE", ()))
+        monkeypatch.setitem(o.SPECS, "load", load)
         with provisionalcompleter():
             code = f"df = %donutwork load {typed}"
             found = list(shell.Completer.completions(code, len(code)))

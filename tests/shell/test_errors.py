@@ -66,7 +66,7 @@ class TestUsage:
             ("ping -r 5", "-n"),
             ("ping --cold", "-n"),
             ("connection -n 5", "connection"),
-            ("ping --http 3", "auto"),
+            ("ping --http 4", "auto"),
             ("ping -n 5 --widget", "--widget"),
             ("watch -n 5", "watch has no -n"),
             ("watch --keep x", "--keep needs a whole number"),
@@ -171,6 +171,13 @@ class TestSettings:
         cell = restored.run("%donutwork ping")
         assert "DONUTWORK_BASE_URL" in one_line_error(cell, "SettingsError")
         assert "pass@" not in cell.text
+
+    @pytest.mark.parametrize("line", ["ping", "ping -n 5", "connection", "check", "watch"])
+    def test_http_3_that_is_not_available_sends_nothing(self, keyed: Kernel, line: str) -> None:
+        with Server(answer(reply())) as server:
+            cell = aimed_at(keyed, server).run(f"%donutwork {line} --http 3")
+        assert one_line_error(cell, "SettingsError").startswith("HTTP/3 is not available")
+        assert server.connections == 0
 
     def test_a_missing_key_sends_nothing_for_a_whole_cell(self, restored: Kernel) -> None:
         with Server(answer(reply())) as server:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
+from ..sampling.plan import GENTLE_RATE_HZ, MOST_IN_FLIGHT
+from ..types import Env, Family, Http
 from . import injection, values
-from .commands import Env, Family, Http, SandboxAction, Topic, WatchAction
+from .commands import SandboxAction, Topic, WatchAction
 
 T = TypeVar("T")
 
@@ -133,7 +135,7 @@ WIDGET: Final[Setting[bool]] = Setting("widget", False, scope="single", configur
 
 COUNT: Final[Setting[int | None]] = Setting("count", None, scope="makes series")
 DURATION: Final[Setting[float | None]] = Setting("duration", None, scope="makes series")
-RATE: Final[Setting[float | None]] = Setting("rate", 5.0, "5", scope="series", configurable=True)
+RATE: Final[Setting[float | None]] = Setting("rate", GENTLE_RATE_HZ, "5", scope="series", configurable=True)
 CONCURRENCY: Final[Setting[int]] = Setting("concurrency", 1, "1", scope="series", configurable=True)
 WARMUP: Final[Setting[int]] = Setting("warmup", 0, "0", scope="series", configurable=True)
 COLD: Final[Setting[bool]] = Setting("cold", False, scope="series", configurable=True)
@@ -179,8 +181,8 @@ _SERIES_OPTIONS: Final = (
         "-c",
         "--concurrency",
         metavar="C",
-        read=values.whole(1, 256),
-        help="pings in flight at most, up to 256, one connection each",
+        read=values.whole(1, MOST_IN_FLIGHT),
+        help=f"pings in flight at most, up to {MOST_IN_FLIGHT}, one connection each",
     ),
     WARMUP.by(
         "-w",
