@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.frame.load import load
+    from donutwork_magics.measure import collect
     from donutwork_magics.preflight import check
     from donutwork_magics.sandbox import SandboxModule
-    from donutwork_magics.series import collect
 
     sandbox: SandboxModule
 
@@ -53,7 +53,7 @@ _HOME: Final = {
     "Interrupted": "errors",
     "SettingsError": "errors",
     "check": "preflight",
-    "collect": "series",
+    "collect": "measure",
     "load": "frame.load",
     "summary": "analysis.summary",
 }

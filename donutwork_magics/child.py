@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import site
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
@@ -21,6 +20,12 @@ from .threads import start_thread
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05
 _ROOT: Final = Path(__file__).resolve().parents[1]
+_RUN: Final = """
+import os, runpy, sys
+# Behind the child's own path: a module of the user's must not take the place of one of the standard library.
+sys.path += [path for path in sys.argv.pop(1).split(os.pathsep) if path not in sys.path]
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 
 
 class NotStartedError(Exception):
@@ -40,6 +45,8 @@ class Child:
         The full name of a module of this package.
     arguments
         Of the module; other users of the machine can read them.
+    inherited
+        Files that the child has under the same numbers; none on Windows.
 
     Attributes
     ----------
@@ -54,9 +61,9 @@ class Child:
 
     __slots__ = ("__weakref__", "_end", "_module", "_owner", "_process", "pid")
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, inherited: Sequence[int] = ()) -> None:
         self._module = module
-        self._process = _spawn([sys.executable, "-P", "-m", module, *arguments])
+        self._process = _spawn([sys.executable, "-P", "-c", _RUN, _search_path(), module, *arguments], inherited)
         self._owner = os.getpid()
         self._end = weakref.finalize(self, _end, self._process, self._owner)
         self.pid = self._process.pid
@@ -97,9 +104,8 @@ class Child:
         is_given_up
             Asked again and again; True kills the child too.
         """
-        done = threading.Event()
-        # Not self: the thread may end later than the last user of this object, at whose end the process is to end too.
-        process = self._process
+        # The thread must not hold this object: it may outlive a child that nobody holds any more.
+        done, process = threading.Event(), self._process
 
         def kill_in_time() -> None:
             # Killing ends a blocking read on every platform; select() takes no pipes on Windows.
@@ -130,10 +136,6 @@ class Child:
         """
         self._end()
 
-    def release(self) -> None:
-        """Let the process go on after this one: nothing but `end` ends it any more."""
-        self._end.detach()
-
     def __repr__(self) -> str:
         return f"<Child {self._module} {'running' if self.alive() else 'ended'}>"
 
@@ -141,7 +143,7 @@ class Child:
         raise TypeError("a Child is a running process: it is not copied or pickled")
 
 
-def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False
     else:
@@ -154,6 +156,7 @@ def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
             stderr=subprocess.PIPE,
             cwd=_ROOT,
             env=_environment(),
+            pass_fds=inherited,
             # An interrupt of the notebook cell goes to the whole process group: the child is to survive it.
             start_new_session=new_session,
             creationflags=flags,
@@ -166,9 +169,9 @@ def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    """Return a copy of the environment without real keys, in which the child finds this very package."""
+    """Return a copy of the environment without real keys."""
     keys = tuple(KeysIn(os.environ))
-    environment = {
+    return {
         name: value
         for name, value in os.environ.items()
         if not name.upper().startswith("DONUTWORK_")
@@ -176,11 +179,9 @@ def _environment() -> dict[str, str]:
         # A key may also stand where the user's own set-up took it from.
         and not any(key in value for key in keys)
     }
-    # PYTHONPATH goes before the standard library: only where the package would not be found without.
-    site_packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
-    if _ROOT not in {Path(folder).resolve() for folder in site_packages}:
-        environment["PYTHONPATH"] = str(_ROOT)
-    return environment
+def _search_path() -> str:
+    """Return where this process finds its modules: a notebook may have added to it, and PYTHONPATH is not passed on."""
+    return os.pathsep.join(dict.fromkeys(path for path in (*sys.path, str(_ROOT)) if Path(path).is_absolute()))
 
 
 def _opened(pipe: IO[bytes] | None) -> IO[bytes]:

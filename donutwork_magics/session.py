@@ -49,6 +49,7 @@ class Session:
             self._watches.clear()
             if stop_sandbox:
                 self._stop_sandbox()
+                _end_probers()
 
     def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
         """Look after a watch, which ends with the session.
@@ -132,6 +133,12 @@ class Session:
         keys = (plain, *(name for name in others if name in os.environ))
         statuses = tuple(map(_key_status, keys))
         return Overview(destination, usable, False, variable, statuses, commands, len(self._running_watches()))
+
+
+def _end_probers() -> None:
+    from donutwork_magics import probers
+
+    probers.end_idle()
 
 
 def _key_status(variable: str) -> KeyStatus:

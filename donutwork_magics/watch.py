@@ -9,16 +9,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from donutwork_magics import probers
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import interrupts, uninterrupted
-from donutwork_magics.sampling.guard import Guard
-from donutwork_magics.sampling.journal import Journal, Mark
+from donutwork_magics.measure import sandbox_settings
+from donutwork_magics.probers import Prober, Recording
 from donutwork_magics.sampling.outages import Outage
+from donutwork_magics.sampling.plan import one_after_the_other
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.run import Ending, Progress, Run, Series, run_series
-from donutwork_magics.series import reason_of
+from donutwork_magics.sampling.series import Series
+from donutwork_magics.sampling.workers import unexpected
 from donutwork_magics.threads import start_thread
 from donutwork_magics.types import Http
 
@@ -29,8 +31,8 @@ State = Literal["running", "paused", "stopped"]
 
 _DRAW_EVERY_S: Final = 0.5
 _SLICE_S: Final = 0.1
-_MOST_PARTS: Final = 20
-"""A watch has a part for each time that it was started or changed; the table describes the latest of them."""
+_BEGIN_S: Final = 10.0
+_STOP_S: Final = 2.0
 
 
 class Panel(Protocol):
@@ -54,8 +56,10 @@ class Watch(Displayed):
 
     It keeps the target that it began with, key and all: what changes in the environment, or becomes of the sandbox,
     does not send it elsewhere. It stops by itself, and says why, where to continue is pointless: the key is refused, or
-    the address was never reached. An outage is not: while it lasts, the watch tries once a second. Its journal, if it
-    has one, is open from now on until it has stopped.
+    the address was never reached. An outage is not: while it lasts, the watch tries once a second.
+
+    Each time that it is started or changed is a run of its own, in the column ``run``, in ``df.attrs`` and in its
+    journal.
 
     Parameters
     ----------
@@ -63,17 +67,17 @@ class Watch(Displayed):
         What to do; its plan is endless.
     keep
         How many rows are kept in memory, the latest.
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be a journal, or another run writes to it.
     """
 
     def __init__(self, series: Series, *, keep: int) -> None:
         self._series = series
-        self._run = Run(rows=Rows(keep))
-        self._guard = Guard()
+        self._rows = Rows(keep)
+        self._runs: dict[str, dict[str, Any]] = {}
+        """What is known of the runs that are over."""
+        self._prober: Prober | None = None
+        self._recording: Recording | None = None
+        self._elsewhere = self._skipped = 0
+        self._reached = self._journal_failed = False
         self._lock = threading.Lock()
         self._change = threading.Event()
         self._wish: State = "stopped"
@@ -81,12 +85,10 @@ class Watch(Displayed):
         self._process = os.getpid()
         self._ended = threading.Event()
         self._panel: Panel | None = None
-        self._mark: Mark | None = None
         self._problem = ""
-        self._drawn_s = self._part_began_s = 0.0
+        self._drawn_s = self._first_s = 0.0
         self.began_s = time.time()
         """When it was made, in seconds since 1970."""
-        self._open_journal()
 
     @property
     def running(self) -> bool:
@@ -106,13 +108,12 @@ class Watch(Displayed):
     @property
     def journal_failed(self) -> bool:
         """Whether its journal could not be written."""
-        return self._run.ending is not None and bool(self._run.ending.journal_failure)
+        return self._journal_failed
 
     @property
     def rows_elsewhere(self) -> int:
         """How many rows it wrote to its journal before that was moved or truncated."""
-        mark = next((journal.mark() for journal in self._run.journals.values()), self._mark)
-        return 0 if mark is None else mark.elsewhere
+        return self._elsewhere + (0 if self._recording is None else self._recording.elsewhere)
 
     @property
     def series(self) -> Series:
@@ -122,35 +123,39 @@ class Watch(Displayed):
     @property
     def rows(self) -> Rows:
         """The rows so far."""
-        return self._run.rows
+        return self._rows
 
     @property
     def skipped(self) -> int:
         """How many planned starts were left out, as it was too far behind, or as the service was down."""
-        return self._run.skipped
+        recording = self._recording
+        return self._skipped + (0 if recording is None else int(recording.attrs["skipped"]))
 
     @property
     def outage(self) -> Outage | None:
         """The outage that goes on; None while it does not ping."""
-        return self._run.outages.current if self.running else None
+        recording = self._recording
+        return recording.outage if self.running and recording is not None else None
 
     @property
     def elapsed_s(self) -> float:
-        """How long ago its first ping was planned."""
-        return (time.perf_counter_ns() - self._run.origin_ns) / 1e9 if self._run.origin_ns else 0.0
+        """How long ago its first run began."""
+        return time.monotonic() - self._first_s if self._first_s else 0.0
 
     @property
     def part_s(self) -> float:
         """How long it has pinged since it was started or changed for the last time."""
-        return time.monotonic() - self._part_began_s
+        return 0.0 if self._recording is None else self._recording.elapsed_s
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows so far as a table of schema 1, made anew each time."""
-        from donutwork_magics.frame.table import table
+        """The rows so far as a table of schema 1, made again each time."""
+        from donutwork_magics.frame.table import table_of
 
-        run, stopped = self._run, self._wish == "stopped"
-        return table(replace(run, rows=run.rows.copy(), series=list(run.series) or [self._series], finished=stopped))
+        runs, recording = dict(self._runs), self._recording
+        if recording is not None:
+            runs[recording.run] = recording.attrs
+        return table_of(self._rows.copy(), runs)
 
     @uninterrupted
     def start(self) -> None:
@@ -159,35 +164,42 @@ class Watch(Displayed):
         Raises
         ------
         SettingsError
-            Its journal cannot be continued: meanwhile another run has written to it, or it could not be written. Or
-            this process can start no further thread, or a sandbox was switched on and is not what it calls.
+            Its journal cannot be written, the system starts no further process or thread, or a sandbox was switched on
+            and is not what it calls.
         KeyboardInterrupt
             There was an interrupt meanwhile; it has started all the same. Half started, nobody could stop it.
         """
         with self._lock:
+            if self._wish == "running":
+                return
             target = self._series.target
-            if SWITCH.sandbox is not None and not target.sandbox and self._wish != "running":
-                self._problem = (
-                    f"A sandbox is on, and this watch calls {target.host}. Stop the sandbox, or begin a new watch."
-                )
-                raise SettingsError(self._problem)
-            if self._thread is None:
-                # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
-                context = contextvars.copy_context()
-                thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
-                try:
-                    self._open_journal()
-                    start_thread(thread)
-                except SettingsError as error:
-                    self._problem = str(error)
-                    self._close_journal()
-                    raise
-                self._ended.clear()
-                self._thread, self._process = thread, os.getpid()
-            if self._wish != "running":
-                self._wish = "running"
-                self._problem = ""
-                self._change.set()
+            try:
+                if SWITCH.sandbox is not None and not target.sandbox:
+                    raise SettingsError(
+                        f"A sandbox is on, and this watch calls {target.host}. Stop the sandbox, or begin a new watch."
+                    )
+                if self._thread is None:
+                    self._begin_run()
+                    self._start_thread()
+            except SettingsError as error:
+                self._problem = str(error)
+                raise
+            self._wish = "running"
+            self._problem = ""
+            self._change.set()
+
+    def _start_thread(self) -> None:
+        # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
+        try:
+            start_thread(thread)
+        except SettingsError:
+            self._end_run()
+            self._release()
+            raise
+        self._ended.clear()
+        self._thread, self._process = thread, os.getpid()
 
     def pause(self) -> None:
         """Rest until it is started again; returns at once, and the panel stays."""
@@ -201,9 +213,6 @@ class Watch(Displayed):
         with self._lock:
             self._wish = "stopped"
             self._change.set()
-            began = self._thread is not None
-        if not began:
-            self._close_journal()
 
     def stop(self) -> None:
         """Stop, and leave the card of the rows in place of the panel."""
@@ -287,83 +296,108 @@ class Watch(Displayed):
         try:
             while self._goes_on():
                 self._draw()
-                if self.running:
-                    self._ping()
-                else:
+                if self._recording is None:
                     self._change.wait()
+                else:
+                    self._look_on(self._recording)
         except Exception as error:
             # The panel cannot be drawn. Nobody is to wait for a thread that has gone.
-            problem = self._unexpected(error)
+            self._end_run()
             with self._lock:
-                self._problem, self._wish = problem, "stopped"
-            self._close_journal()
-            with self._lock:
-                # It may have been started again meanwhile.
-                self._problem, self._wish, self._thread = problem, "stopped", None
+                self._release()
+                self._problem, self._wish, self._thread = unexpected(type(error).__name__), "stopped", None
                 self._ended.set()
 
     def _goes_on(self) -> bool:
+        """Bring the run in line with what is wished; False where the watch has stopped."""
         with self._lock:
             self._change.clear()
+            stale = self._recording is not None and (not self.running or self._recording.lines != (self._series,))
+        if stale:
+            # Without the lock: it may take a while, and a click must not wait.
+            self._end_run()
+        with self._lock:
+            try:
+                if self.running and self._recording is None:
+                    self._begin_run()
+            except SettingsError as error:
+                self._problem, self._wish = str(error), "stopped"
             if self._wish != "stopped":
                 return True
-        self._finish_journal()
+            self._release()
         self._freeze(in_cell=False)
-        # Without the lock: a disk may take its time, and a click that ends it must not wait.
-        self._close_journal()
         with self._lock:
+            # It may have been started again meanwhile.
             if self.state == "stopped":
                 self._thread = None
                 self._ended.set()
                 return False
-        # It was started again meanwhile.
-        try:
-            self._open_journal()
-        except SettingsError as error:
-            with self._lock:
-                self._problem, self._wish = str(error), "stopped"
-        return self._goes_on()
+        return True
 
-    def _ping(self) -> None:
-        """Ping until something is changed, or it has to end."""
-        del self._run.series[:-_MOST_PARTS], self._run.clients[:-_MOST_PARTS]
-        self._run.ending, self._run.finished = None, False
-        self._part_began_s = time.monotonic()
-        # A wrong address may be tried again, and a right one stays right.
-        self._guard = Guard(reached=self._guard.reached)
-        run_series(self._run, self._series, self._observe, stop=self._change, guard=self._guard)
-        problem = _why(self._run.ending)
-        if problem:
+    def _look_on(self, recording: Recording) -> None:
+        """Draw until something is changed, or the run has ended by itself."""
+        while not recording.over.is_set() and not self._change.wait(_SLICE_S):
+            if time.monotonic() - self._drawn_s >= _DRAW_EVERY_S:
+                self._draw()
+        if recording.over.is_set():
+            self._end_run()
             with self._lock:
-                self._problem, self._wish = problem, "stopped"
+                why = recording.result.why
+                if why and self.running:
+                    self._problem, self._wish = f"The watch ended: {why}", "stopped"
 
-    def _open_journal(self) -> None:
-        file = self._series.journal
-        if file is None or self._run.journals:
+    def _begin_run(self) -> None:
+        """Begin a run, and wait until its journal is open.
+
+        Raises
+        ------
+        SettingsError
+            It was not begun.
+        """
+        if self._prober is None or not self._prober.is_usable:
+            self._prober = probers.acquire()
+        series, now_s = self._series, time.monotonic()
+        self._first_s = self._first_s or now_s
+        recording = Recording(
+            [series],
+            tuple(one_after_the_other([series.plan])),
+            rows=self._rows,
+            offset_ms=(now_s - self._first_s) * 1e3,
+            sandbox=sandbox_settings(series.target),
+        )
+        self._prober.begin(recording, reached=self._reached)
+        if not recording.begun.wait(_BEGIN_S):
+            self._prober.end()
+            recording.begun.wait()
+        if recording.refused:
+            self._release()
+            raise SettingsError(recording.refused)
+        self._recording, self._journal_failed = recording, False
+
+    def _end_run(self) -> None:
+        """End the run, if there is one, and keep what is known of it."""
+        recording, prober = self._recording, self._prober
+        if recording is None or prober is None:
             return
-        if self.journal_failed:
-            raise SettingsError(
-                "The journal could not be written to its end. Begin a new watch, in this file or another."
-            )
-        self._run.journals = {file: Journal(file, self._mark)}
+        if not recording.over.is_set():
+            prober.stop()
+            if not recording.over.wait(_STOP_S):
+                # It does not answer.
+                prober.end()
+                recording.over.wait()
+        kept = {run for run, _ in self._rows.spans()}
+        self._runs = {run: attrs for run, attrs in self._runs.items() if run in kept} | {recording.run: recording.attrs}
+        self._elsewhere += recording.elsewhere
+        self._skipped += int(recording.attrs["skipped"])
+        self._reached = self._reached or recording.result.reached
+        self._journal_failed = recording.result.journal_failed
+        self._recording = None
 
-    def _finish_journal(self) -> None:
-        """Have everything on the disk, and how it ended."""
-        if self._run.journals and self._run.series:
-            self._run.finish()
-            with self._lock:
-                self._problem = self._problem or _why(self._run.ending)
-
-    def _close_journal(self) -> None:
-        journals, self._run.journals = self._run.journals, {}
-        for journal in journals.values():
-            # Before its first ping nothing is in it that could be continued.
-            self._mark = journal.mark() if self._run.series else None
-            journal.close()
-
-    def _observe(self, _progress: Progress) -> None:
-        if time.monotonic() - self._drawn_s >= _DRAW_EVERY_S:
-            self._draw()
+    def _release(self) -> None:
+        """Give the prober back."""
+        prober, self._prober = self._prober, None
+        if prober is not None:
+            probers.release(prober)
 
     def _draw(self) -> None:
         self._drawn_s = time.monotonic()
@@ -377,12 +411,4 @@ class Watch(Displayed):
             self._panel.freeze(in_cell=in_cell)
         except Exception as error:
             # It has ended, seen or unseen, and whoever waits for that has the rows.
-            self._problem = self._problem or self._unexpected(error)
-
-    def _unexpected(self, error: Exception) -> str:
-        return _why(Ending(self._series.target, broken_by=type(error).__name__))
-
-
-def _why(ending: Ending | None) -> str:
-    reason = "" if ending is None else reason_of(ending)
-    return f"The watch ended: {reason}" if reason else ""
+            self._problem = self._problem or unexpected(type(error).__name__)

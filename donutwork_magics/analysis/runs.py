@@ -1,58 +1,27 @@
-"""One clock for the rows of a table, also where several runs were joined, each with a zero of its own.
-
-Within a run the monotonic clock counts: the wall clock may be set meanwhile. What stands between two runs, only the
-wall clock knows. No column says to which run a row belongs, and attributes do not survive ``concat``: but what the
-wall clock showed at the zero of a run is the same for all of its rows.
-"""
+"""The runs that a table is of: one clock for all of their rows, and one description for all of them together."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-_SAME_ZERO_S: Final = 1.0
-"""Clocks are steered by less than this from one ping to the next."""
+from donutwork_magics.frame.table import runs_of
+from donutwork_magics.sampling.outages import MOST_OUTAGES
+from donutwork_magics.sampling.pauses import MOST_PAUSES
 
 
-def runs(df: pd.DataFrame) -> pd.Series[int]:
-    """Find out to which run each row of a table belongs, numbered from 0.
-
-    Parameters
-    ----------
-    df
-        A table that `donutwork_magics.frame.restored.restored` returned.
-
-    Returns
-    -------
-    pandas.Series
-        One number a row. Where the wall clock was set during a run, it is one run still: there the rows after it go on
-        in ``seq`` and in ``started_ms``, which those of another run do not.
-    """
-    zero_s = _zero_s(df)
-    if not zero_s.max() - zero_s.min() > _SAME_ZERO_S:
-        return pd.Series(0, index=df.index)
-    in_order = zero_s.sort_values()
-    zeros = (in_order.diff() > _SAME_ZERO_S).cumsum().reindex(df.index)
-    parts = df.groupby(zeros)[["seq", "started_ms"]].agg(["min", "max"]).sort_values(("seq", "min"))
-    latest: list[npt.NDArray[np.float64]] = []
-    numbers = {}
-    for zero, part in zip(parts.index, parts.to_numpy(dtype=np.float64), strict=True):
-        run = numbers[zero] = next((run for run, before in enumerate(latest) if _goes_on(before, part)), len(latest))
-        latest[run : run + 1] = [part]
-    return zeros.map(numbers).astype("int64")
-
-
-def _goes_on(before: npt.NDArray[np.float64], part: npt.NDArray[np.float64]) -> bool:
-    """Tell by the least and the greatest of seq and of the start whether one part of a table goes on with another."""
-    # Of pings that were in flight together, a later one may have begun before the clock was set.
-    return bool(before[0] < part[0] and before[1] < part[1] and before[3] <= part[2])
+def runs(df: pd.DataFrame) -> pd.Series[str]:
+    """Return the id of each row's run; empty where it is missing."""
+    return df["run"].fillna("")
 
 
 def clock_s(df: pd.DataFrame) -> pd.Series[float]:
-    """Return when each row was started, in seconds since the zero of the first run.
+    """Return when each row was started, in seconds since the first run began.
+
+    Within a run the monotonic clock counts: the wall clock may be set meanwhile. How long after another a run began,
+    only the wall clock knows.
 
     Parameters
     ----------
@@ -60,17 +29,85 @@ def clock_s(df: pd.DataFrame) -> pd.Series[float]:
         A table that `donutwork_magics.frame.restored.restored` returned.
     """
     started_s: pd.Series[float] = df["started_ms"].astype("float64") / 1e3
-    of_run = runs(df)
-    if of_run.nunique() < 2:
+    if df["run"].nunique(dropna=False) < 2:
         return started_s
-    # Where the wall clock was set during a run, what it showed at first counts.
-    in_order = _zero_s(df).loc[started_s.sort_values(kind="stable").index]
-    first_s: pd.Series[float] = in_order.groupby(of_run).transform("first").reindex(df.index)
-    return started_s + (first_s - first_s.min()).fillna(0.0)
+    began_s = _began_s(df)
+    return started_s + (df["run"].map(began_s - began_s.min()).astype("float64").fillna(0.0))
 
 
-def _zero_s(df: pd.DataFrame) -> pd.Series[float]:
-    """Compute what the wall clock showed at the zero of each row's run, in seconds."""
+def described(df: pd.DataFrame) -> Mapping[str, Any]:
+    """Return what is known of the runs of a table, as if they were one; empty where nothing is.
+
+    Of a single run it is its description in ``df.attrs``, with the key ``run``.
+
+    Parameters
+    ----------
+    df
+        A table that `donutwork_magics.frame.restored.restored` returned.
+    """
+    runs = runs_of(df)
+    if not runs:
+        return {}
+    *_, last = runs.values()
+    if len(runs) == 1:
+        return last
+    began_s = _began_s(df) if len(df) else pd.Series(dtype="float64")
+    at_s = {run: float(began_s[run] - began_s.min()) if run in began_s else 0.0 for run in runs}
+    journals = [attrs["journal"] for attrs in runs.values() if attrs.get("journal")]
+    return {
+        **last,
+        "plan": [plan for attrs in runs.values() for plan in attrs.get("plan") or ()],
+        "client": [client for attrs in runs.values() for client in _clients(attrs)],
+        "skipped": sum(attrs.get("skipped") or 0 for attrs in runs.values()),
+        "in_flight": sum(attrs.get("in_flight") or 0 for attrs in runs.values()),
+        **{
+            name: _joined([(at_s[run], attrs.get(name) or {}) for run, attrs in runs.items()])
+            for name in ("pauses", "machine_pauses")
+        },
+        "outages": _joined_outages([(at_s[run], attrs.get("outages") or {}) for run, attrs in runs.items()]),
+        **({"journal": _joined_journals(journals)} if journals else {}),
+    }
+
+
+def _began_s(df: pd.DataFrame) -> pd.Series[float]:
+    """Compute when each run began, by the wall clock at its first row."""
     wall_s = (df["timestamp"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
     zero_s: pd.Series[float] = wall_s - df["started_ms"].astype("float64") / 1e3
-    return zero_s
+    in_order = df.assign(zero_s=zero_s).sort_values("started_ms", kind="stable")
+    began_s: pd.Series[float] = in_order.groupby("run", sort=False)["zero_s"].first()
+    return began_s
+
+
+def _clients(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # A run that was killed has not come to say what each of its lines cost the client.
+    plans, clients = attrs.get("plan") or [], attrs.get("client") or []
+    return [*clients, *[{}] * len(plans)][: len(plans)]
+
+
+def _joined(pauses: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
+    first = [[began_s + at_s, pause_s] for began_s, of_run in pauses for at_s, pause_s in of_run.get("first", ())]
+    return {
+        "count": sum(of_run.get("count", 0) for _, of_run in pauses),
+        "total_s": sum(of_run.get("total_s", 0.0) for _, of_run in pauses),
+        "longest_s": max(of_run.get("longest_s", 0.0) for _, of_run in pauses),
+        "first": first[:MOST_PAUSES],
+    }
+
+
+def _joined_outages(outages: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
+    first = [(began_s, outage) for began_s, of_run in outages for outage in of_run.get("first", ())]
+    return {
+        "count": sum(of_run.get("count", 0) for _, of_run in outages),
+        "total_s": sum(of_run.get("total_s", 0.0) for _, of_run in outages),
+        "first": [{**outage, "at_s": began_s + outage["at_s"]} for began_s, outage in first[:MOST_OUTAGES]],
+    }
+
+
+def _joined_journals(journals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    gaps = [gap for journal in journals for gap in journal["missing_seq"]]
+    return {
+        "missing": sum(journal["missing"] for journal in journals),
+        # Of several runs a number alone does not say which row is meant.
+        "missing_seq": gaps if len(journals) == 1 else [],
+        "elsewhere": sum(journal["elsewhere"] for journal in journals),
+    }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO
 
@@ -25,19 +24,38 @@ from donutwork_magics.display.units import (
     plural,
 )
 from donutwork_magics.displayed import Displayed
-from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Progress
+from donutwork_magics.sampling.outages import Outage
+from donutwork_magics.sampling.plan import Course
+from donutwork_magics.sampling.rows import Rows
 
 if TYPE_CHECKING:
     from donutwork_magics.display.progress_line import ProgressLine
 
 _CHART_S: Final = 60.0
-_SHARE_OF_DRAWING: Final = 0.02
-"""Of the time, at most: what is drawn competes with what is measured."""
+
+
+class Progress(Protocol):
+    """What is looked at while a run goes on."""
+
+    @property
+    def rows(self) -> Rows:
+        """The completed rows, of runs before this one too."""
+
+    @property
+    def done(self) -> int:
+        """How many rows this run has completed."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long this run has run."""
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on now."""
 
 
 class LiveView(Protocol):
-    """One view serves a whole command, also one of several series; it takes itself away when its context ends."""
+    """One view serves a whole run, also one of several series; it takes itself away when its context ends."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -50,19 +68,19 @@ class LiveView(Protocol):
     ) -> None:
         """Leave nothing half done on the screen, also where `finish` was not reached."""
 
-    def begin(self, plan: Plan, position: int, total: int, badges: tuple[str, ...] = ()) -> None:
-        """Show that a series begins, before its first ping.
+    def begin(self, course: Course, badges: tuple[str, ...] = ()) -> None:
+        """Show that a run begins, before its first ping.
 
         Parameters
         ----------
-        position, total
-            It is series `position`, from 1, of `total`.
+        course
+            What is planned.
         badges
             Where its pings go.
         """
 
     def observe(self, progress: Progress) -> None:
-        """Show how the series comes on; called ten times a second at most."""
+        """Show how the run comes on; called ten times a second at most."""
 
     def finish(self, card: Displayed | None) -> None:
         """Show a card in place of the progress, or nothing."""
@@ -102,11 +120,11 @@ def takes_widgets(shell: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """A moment of a running series, in numbers."""
+    """A moment of a run, in numbers."""
 
-    plan: Plan
-    position: int
-    total: int
+    course: Course
+    label: str
+    """Of the line that pings now."""
     done: int = 0
     elapsed_s: float = 0.0
     errors: int = 0
@@ -127,35 +145,41 @@ class Readout:
     def left_s(self) -> float:
         """How long it will probably take; NaN before that can be said."""
         estimates_s = []
-        if self.plan.total is not None and self.done:
-            next_s, last_s = map(self.plan.planned_start_s, (self.done, self.plan.total - 1))
+        total, duration_s = self.course.total, self.course.duration_s
+        if total is not None and self.done:
+            next_s, last_s = map(self.course.planned_start_s, (self.done, total - 1))
             planned_s = 0.0 if last_s is None else last_s - self.elapsed_s
             on_time = next_s is not None and self.elapsed_s <= next_s
-            at_this_pace_s = (self.plan.total - self.done) * self.elapsed_s / self.done
+            at_this_pace_s = (total - self.done) * self.elapsed_s / self.done
             estimates_s.append(planned_s if on_time else max(planned_s, at_this_pace_s))
-        if self.plan.duration_s is not None:
-            estimates_s.append(self.plan.duration_s - self.elapsed_s)
+        if duration_s is not None:
+            estimates_s.append(duration_s - self.elapsed_s)
         return max(0.0, min(estimates_s)) if estimates_s else math.nan
 
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
-        by_count = self.done / self.plan.total if self.plan.total else 0.0
-        by_duration = self.elapsed_s / self.plan.duration_s if self.plan.duration_s else 0.0
+        by_count = self.done / self.course.total if self.course.total else 0.0
+        by_duration = self.elapsed_s / self.course.duration_s if self.course.duration_s else 0.0
         return min(1.0, max(by_count, by_duration))
 
     @property
     def title(self) -> str:
         """The label, and which of several series it is."""
-        return self.plan.label if self.total == 1 else f"{self.plan.label} ({self.position} of {self.total})"
+        labels = [plan.label for plan in self.course.plans]
+        if len(labels) == 1:
+            return labels[0]
+        return f"{self.label} ({labels.index(self.label) + 1} of {len(labels)})"
 
     @property
     def count(self) -> str:
         """How many are done, of how many if that is known; first those of the warm-up, which do not count."""
-        if self.done < self.plan.warmup:
-            return f"warm-up {self.done}/{self.plan.warmup}"
-        done = self.done - self.plan.warmup
-        return f"{done}" if self.plan.count is None else f"{done}/{self.plan.count}"
+        warmup, total = self.course.warmup, self.course.total
+        if self.done < warmup and len(self.course.plans) == 1:
+            return f"warm-up {self.done}/{warmup}"
+        # Of several lines one after the other, each has its warm-up first.
+        done = self.done - (warmup if len(self.course.plans) == 1 else 0)
+        return f"{done}" if total is None else f"{done}/{total - self.done + done}"
 
     @property
     def left(self) -> str:
@@ -208,17 +232,14 @@ class Readout:
 
 
 class _Meter:
-    """Reads the rows of the running series, each of them once."""
+    """Reads the rows of a run, each of them once."""
 
-    def __init__(self, plan: Plan, position: int, total: int, badges: tuple[str, ...]) -> None:
-        self._plan = plan
-        self._badges = badges
-        self._position = position
-        self._total = total
+    def __init__(self, course: Course, badges: tuple[str, ...]) -> None:
+        self._start = Readout(course, course.plans[course.segments[0].line].label, badges=badges)
         self._reader: Reader | None = None
 
     def start(self) -> Readout:
-        return Readout(self._plan, self._position, self._total, badges=self._badges)
+        return self._start
 
     def read(self, progress: Progress) -> Readout:
         rows, done = progress.rows, progress.done
@@ -226,17 +247,15 @@ class _Meter:
             self._reader = Reader(max(0, rows.total - done))
         reading = self._reader.read(rows)
         p50_ms, p95_ms = reading.percentiles_ms()
-        return Readout(
-            self._plan,
-            self._position,
-            self._total,
+        return replace(
+            self._start,
+            label=reading.label or self._start.label,
             done=done,
             elapsed_s=progress.elapsed_s,
             errors=reading.errors,
             p50_ms=p50_ms,
             p95_ms=p95_ms,
             reading=reading,
-            badges=self._badges,
             down=down_since(progress.outage),
         )
 
@@ -258,10 +277,10 @@ class _View:
     ) -> None:
         self._clear()
 
-    def begin(self, plan: Plan, position: int, total: int, badges: tuple[str, ...] = ()) -> None:
-        self._meter = _Meter(plan, position, total, badges)
+    def begin(self, course: Course, badges: tuple[str, ...] = ()) -> None:
+        self._meter = _Meter(course, badges)
         with contextlib.suppress(Exception):
-            # As below; here the rows of the series before it are at stake.
+            # As below.
             self._show(self._meter.start())
 
     def observe(self, progress: Progress) -> None:
@@ -292,14 +311,6 @@ class _KernelView(_View):
 
         self._html = HTML()
         self._handle: DisplayHandle | None = None
-        self._next_s = 0.0
-
-    def observe(self, progress: Progress) -> None:
-        began_s = time.monotonic()
-        if began_s >= self._next_s:
-            super().observe(progress)
-            # On a machine on which drawing is slow, it is done less often.
-            self._next_s = began_s + (time.monotonic() - began_s) / _SHARE_OF_DRAWING
 
     def finish(self, card: Displayed | None) -> None:
         if self._handle is None:

@@ -30,6 +30,8 @@ class Reading:
     failed: Flags
     errors: int
     """In the whole series."""
+    label: str = ""
+    """Of the last ping."""
     cut: bool = False
     """Whether there are older rows, which are not among these."""
 
@@ -114,6 +116,7 @@ class Reader:
             np.asarray(tail.duration_ms[own:])[latest][shown],
             failed[latest][shown],
             self._errors,
+            tail.label,
             cut=tail.first + own > self._first or started_s.size > LATEST,
         )
 

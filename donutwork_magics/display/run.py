@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.analysis.percentiles import pings_needed
-from donutwork_magics.analysis.runs import clock_s
+from donutwork_magics.analysis.runs import clock_s, described
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
@@ -43,7 +43,6 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import missing_columns, repeated_columns
-from donutwork_magics.frame.table import ATTRS
 from donutwork_magics.sampling.describe import CONTINUED, UNFINISHED
 
 _MOST_LABELS: Final = 20
@@ -89,8 +88,7 @@ def run_card(run: RunCard) -> Card:
     df = restored(run.df)
     # A file of text takes a label such as None for one that is not there.
     df = df.assign(label=df["label"].astype(object).where(df["label"].notna(), _WITHOUT))
-    described = df.attrs.get(ATTRS)
-    attrs: Mapping[str, Any] = described if isinstance(described, dict) else {}
+    attrs = described(df)
     labels = list(df["label"].drop_duplicates())
     card = _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
     return replace(card, notes=(*run.notes, *card.notes, *(() if attrs else (_UNKNOWN_PLACE,))))

@@ -13,7 +13,7 @@ from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
 from donutwork_magics.display.units import enumerate_some, format_ms, format_rate, plural, short_name
-from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, BUSY_WAKE_MS
+from donutwork_magics.sampling.client_load import BUSY_WAKE_MS
 from donutwork_magics.sampling.describe import CONTINUED
 
 _RATE_REACHED: Final = 0.95
@@ -61,7 +61,7 @@ def notes_of(series: RunSeries) -> Iterator[Note]:
             f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. Pings in "
             "flight waited for each other, and the times contain that. Fewer at a time (-c) measure more truly.",
         )
-    if "kernel_busy" in notices:
+    if "machine_busy" in notices:
         yield Note(
             "Other work on this machine affected the timings",
             f"Other work on this machine affected the timings: {_busy(series.client)}.",
@@ -185,14 +185,9 @@ def _stood_still(pauses: Mapping[str, Any], held: Held, *, began_late: bool) -> 
 
 
 def _busy(client: Mapping[str, Any]) -> str:
-    causes = []
-    if client["other_cpu_share"] >= BUSY_CPU_SHARE:
-        causes.append(f"other threads of this kernel took {client['other_cpu_share']:.0%} of a core")
-    if client["wake_p95_ms"] >= BUSY_WAKE_MS:
-        supported = client["wakes"] >= pings_needed(0.95)
-        late = f"{format_ms(client['wake_p95_ms'])} late (p95)" if supported else f"over {format_ms(BUSY_WAKE_MS)} late"
-        causes.append(f"this machine began {'' if supported else 'some '}pings {late}")
-    return ", and ".join(causes)
+    supported = client["wakes"] >= pings_needed(0.95)
+    late = f"{format_ms(client['wake_p95_ms'])} late (p95)" if supported else f"over {format_ms(BUSY_WAKE_MS)} late"
+    return f"it began {'' if supported else 'some '}pings {late}"
 
 
 def skipped_starts(skipped: int) -> str:

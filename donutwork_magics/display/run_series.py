@@ -59,7 +59,7 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     clients = [client for place, client in enumerate(attrs.get("client") or []) if place in places]
     plan = _common([plans[place] for place in places])
     journal = attrs.get("journal") or {}
-    missing = _missing(own, df["seq"]) - journal.get("missing", 0) - journal.get("elsewhere", 0)
+    missing = _missing(own, df) - journal.get("missing", 0) - journal.get("elsewhere", 0)
     if missing <= max(attrs.get("in_flight") or 0, plan.get("concurrency", 1)):
         # So many may have been in flight when the run ended, between those that had completed.
         missing = 0
@@ -71,12 +71,15 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     return RunSeries(own, figures_of(own), plan, clients[-1] if clients else {}, attrs, missing, joined)
 
 
-def _missing(own: pd.DataFrame, seq: pd.Series[int]) -> int:
+def _missing(own: pd.DataFrame, df: pd.DataFrame) -> int:
     """Count the pings between those of a label that no row of the table is of; between its blocks are other labels."""
-    blocks = own.dropna(subset="seq").groupby([runs(own), "block"])["seq"].agg(["min", "max"]).astype("int64")
-    there = np.sort(seq.dropna().unique()).astype("int64")
-    found = np.searchsorted(there, blocks["max"], side="right") - np.searchsorted(there, blocks["min"], side="left")
-    return int((blocks["max"] - blocks["min"] + 1 - found).sum())
+    missing = 0
+    for run, rows in own.dropna(subset="seq").groupby(runs(own)):
+        blocks = rows.groupby("block")["seq"].agg(["min", "max"]).astype("int64")
+        there = np.sort(df.loc[runs(df) == run, "seq"].dropna().unique()).astype("int64")
+        first, last = np.searchsorted(there, blocks["min"]), np.searchsorted(there, blocks["max"], side="right")
+        missing += int((blocks["max"] - blocks["min"] + 1 - (last - first)).sum())
+    return missing
 
 
 def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:

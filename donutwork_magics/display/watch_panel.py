@@ -19,7 +19,7 @@ from donutwork_magics.display.readings import Reader
 from donutwork_magics.display.watch_card import caption, last_card, live_card
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ
-from donutwork_magics.sampling.run import Series
+from donutwork_magics.sampling.series import Series
 from donutwork_magics.types import Http
 from donutwork_magics.watch import Watch
 

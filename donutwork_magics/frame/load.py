@@ -12,92 +12,45 @@ from typing import Annotated, Any, BinaryIO, Final
 import msgspec
 import pandas as pd
 
-from donutwork_magics.errors import DonutworkError, Kind
+from donutwork_magics.errors import DonutworkError
 from donutwork_magics.frame.table import table_of
 from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.faults import CallCancelledError, os_reason
-from donutwork_magics.plain import plain, without_markup
 from donutwork_magics.sampling.describe import UNFINISHED
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
-from donutwork_magics.sampling.outages import MOST_OUTAGES, Outage, Outages, Pinged
-from donutwork_magics.sampling.pauses import MOST_PAUSES
-from donutwork_magics.sampling.plan import LONGEST_LABEL
-from donutwork_magics.sampling.rows import LONGEST_WORD, Rows
+from donutwork_magics.sampling.outages import Outage, Outages, pinged
+from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
 
 _MOST_GAPS: Final = 20
 _LONGEST_BEGINNING: Final = 2**20
 
-# Several runs are added up, and the sum is to fit into an int64 too.
-_Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_Small = Annotated[int, msgspec.Meta(ge=0, le=2**15 - 1)]
-_Time = Annotated[float, msgspec.Meta(ge=0)]
-_Word = Annotated[str, msgspec.Meta(max_length=LONGEST_WORD)]
-_SHOWN: Final = ("env", "http_version", "peer", "tls_version", "rrt")
-"""The texts of a row that no user chose."""
-
-
-class _Row(msgspec.Struct, frozen=True):
-    """A row as the journal has it, and all that a run can write there; what is not available is not there."""
-
-    seq: _Natural
-    block: _Natural
-    timestamp_ns: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-    reused: bool
-    retried: bool
-    warmup: bool
-    label: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_LABEL)]
-    started_ms: _Time
-    duration_ms: _Time
-    scheduled_ms: _Time | None = None
-    dns_ms: _Time | None = None
-    connect_ms: _Time | None = None
-    tls_ms: _Time | None = None
-    send_ms: _Time | None = None
-    ttfb_ms: _Time | None = None
-    receive_ms: _Time | None = None
-    rrt_ms: _Time | None = None
-    retry_after_s: _Time | None = None
-    tcp_rtt_ms: _Time | None = None
-    status_code: _Small | None = None
-    tcp_retransmits: _Small | None = None
-    body_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
-    error: Kind | None = None
-    env: _Word | None = None
-    http_version: _Word | None = None
-    peer: _Word | None = None
-    tls_version: _Word | None = None
-    rrt: _Word | None = None
-
-    def record(self) -> dict[str, Any]:
-        """Return what is available by name, as `Rows` takes it, with its texts cleaned: others may have made them."""
-        record = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
-        cleaned = {name: without_markup(plain(record[name])) for name in _SHOWN if name in record}
-        return record | cleaned | {"label": plain(self.label)}
+_AT_ONCE: Final = 1000
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 
 
 class _Pauses(msgspec.Struct, frozen=True):
-    count: int = 0
+    count: _Natural = 0
     total_s: float = 0.0
     longest_s: float = 0.0
     first: list[tuple[float, float]] = []
 
 
 class _Outages(msgspec.Struct, frozen=True):
-    count: int = 0
+    count: _Natural = 0
     total_s: float = 0.0
     first: list[Outage] = []
 
 
 class _Attrs(msgspec.Struct, frozen=True):
-    """What is joined of the descriptions of several runs."""
+    """What cards and analyses compute with of a description."""
 
     plan: list[dict[str, Any]] = []
     client: list[dict[str, Any]] = []
     pauses: _Pauses = _Pauses()
     machine_pauses: _Pauses = _Pauses()
     outages: _Outages = _Outages()
-    skipped: int = 0
-    in_flight: int = 0
+    skipped: _Natural = 0
+    in_flight: _Natural = 0
 
 
 class _Description(msgspec.Struct, frozen=True):
@@ -149,13 +102,11 @@ class _RunRead:
     """What is known of one of the runs in a journal."""
 
     run: str
-    first_seq: int
-    """What its first row has in the table, where other runs come before."""
     attrs: dict[str, Any] = field(default_factory=dict)
     """As it was written."""
     typed: _Attrs = field(default_factory=_Attrs)
-    offset_ms: float | None = None
-    """When it began, since the beginning of the first run; known with its first row."""
+    places: dict[Any, object] = field(default_factory=dict)
+    """Which service the rows of a label have asked."""
     outages: Outages = field(default_factory=Outages)
     """As its rows tell: what it says of them itself is whole only where it has come to its end."""
     seen: _Seen = field(default_factory=_Seen)
@@ -186,8 +137,9 @@ class _RunRead:
         self.written = description.rows
         self.written_at_most = max(self.written_at_most, self.written)
         self.attrs, self.typed = description.attrs, msgspec.convert(description.attrs, _Attrs)
+        self.places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in self.typed.plan}
 
-    def add(self, seq: int) -> None:
+    def add(self, row: Any) -> None:
         """Take in a row.
 
         Raises
@@ -195,20 +147,30 @@ class _RunRead:
         ValueError
             The run has written none that is like this, or none here.
         """
-        is_late = seq < self.last_seq and all(plan.get("concurrency") == 1 for plan in self.typed.plan)
-        if is_late or not self.seen.add(seq):
+        is_late = row.seq < self.last_seq and all(plan.get("concurrency") == 1 for plan in self.typed.plan)
+        if is_late or not self.seen.add(row.seq):
             raise ValueError
-        self.last_seq = seq
+        self.last_seq = row.seq
         self.read += 1
         self.written += 1
         self.written_at_most = max(self.written_at_most, self.written)
+        self.outages.add(pinged(row, self.places.get(row.label)))
 
-    def end(self) -> None:
-        """Add what a run without an end has not come to say of its outages."""
-        if self.attrs.get("ended") == UNFINISHED:
+    def described(self) -> dict[str, Any]:
+        """Return what is known of the run now that no line follows."""
+        attrs = self.attrs
+        if attrs.get("ended") == UNFINISHED:
+            # It has not come to say it itself.
             self.outages.finish()
-            self.attrs = {**self.attrs, "outages": self.outages.as_attrs()}
-            self.typed = msgspec.convert(self.attrs, _Attrs)
+            attrs = {**attrs, "outages": self.outages.as_attrs()}
+        if not self.missing and not self.elsewhere:
+            return attrs
+        journal = {
+            "missing": self.missing,
+            "missing_seq": self.missing_seq()[:_MOST_GAPS] if self.missing else [],
+            "elsewhere": self.elsewhere,
+        }
+        return {**attrs, "journal": journal}
 
     @property
     def elsewhere(self) -> int:
@@ -220,10 +182,9 @@ class _RunRead:
         gaps = self.seen.gaps()
         if sum(last - first + 1 for first, last in gaps) != self.missing:
             return []
-        return [[self.first_seq + first, self.first_seq + last] for first, last in gaps]
+        return [list(gap) for gap in gaps]
 
 
-_rows: Final = msgspec.json.Decoder(_Row)
 _descriptions: Final = msgspec.json.Decoder(_Description)
 _beginnings: Final = msgspec.json.Decoder(_Beginning)
 _DESCRIPTION: Final = b'{"attrs":'
@@ -234,12 +195,12 @@ class _Reader:
 
     def __init__(self) -> None:
         self.rows = Rows()
-        self.runs: list[_RunRead] = []
+        self.runs: dict[str, _RunRead] = {}
+        self._run: _RunRead | None = None
+        self._read: list[Any] = []
+        """Rows that are added together."""
         self._torn_at = 0
         self._has_end = False
-        self._first_origin_ms: float | None = None
-        self._after_ms = 0.0
-        self._next_seq = 0
 
     def read(self, number: int, line: bytes) -> None:
         """Take in a line.
@@ -261,11 +222,17 @@ class _Reader:
                 self._begin(_beginnings.decode(line))
             elif self._torn_at:
                 raise _DamagedError(self._torn_at)
+            elif self._run is None:
+                raise ValueError
             elif line.startswith(_DESCRIPTION):
-                self.runs[-1].describe(_descriptions.decode(line))
+                self._run.describe(_descriptions.decode(line))
             else:
-                self._add(_rows.decode(line).record())
-        except (msgspec.MsgspecError, ValueError, IndexError, RecursionError):
+                row = decode(line)
+                self._run.add(row)
+                self._read.append(cleaned(row))
+                if len(self._read) >= _AT_ONCE:
+                    self._flush()
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise _DamagedError(number) from None
 
     def end(self) -> None:
@@ -278,35 +245,21 @@ class _Reader:
         """
         if self._torn_at and self._has_end:
             raise _DamagedError(self._torn_at)
-        for run in self.runs:
-            run.end()
+        self._flush()
+
+    def _flush(self) -> None:
+        self.rows.extend(self._read)
+        self._read.clear()
 
     def _begin(self, beginning: _Beginning) -> None:
         if self._torn_at and not beginning.torn:
             raise _DamagedError(self._torn_at)
         self._torn_at = 0
-        if not self.runs or self.runs[-1].run != beginning.run:
-            self.runs.append(_RunRead(beginning.run, self._next_seq))
-        self.runs[-1].begin(beginning)
-
-    def _add(self, record: dict[str, Any]) -> None:
-        run = self.runs[-1]
-        run.add(record["seq"])
-        run.outages.add(_pinged(record, run.typed.plan))
-        if run.offset_ms is None:
-            origin_ms = record["timestamp_ns"] / 1e6 - record["started_ms"]
-            if self._first_origin_ms is None:
-                self._first_origin_ms = origin_ms
-            # The wall clock may have been set back in between.
-            run.offset_ms = max(origin_ms - self._first_origin_ms, self._after_ms)
-        if len(self.runs) > 1:
-            record["seq"] += run.first_seq
-            record["started_ms"] += run.offset_ms
-            if "scheduled_ms" in record:
-                record["scheduled_ms"] += run.offset_ms
-        self.rows.append_record(record)
-        self._next_seq = max(self._next_seq, record["seq"] + 1)
-        self._after_ms = max(self._after_ms, record["started_ms"] + record["duration_ms"])
+        if self._run is None or self._run.run != beginning.run:
+            self._flush()
+            self._run = self.runs.setdefault(beginning.run, _RunRead(beginning.run))
+            self.rows.begin(beginning.run)
+        self._run.begin(beginning)
 
 
 @uninterrupted
@@ -314,17 +267,16 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read the DataFrame of a journal, also of one whose process was killed.
 
     A line that was torn when its process died is left out. Where the journal has several runs, their rows follow one
-    another: ``seq`` goes on, and the times since the beginning are those since the beginning of the first run, by the
-    wall clock between the runs. The parts of a run whose journal was moved or truncated load each by itself, and joined
-    in one file as the one run that they are.
+    another; the column ``run`` tells them apart. The parts of a run whose journal was moved or truncated load each by
+    itself, and joined in one file as the one run that they are.
 
     Returns
     -------
     pandas.DataFrame
-        Schema 1. Of one run, it equals what the run returned: values, dtypes and attrs. Of a run whose process was
-        killed, ``attrs["donutwork"]["ended"]`` is ``unfinished``; of a file that was moved while its run went on,
-        ``continued``. Where rows of a run are not in the file, ``attrs["donutwork"]["journal"]`` has the number that is
-        ``missing``, their ``seq`` where it is known, and the number that was written ``elsewhere``, to another file.
+        Schema 1. It equals what the runs returned: values, dtypes and attrs. ``attrs["donutwork"]["runs"]`` has what
+        is known of each run by its id: ``ended`` is ``unfinished`` where its process was killed, and ``continued`` in a
+        file that was moved while it went on. Where rows of a run are not in the file, ``journal`` has the number that
+        is ``missing``, their ``seq`` where it is known, and the number that was written ``elsewhere``, to another file.
 
     Raises
     ------
@@ -350,7 +302,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
                         raise CallCancelledError
                     reader.read(number, line)
                 reader.end()
-                return table_of(reader.rows, _joined(reader.runs))
+                return table_of(reader.rows, {run: read.described() for run, read in reader.runs.items()})
     except _DamagedError as error:
         problem = str(error)
     except (OSError, ValueError) as error:
@@ -363,12 +315,6 @@ class _DamagedError(Exception):
         super().__init__(
             f"Line {line} of the journal is damaged. Load an undamaged copy, or delete the line and load again."
         )
-
-
-def _pinged(record: dict[str, Any], plans: list[dict[str, Any]]) -> Pinged:
-    places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in plans}
-    times = record["timestamp_ns"], record["started_ms"], record["duration_ms"]
-    return Pinged(record["seq"], places.get(record["label"]), *times, record.get("error"))
 
 
 def _foreign(head: bytes, rest: bytes) -> str:
@@ -389,59 +335,6 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         if left < 0:
             return
         yield line
-
-
-def _joined(runs: list[_RunRead]) -> dict[str, Any]:
-    if not runs:
-        return {}
-    attrs, journal = runs[-1].attrs, _not_here(runs)
-    if len(runs) > 1:
-        attrs = {
-            **attrs,
-            "plan": [plan for run in runs for plan in run.typed.plan],
-            "client": [client for run in runs for client in _clients(run.typed)],
-            "pauses": _joined_pauses([(run.offset_ms or 0.0, run.typed.pauses) for run in runs]),
-            "machine_pauses": _joined_pauses([(run.offset_ms or 0.0, run.typed.machine_pauses) for run in runs]),
-            "outages": _joined_outages(runs),
-            "skipped": sum(run.typed.skipped for run in runs),
-            "in_flight": sum(run.typed.in_flight for run in runs),
-        }
-    return {**attrs, "journal": journal} if journal else attrs
-
-
-def _not_here(runs: list[_RunRead]) -> dict[str, Any]:
-    """Tell which rows are not in the file; empty where all are."""
-    missing, elsewhere = sum(run.missing for run in runs), sum(run.elsewhere for run in runs)
-    if not missing and not elsewhere:
-        return {}
-    gaps = [gap for run in runs if run.missing for gap in run.missing_seq()]
-    return {"missing": missing, "missing_seq": gaps[:_MOST_GAPS], "elsewhere": elsewhere}
-
-
-def _joined_pauses(pauses: list[tuple[float, _Pauses]]) -> dict[str, Any]:
-    first = [[offset_ms / 1e3 + at_s, pause_s] for offset_ms, of_run in pauses for at_s, pause_s in of_run.first]
-    return {
-        "count": sum(of_run.count for _, of_run in pauses),
-        "total_s": sum(of_run.total_s for _, of_run in pauses),
-        "longest_s": max(of_run.longest_s for _, of_run in pauses),
-        "first": first[:MOST_PAUSES],
-    }
-
-
-def _joined_outages(runs: list[_RunRead]) -> dict[str, Any]:
-    described = [(run.offset_ms or 0.0, run.attrs.get("outages", {})) for run in runs]
-    first = [(offset_ms / 1e3, outage) for offset_ms, of_run in described for outage in of_run.get("first", [])]
-    return {
-        "count": sum(run.typed.outages.count for run in runs),
-        "total_s": sum(run.typed.outages.total_s for run in runs),
-        "first": [{**outage, "at_s": offset_s + outage["at_s"]} for offset_s, outage in first[:MOST_OUTAGES]],
-    }
-
-
-def _clients(attrs: _Attrs) -> list[dict[str, Any]]:
-    # A run that was killed has not come to say what each of its series cost the client.
-    unknown: dict[str, Any] = {}
-    return [*attrs.client, *[unknown] * len(attrs.plan)][: len(attrs.plan)]
 
 
 def _reason(error: Exception) -> str:

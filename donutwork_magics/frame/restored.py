@@ -1,4 +1,4 @@
-"""A table as it was made, after what a join, a file of text or an index of one's own did to it."""
+"""A table in its normal form, after what a join, a file of text or an index of one's own did to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     """Restore what can be restored without loss; whoever reads a table that he did not make begins with this.
 
     The rows are numbered anew, as an index may repeat itself, or have the name of a column; time stamps are UTC, also
-    where some are text; times are float64, and none is infinite. Further columns stay as they are.
+    where some are text; times are float64, and none is infinite; texts are pandas' strings. Further columns stay as
+    they are.
 
     Parameters
     ----------
@@ -28,9 +29,12 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     if "timestamp" in df:
         moments = pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
         columns["timestamp"] = moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
-    if "http_version" in df and df["http_version"].dtype != "category":
-        columns["http_version"] = df["http_version"].astype(object).replace(_VERSIONS)
     for name in df.columns.intersection([name for name, dtype in COLUMNS.items() if dtype == "float64"]):
-        # Nothing that was measured is, and no chart has room for it.
+        # Measured times are never infinite.
         columns[name] = df[name].astype("float64").replace([np.inf, -np.inf], np.nan)
+    for name in df.columns.intersection([name for name, dtype in COLUMNS.items() if dtype == "string"]):
+        texts = df[name]
+        if name == "http_version" and texts.dtype != "string":
+            texts = texts.astype(object).replace(_VERSIONS)
+        columns[name] = texts.astype("string")
     return df.assign(**columns).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""From the rows of a run to a DataFrame of schema 1."""
+"""From the rows of runs to a DataFrame of schema 1."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import numpy.typing as npt
 import pandas as pd
 
 import donutwork_magics.frame.accessor  # noqa: F401 - whoever makes a table gets df.donutwork with it
-from donutwork_magics.frame.schema import COLUMNS, KNOWN_CATEGORIES
-from donutwork_magics.sampling.describe import describe
-from donutwork_magics.sampling.rows import NOT_AVAILABLE, OPTIONAL, Rows, Words
-from donutwork_magics.sampling.run import Run
+from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.sampling.describe import SCHEMA
+from donutwork_magics.sampling.rows import NOT_AVAILABLE, OPTIONAL, Rows
 
 ATTRS: Final = "donutwork"
-"""The key of ``df.attrs`` under which a run describes itself."""
+"""The key of ``df.attrs`` under which a table describes its runs."""
+
+_MOST_REMEMBERED: Final = 1000
+_remembered: Final[dict[str, Mapping[str, Any]]] = {}
+"""What was said of the runs of this process, by their ids: attributes do not survive ``concat``."""
 
 
-def table(run: Run) -> pd.DataFrame:
-    """Make the DataFrame of a run, as `table_of` has it."""
-    return table_of(run.rows, describe(run))
-
-
-def table_of(rows: Rows, attrs: Mapping[str, Any]) -> pd.DataFrame:
+def table_of(rows: Rows, runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Make the DataFrame of some rows.
 
     Parameters
     ----------
-    attrs
-        What `describe` returned of the run that they are of.
+    runs
+        What is known of each run that they are of, by its id.
 
     Returns
     -------
     pandas.DataFrame
-        One row a completed ping, in planned order, with the columns of `donutwork_magics.frame.schema.COLUMNS` in
-        their order and dtypes; ``attrs["donutwork"]`` is a small dict of plain values without a header or a key.
+        One row a completed ping, in planned order within a run, with the columns of `donutwork_magics.columns` in
+        their order and dtypes; ``attrs["donutwork"]`` is a small dict of plain values without a header or a key: the
+        ``schema``, and the ``runs`` by their ids.
     """
     floats = {name: _numpy(column) for name, column in rows.floats.items()}
     integers = {name: _numpy(column) for name, column in rows.integers.items()}
     flags = {name: _numpy(column).astype(bool) for name, column in rows.flags.items()}
+    spans = list(rows.spans())
+    of_run = np.repeat(np.arange(len(spans)), [count for _, count in spans])
     columns: dict[str, Any] = {
         **floats,
         **flags,
@@ -51,14 +52,36 @@ def table_of(rows: Rows, attrs: Mapping[str, Any]) -> pd.DataFrame:
         "lag_ms": floats["started_ms"] - floats["scheduled_ms"],
         "corrected_ms": floats["started_ms"] + floats["duration_ms"] - floats["scheduled_ms"],
         "network_ms": floats["ttfb_ms"] - floats["rrt_ms"],
-        **{name: pd.Series(list(texts), dtype="string") for name, texts in rows.texts.items()},
+        **{name: pd.array(list(texts), dtype="string") for name, texts in rows.texts.items()},
         **{name: _nullable(integers[name], COLUMNS[name]) for name in OPTIONAL},
-        **{name: _categorical(name, words) for name, words in rows.words.items()},
+        **{name: _strings(words.distinct, _numpy(words.codes)) for name, words in rows.words.items()},
+        "run": _strings([run for run, _ in spans], of_run),
+        "vantage": _strings([], np.full(len(rows), NOT_AVAILABLE)),
     }
     df = pd.DataFrame({name: columns[name] for name in COLUMNS})
-    df = df.sort_values("seq", kind="stable", ignore_index=True)
-    df.attrs[ATTRS] = dict(attrs)
+    order = np.lexsort((integers["seq"], of_run))
+    if not np.array_equal(order, np.arange(len(order))):
+        df = df.take(order).reset_index(drop=True)
+    described = {run: dict(runs[run]) for run, _ in spans} or {run: dict(attrs) for run, attrs in runs.items()}
+    for run, attrs in described.items():
+        _remembered[run] = attrs
+    for run in list(_remembered)[:-_MOST_REMEMBERED]:
+        del _remembered[run]
+    df.attrs[ATTRS] = {"schema": SCHEMA, "runs": described}
     return df
+
+
+def runs_of(df: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
+    """Return what is known of the runs that the rows of a table are of, by their ids, in the order of the ids.
+
+    The table itself tells it, or this process remembers it.
+    """
+    described = df.attrs.get(ATTRS)
+    told = described.get("runs") if isinstance(described, dict) else None
+    told = told if isinstance(told, dict) else {}
+    ids = sorted(map(str, df["run"].dropna().unique())) if len(df) else list(told)
+    known = {run: told.get(run, _remembered.get(run)) for run in ids}
+    return {run: attrs for run, attrs in known.items() if isinstance(attrs, Mapping)}
 
 
 def _numpy(column: array[Any]) -> npt.NDArray[Any]:
@@ -70,9 +93,6 @@ def _nullable(values: npt.NDArray[np.int64], dtype: str) -> pd.arrays.IntegerArr
     return pd.arrays.IntegerArray(values.astype(dtype.lower()), values == NOT_AVAILABLE)
 
 
-def _categorical(name: str, words: Words) -> pd.Categorical[str]:
-    categories = list(dict.fromkeys([*KNOWN_CATEGORIES.get(name, ()), *words.distinct]))
+def _strings(distinct: list[str], codes: npt.NDArray[np.int64]) -> Any:
     # The last place is the one that -1, the code of a missing value, picks.
-    renumbered = np.array([*map(categories.index, words.distinct), -1], dtype=np.int64)
-    codes: npt.NDArray[np.int64] = renumbered[_numpy(words.codes)]
-    return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype=object))
+    return pd.array(np.array([*distinct, pd.NA], dtype=object), dtype="string").take(codes)

@@ -6,15 +6,15 @@ import time
 from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from types import TracebackType
+from typing import Any, Final, Literal, Self
 
-Notice = Literal["client_saturated", "kernel_busy"]
+Notice = Literal["client_saturated", "machine_busy"]
 
 SATURATED_CPU_SHARE: Final = 0.5
 """Python threads share one core's worth of time: beyond half of it, pings in flight wait for each other."""
-BUSY_CPU_SHARE: Final = 0.2
 BUSY_WAKE_MS: Final = 2.0
-"""An idle machine wakes a thread within a tenth of this; a busy Python thread beside it takes 5 ms to let go."""
+"""An idle machine wakes a thread within a tenth of this."""
 
 _FEWEST_WAKES: Final = 20
 _MOST: Final = 200_000
@@ -33,8 +33,6 @@ class ClientLoad:
         How late the machine woke a worker that had waited for its planned start.
     cpu_share
         CPU time of the workers by wall time; 1 is a whole core.
-    other_cpu_share
-        That of everything else in this process, the progress display apart.
     """
 
     own_p50_ms: float
@@ -42,7 +40,6 @@ class ClientLoad:
     wake_p50_ms: float
     wake_p95_ms: float
     cpu_share: float
-    other_cpu_share: float
     wakes: int
 
     @property
@@ -52,8 +49,8 @@ class ClientLoad:
         found: list[Notice] = []
         if self.cpu_share >= SATURATED_CPU_SHARE:
             found.append("client_saturated")
-        if busy_wakes or self.other_cpu_share >= BUSY_CPU_SHARE:
-            found.append("kernel_busy")
+        if busy_wakes:
+            found.append("machine_busy")
         return found
 
     def as_attrs(self) -> dict[str, Any]:
@@ -62,16 +59,24 @@ class ClientLoad:
 
 
 class ClientMeter:
-    """Takes the client's own part while a series runs; begun and ended by the thread that looks on."""
+    """Takes the client's own part in a series; a context manager for each time in which it pings."""
 
     def __init__(self) -> None:
         # Four bytes a row each: percentiles of the whole series, within the memory that a row may take.
         self._own_ms = array("f")
         self._wake_ms = array("f")
         self._workers_s = 0.0
-        self._began_ns = time.perf_counter_ns()
-        self._process_s = time.process_time()
-        self._caller_s = time.thread_time()
+        self._wall_s = 0.0
+        self._began_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._began_s = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._wall_s += time.perf_counter() - self._began_s
 
     def ping(self, own_ns: int, wake_ns: int | None) -> None:
         """Count a ping; one thread at a time.
@@ -90,22 +95,18 @@ class ClientMeter:
             self._wake_ms.append(wake_ns / 1e6)
 
     def worker(self, cpu_s: float) -> None:
-        """Count the CPU time of a worker, at its end; one thread at a time."""
+        """Count the CPU time of a worker, when it ends; one thread at a time."""
         self._workers_s += cpu_s
 
     def result(self) -> ClientLoad:
         """Compute what was found."""
-        wall_s = (time.perf_counter_ns() - self._began_ns) / 1e9
-        process_s = time.process_time() - self._process_s
-        caller_s = time.thread_time() - self._caller_s
         own_ms, wake_ms = sorted(self._own_ms), sorted(self._wake_ms)
         return ClientLoad(
             own_p50_ms=_quantile(own_ms, 0.50),
             own_p95_ms=_quantile(own_ms, 0.95),
             wake_p50_ms=_quantile(wake_ms, 0.50),
             wake_p95_ms=_quantile(wake_ms, 0.95),
-            cpu_share=self._workers_s / wall_s,
-            other_cpu_share=max(0.0, process_s - caller_s - self._workers_s) / wall_s,
+            cpu_share=self._workers_s / self._wall_s if self._wall_s else 0.0,
             wakes=len(wake_ms),
         )
 

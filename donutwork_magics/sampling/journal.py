@@ -18,11 +18,9 @@ import re
 import stat
 import sys
 import threading
-import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,20 +123,6 @@ def _is_journal(file: int) -> bool:
     return BEGINNING.startswith(os.read(file, len(BEGINNING)))
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where a run has got to in its journal: a file, and how long it was."""
-
-    device: int
-    inode: int
-    size: int
-    run: str
-    rows: int
-    """How many the run has written."""
-    elsewhere: int
-    """How many of them it wrote before the file was moved or truncated."""
-
-
 class Journal:
     """One open journal; `append` may be called from any thread, one at a time.
 
@@ -146,23 +130,27 @@ class Journal:
     ----------
     path
         The file.
-    continues
-        Where the run was when its journal was closed; None for a run that begins.
+    run
+        The id of the run.
+
+    Attributes
+    ----------
+    elsewhere : int
+        How many rows it wrote before the file was moved or truncated.
 
     Raises
     ------
     SettingsError
-        The file cannot be one, another run writes to it, or it is not as the run has left it.
+        The file cannot be one, or another run writes to it.
     """
 
-    def __init__(self, path: Path, continues: Mark | None = None) -> None:
+    def __init__(self, path: Path, run: str) -> None:
         check_journal(path)
         self._path = path
-        self._run = os.urandom(8).hex() if continues is None else continues.run
-        self._rows = 0 if continues is None else continues.rows
-        self._elsewhere = 0 if continues is None else continues.elsewhere
+        self._run = run
+        self._rows = self.elsewhere = 0
         self._attrs: Mapping[str, Any] = {}
-        self._begun = continues is not None
+        self._begun = False
         self._failure = ""
         self._left: list[int] = []
         """The files that were moved away, and are to be synced and closed."""
@@ -177,13 +165,11 @@ class Journal:
         else:
             if not _locked(self._file):
                 problem = "is being written by another run. Wait for its end, or choose another name"
-            elif continues is not None and self.mark() != continues:
-                problem = "is not as this run has left it, and cannot be continued. Begin anew, in this file or another"
             if problem:
                 _close(self._file)
         if problem:
             raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
-        self._size = self.mark().size
+        self._size = os.fstat(self._file).st_size
         """How long the file is, unless somebody else has changed it."""
         self._syncing = threading.Thread(target=self._keep_synced, name="donutwork-journal", daemon=True)
         try:
@@ -191,15 +177,6 @@ class Journal:
         except OutOfThreadsError:
             _close(self._file)
             raise
-        _open_here.add(self)
-
-    def mark(self) -> Mark:
-        """Return where the run has got to; nowhere that could be continued, if that cannot be told."""
-        try:
-            status = os.fstat(self._file)
-        except OSError:
-            return Mark(0, 0, 0, self._run, self._rows, self._elsewhere)
-        return Mark(status.st_dev, status.st_ino, status.st_size, self._run, self._rows, self._elsewhere)
 
     def describe(self, attrs: Mapping[str, Any]) -> None:
         """Write down what is known of the run now.
@@ -217,8 +194,8 @@ class Journal:
             self._begin()
         self._raise_failure()
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write a row; when this returns, it survives the end of this process.
+    def append(self, row: bytes) -> None:
+        """Write the line of a row; when this returns, it survives the end of this process.
 
         Raises
         ------
@@ -227,7 +204,7 @@ class Journal:
         """
         if self._moved:
             self._follow()
-        self._write(_line(record))
+        self._write(sealed(row) + b"\n")
         self._raise_failure()
         self._rows += 1
 
@@ -244,7 +221,6 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what was to be known of it, `sync` has told."""
-        _open_here.discard(self)
         if self._closed.is_set():
             return
         self._closed.set()
@@ -253,13 +229,6 @@ class Journal:
         finally:
             for file in (*self._left, self._file):
                 _close(file)
-
-    def leave_to_parent(self) -> None:
-        """Let go of the file in a child that was forked: a lock lasts until the last of those who have it is gone."""
-        for file in (*self._left, self._file):
-            with contextlib.suppress(OSError):
-                os.close(file)
-        self._left, self._file = [], -1
 
     def _raise_failure(self) -> None:
         if self._failure:
@@ -297,7 +266,7 @@ class Journal:
 
     def _begin(self, then: bytes = b"") -> None:
         """Write the line with which a run begins, or its part in a further file, and another line after it."""
-        self._elsewhere = self._rows
+        self.elsewhere = self._rows
         head: dict[str, Any] = {"donutwork_journal": SCHEMA, "run": self._run, "rows": self._rows}
         end = b""
         try:
@@ -379,23 +348,9 @@ class Journal:
                 self._failure = _reason(error)
 
 
-_open_here: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
-"""The journals of this process that are open."""
-
-
-def _leave_all_to_parent() -> None:
-    for journal in list(_open_here):
-        journal.leave_to_parent()
-    _open_here.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_all_to_parent)
-
-
 @contextmanager
-def open_journals(paths: Iterable[Path | None]) -> Iterator[dict[Path, Journal]]:
-    """Open each of some files once, and close them all in the end.
+def open_journals(paths: Iterable[Path | None], run: str) -> Iterator[dict[Path, Journal]]:
+    """Open each of some files once for a run, and close them all in the end.
 
     Raises
     ------
@@ -406,7 +361,7 @@ def open_journals(paths: Iterable[Path | None]) -> Iterator[dict[Path, Journal]]
         journals: dict[Path, Journal] = {}
         for path in paths:
             if path is not None and path not in journals:
-                journals[path] = Journal(path)
+                journals[path] = Journal(path, run)
                 stack.callback(journals[path].close)
         yield journals
 
@@ -455,12 +410,6 @@ def _locked(file: int) -> bool:
 def _close(file: int) -> None:
     if file < 0:
         return
-    if sys.platform != "win32":
-        import fcntl
-
-        # A child that was forked meanwhile has the file too, and would go on to lock it.
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)
     with contextlib.suppress(OSError):
         os.close(file)
 

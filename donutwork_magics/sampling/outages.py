@@ -39,6 +39,11 @@ class Pinged(NamedTuple):
     error: str | None
 
 
+def pinged(row: Any, place: object) -> Pinged:
+    """Take from a row what counts."""
+    return Pinged(row.seq, place, row.timestamp_ns, row.started_ms, row.duration_ms, row.error)
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
     """Pings in a row for which the service was down."""

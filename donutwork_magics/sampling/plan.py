@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -96,3 +97,83 @@ class Plan:
     def as_attrs(self) -> dict[str, Any]:
         """Return the plan as a small dict of plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Some pings of one line in a row: a run is carried out segment by segment.
+
+    Parameters
+    ----------
+    line
+        Which line, from 0.
+    block
+        The value of the ``block`` column.
+    count
+        How many rows, warm-up included; None where only the duration ends it.
+    duration_s
+        No ping of it starts later than this after the first; None where only the count ends it.
+    warmup
+        How many rows at its beginning are warm-up.
+    """
+
+    line: int
+    block: int = 0
+    count: int | None = None
+    duration_s: float | None = None
+    warmup: int = 0
+
+
+def one_after_the_other(plans: Sequence[Plan]) -> Iterator[Segment]:
+    """Divide a run into one segment a line."""
+    for line, plan in enumerate(plans):
+        yield Segment(line=line, count=plan.total, duration_s=plan.duration_s, warmup=plan.warmup)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A whole run as it is planned: its lines, and their segments in order."""
+
+    plans: tuple[Plan, ...]
+    segments: tuple[Segment, ...]
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether the lines take turns."""
+        return any(segment.block for segment in self.segments)
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there will be, warm-up included; None where durations end it."""
+        counts = [segment.count for segment in self.segments]
+        return None if None in counts else sum(filter(None, counts))
+
+    @property
+    def warmup(self) -> int:
+        """How many of them are warm-up."""
+        return sum(segment.warmup for segment in self.segments)
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long pings are started; None where counts end it, and no rate tells when."""
+        if len(self.segments) == 1:
+            return self.segments[0].duration_s
+        lengths_s = [self._length_s(segment) for segment in self.segments]
+        return None if self.total is not None or None in lengths_s else sum(filter(None, lengths_s))
+
+    def planned_start_s(self, seq: int) -> float | None:
+        """Return the planned start of a ping in seconds since the first; None where there is no plan."""
+        start_s = 0.0
+        for segment in self.segments:
+            plan = self.plans[segment.line]
+            if plan.rate_hz is None or segment.count is None or seq < segment.count:
+                within_s = plan.planned_start_s(seq)
+                return None if within_s is None else start_s + within_s
+            seq -= segment.count
+            start_s += segment.count / plan.rate_hz
+        return start_s
+
+    def _length_s(self, segment: Segment) -> float | None:
+        rate_hz = self.plans[segment.line].rate_hz
+        by_count_s = segment.count / rate_hz if rate_hz is not None and segment.count is not None else None
+        return min(filter(None, (by_count_s, segment.duration_s)), default=None)

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from donutwork_magics.sampling.manners import Manners
 from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.rate_limit import RateLimit
 
 _COARSE_MARGIN_S = 0.002
 _MOST_BEHIND_NS = 30_000_000_000
@@ -48,16 +48,18 @@ class Schedule:
         What to do.
     loopback
         Whether the target is this machine, so that it need not be spared.
-    manners
+    rate_limit
         What everything that calls the same host shares.
     held_back
         Called with the beginning and the end, on the monotonic clock, of each time in which a rest held back a start
         that was due; from a worker, when that is over.
     """
 
-    def __init__(self, plan: Plan, *, loopback: bool, manners: Manners, held_back: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, plan: Plan, *, loopback: bool, rate_limit: RateLimit, held_back: Callable[[int, int], None]
+    ) -> None:
         self._plan = plan
-        self._manners = manners
+        self._rate_limit = rate_limit
         self._held_back = held_back
         self._spared = not (loopback or plan.allow_load)
         self._turn = threading.Lock()
@@ -70,9 +72,9 @@ class Schedule:
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
 
-    def begin(self) -> None:
-        """Plan the first ping for now."""
-        self.origin_ns = time.perf_counter_ns()
+    def begin(self, not_before_ns: int = 0) -> None:
+        """Plan the first ping for now, or for a moment that is still to come."""
+        self.origin_ns = max(time.perf_counter_ns(), not_before_ns)
         if self._plan.duration_s is not None:
             self._end_ns = self.origin_ns + int(self._plan.duration_s * 1e9)
 
@@ -93,7 +95,7 @@ class Schedule:
             while not self.stopped:
                 now_ns = time.perf_counter_ns()
                 due_ns = self._due_ns(now_ns)
-                start_ns, rests_until_ns = max(now_ns, due_ns), self._manners.rests_until_ns
+                start_ns, rests_until_ns = max(now_ns, due_ns), self._rate_limit.rests_until_ns
                 if self._is_over(start_ns):
                     return None
                 if start_ns < rests_until_ns:
@@ -103,7 +105,7 @@ class Schedule:
                         self._held_back(start_ns, self._end_ns)
                         return None
                     late_ns = self._rest(start_ns, rests_until_ns)
-                elif due_ns <= now_ns and (not self._spared or self._manners.take()):
+                elif due_ns <= now_ns and (not self._spared or self._rate_limit.take()):
                     slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns, self._skipped)
                     self._next_seq += 1
                     self._skipped = 0
@@ -112,18 +114,23 @@ class Schedule:
                     late_ns = self._sleep_until(due_ns)
         return None
 
+    @property
+    def next_planned_ns(self) -> int:
+        """When the next ping would be planned if there were one, on the monotonic clock; 0 where there is no plan."""
+        return self._scheduled_ns(self._next_seq) or 0
+
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""
         if self._spared:
-            self._manners.count()
+            self._rate_limit.count()
 
     def rest(self, asked_s: float) -> None:
         """Start nothing for a while, here and wherever else the host is called."""
-        self._manners.rest(asked_s)
+        self._rate_limit.rest(asked_s)
 
     def forgive(self) -> None:
         """Begin anew with the shortest rest."""
-        self._manners.forgive()
+        self._rate_limit.forgive()
 
     def back_off(self, slot: Slot, started_ns: int) -> None:
         """Wait a second from the start of this ping to the next, as the service is down; called by the only worker.
@@ -159,7 +166,7 @@ class Schedule:
         elif self._plan.endless and now_ns - scheduled_ns > _MOST_BEHIND_NS:
             scheduled_ns = self._skip(now_ns, scheduled_ns)
         due_ns = max(scheduled_ns, self._not_before_ns)
-        return max(due_ns, self._manners.next_ns()) if self._spared else due_ns
+        return max(due_ns, self._rate_limit.next_ns()) if self._spared else due_ns
 
     def _rest(self, from_ns: int, until_ns: int) -> int:
         """Wait until a rest is over, and shift the plan by it; return how late the thread woke up.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -34,7 +34,7 @@ from donutwork_magics.grammar import (
     parse_cell,
     parse_line,
 )
-from donutwork_magics.interrupts import Interruption, interruption, interrupts
+from donutwork_magics.interrupts import interruption, interrupts
 from donutwork_magics.network.faults import CallCancelledError
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.session import Execution, Session
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.settings import Target
-    from donutwork_magics.display.live import LiveView
     from donutwork_magics.errors import Kind
-    from donutwork_magics.sampling.run import Run, Series
+    from donutwork_magics.sampling.plan import Segment
+    from donutwork_magics.sampling.series import Series
     from donutwork_magics.watch import Watch
 
 LAST: Final = "_donutwork"
@@ -133,7 +133,7 @@ class _Donutwork(Magics):
             expanded = "\n".join(map(self._expand, body.splitlines()))
         cell = parse_cell(header, expanded, defaults=self._defaults(), secrets=self.session.key_values())
         if all(map(_is_series, cell.lines)):
-            value = self._series(list(cell.lines), results, cell.out)
+            value = self._series(list(cell.lines), results, cell)
         elif len(cell.lines) == 1:
             value = self._single(cell.lines[0].command, results, cell.out)
         else:
@@ -195,7 +195,8 @@ class _Donutwork(Magics):
             return None
         return value
 
-    def _series(self, lines: list[CellLine], results: _Results, cell_out: str | None = None) -> object:
+    def _series(self, lines: list[CellLine], results: _Results, cell: Cell | None = None) -> object:
+        cell_out = None if cell is None else cell.out
         own_out = lines[0].command.call.out if len(lines) == 1 else None
 
         def keep(df: pd.DataFrame) -> str:
@@ -205,7 +206,7 @@ class _Donutwork(Magics):
                     results.assign(line.command.call.out, df[df["label"] == line.label].reset_index(drop=True))
             return place
 
-        df = self._measure(lines, keep)
+        df = self._measure(lines, keep, cell=cell)
         return None if cell_out or own_out else df
 
     def _load(self, command: LoadCommand, results: _Results) -> object:
@@ -257,48 +258,59 @@ class _Donutwork(Magics):
         return None if call.out else report
 
     def _measure(
-        self, lines: list[CellLine], keep: Callable[[pd.DataFrame], str], like: Target | None = None
+        self,
+        lines: list[CellLine],
+        keep: Callable[[pd.DataFrame], str],
+        *,
+        cell: Cell | None = None,
+        like: Target | None = None,
     ) -> pd.DataFrame:
-        """Run the series of some lines one after the other, into one DataFrame, and show how they come on.
+        """Carry out the series of some lines as one run, and show how it comes on.
 
         Parameters
         ----------
         keep
             Puts the DataFrame into the user's variables, and says where it is.
+        cell
+            What says how the lines take turns.
         like
             The target of an earlier call, and the only one that may be called; see `same_target`.
 
         Raises
         ------
+        GrammarError
+            The cell asks for more blocks than a line has pings.
         SeriesError, Interrupted
             The run ended early; its rows are kept all the same.
         """
         _prepare()
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.frame.table import table
-        from donutwork_magics.sampling.journal import open_journals
-        from donutwork_magics.sampling.run import Run
-        from donutwork_magics.series import early_end
+        from donutwork_magics.display.setup import badges_of
+        from donutwork_magics.measure import measure
+        from donutwork_magics.sampling.plan import Course
+        from donutwork_magics.sampling.rounds import drawn_seed
 
         planned = [self._planned(line, like) for line in lines]
+        plans = tuple(series.plan for series in planned)
+        seed = drawn_seed() if cell is None or cell.seed is None else cell.seed
+        course = Course(plans, _segments(plans, None if cell is None else cell.blocks, seed))
         quiet = all(_is_quiet(line) for line in lines)
-        with (
-            interrupts() as seen,
-            open_journals(series.journal for series in planned) as journals,
-            live_view(self.shell, quiet=quiet) as live,
-        ):
-            run = Run(journals=journals)
-            _carry_out(run, planned, live, seen)
-            run.finish(interrupted=seen.is_set())
-            df = table(run)
-            place = keep(df)
-            live.finish(RunCard(df))
-        error = early_end(run, place, interrupted=seen.is_set())
-        if error is not None:
-            error.df = df
-            raise error
-        return df
+        with interrupts(), live_view(self.shell, quiet=quiet) as live:
+
+            def keep_and_show(df: pd.DataFrame) -> str:
+                place = keep(df)
+                live.finish(RunCard(df))
+                return place
+
+            live.begin(course, tuple(dict.fromkeys(badge for series in planned for badge in badges_of(series.target))))
+            return measure(
+                planned,
+                segments=course.segments,
+                seed=seed if course.is_interleaved else None,
+                keep=keep_and_show,
+                observer=live.observe,
+            )
 
     def _planned(self, line: CellLine, like: Target | None = None) -> Series:
         """Make the series of a line.
@@ -317,7 +329,7 @@ class _Donutwork(Magics):
 
     def _aimed(self, command: PingCommand | WatchCommand, plan: Plan, like: Target | None = None) -> Series:
         from donutwork_magics.sampling.journal import check_journal, journal_path
-        from donutwork_magics.sampling.run import Series
+        from donutwork_magics.sampling.series import Series
 
         target, call = self._target(command, like), command.call
         impolite = plan.impolite(loopback=target.is_loopback)
@@ -347,8 +359,8 @@ class _Donutwork(Magics):
         watch = Watch(series, keep=command.keep)
         self.session.add_watch(watch, execution)
         try:
-            self._show_watch(watch)
             watch.start()
+            self._show_watch(watch)
             if interruption().is_set():
                 raise CallCancelledError
         except BaseException:
@@ -482,10 +494,8 @@ def _prepare() -> None:
     import donutwork_magics.display.live
     import donutwork_magics.display.run
     import donutwork_magics.frame.load
-    import donutwork_magics.frame.table  # noqa: F401
-    from donutwork_magics.sampling.warm_up import warm_up
-
-    warm_up()
+    import donutwork_magics.frame.table
+    import donutwork_magics.measure  # noqa: F401
 
 
 def _first_failure(report: CheckReport) -> tuple[str, Kind | None]:
@@ -500,27 +510,23 @@ def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
     return f"Stopped {one if watches == 1 else f'{watches} watches'}{which}."
 
 
+def _segments(plans: Sequence[Plan], blocks: int | None, seed: int) -> tuple[Segment, ...]:
+    from donutwork_magics.sampling.rounds import interleaved
+
+    problem = ""
+    try:
+        return interleaved(plans, blocks=blocks, seed=seed)
+    except ValueError as error:
+        problem = str(error)
+    raise GrammarError(problem)
+
+
 def _is_series(line: CellLine) -> bool:
     return isinstance(line.command, PingCommand) and line.command.plan is not None
 
 
 def _is_quiet(line: CellLine) -> bool:
     return isinstance(line.command, PingCommand) and line.command.quiet
-
-
-def _carry_out(run: Run, planned: list[Series], live: LiveView, seen: Interruption) -> None:
-    from donutwork_magics.display.setup import badges_of
-    from donutwork_magics.sampling.guard import Guard
-    from donutwork_magics.sampling.run import run_series
-
-    # What one line has reached is a right address for the others that call it in the same way.
-    guards: dict[object, Guard] = {}
-    for position, series in enumerate(planned, start=1):
-        live.begin(series.plan, position, len(planned), badges_of(series.target))
-        guard = guards.setdefault((series.target.host, series.http, series.family), Guard())
-        run_series(run, series, live.observe, guard=guard)
-        if run.ending is not None or seen.is_set():
-            break
 
 
 def _with_traits() -> type[_Donutwork]:

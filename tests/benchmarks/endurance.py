@@ -11,13 +11,13 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
+from donutwork_magics.series import collect
 
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import Interrupted
 from donutwork_magics.frame.table import table
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
-from donutwork_magics.series import collect
+from donutwork_magics.sampling.series import Series
 from tests.benchmarks.figures import Figure, interval, quantile
 from tests.benchmarks.targets import KEY, static
 from tests.servers import Server, answer_then_hang, reply

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from donutwork_magics.series import collect
+
 from tests.benchmarks.figures import Figure, interval, quantile
 from tests.benchmarks.targets import slow, static
 

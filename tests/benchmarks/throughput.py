@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import httpx
 
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.series import Series
 from tests.benchmarks.figures import Figure, ratio
 from tests.benchmarks.targets import Served, static
 

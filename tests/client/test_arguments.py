@@ -11,6 +11,7 @@ import pytest
 from donutwork_magics import Client, check, collect
 from donutwork_magics.client.settings import sandbox_target
 from tests.servers import Server, answer, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
@@ -98,7 +99,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     numbers: Any = {"count": np.int64(3), "rate_hz": np.float32(200), "warmup": np.uint8(1)}
     df = collect(**numbers, timeout_s=np.float64(5))
     assert len(df) == 4
-    [plan] = df.attrs["donutwork"]["plan"]
+    [plan] = about(df)["plan"]
     assert {type(value) for value in plan.values()} <= {int, float, bool, str, type(None)}
 
 

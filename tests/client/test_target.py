@@ -73,7 +73,7 @@ class TestBlock:
             assert_type(box, Sandbox)
             assert_type(box.url, str)
             assert called() == box.url
-            assert collect(2, rate_hz=None).attrs["donutwork"]["sandbox"] is True
+            assert collect(2, rate_hz=about(None))["sandbox"] is True
             assert check().sandbox
             assert api.connections == 0
             assert (box.seed, box.options.latency) == (7, "1ms")
@@ -327,6 +327,7 @@ def test_a_fork_calls_the_sandbox_of_its_parent_and_does_not_end_it() -> None:
     code = """
 import os, sys
 from donutwork_magics import Client, sandbox
+from tests.support.tables import about
 with sandbox() as box:
     if os.fork() == 0:
         assert Client().ping().sandbox and box.alive()

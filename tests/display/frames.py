@@ -9,6 +9,7 @@ import pandas as pd
 
 from donutwork_magics.errors import Kind
 from donutwork_magics.frame.schema import COLUMNS
+from tests.support.tables import describe
 
 ATTRS: dict[str, Any] = {
     "schema": 1,
@@ -71,5 +72,5 @@ def frame(
         "body_bytes": 60,
     }
     df = pd.DataFrame({name: columns[name] for name in COLUMNS}).astype(COLUMNS)
-    df.attrs["donutwork"] = ATTRS
+    describe(df, ATTRS)
     return df

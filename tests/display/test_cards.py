@@ -31,6 +31,7 @@ from donutwork_magics.sampling.client_load import ClientLoad
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
 from tests.display.values import HOSTILE, comparison, connection, everything, ping, report, run
+from tests.support.tables import describe
 
 # From JupyterLab 4.6's sanitiser: what of its allow-lists the cards use.
 KEPT_TAGS = {
@@ -241,9 +242,9 @@ def test_the_saved_card_of_a_comparison_is_small(labels: int, letters: str) -> N
     df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
     df["retried"] = df["seq"] % 10 == 0
     plans = [{**ATTRS["plan"][0], "label": label, "rate_hz": 1000.0} for label in df["label"].unique()]
-    client = {**CLIENT, "notices": ["client_saturated", "kernel_busy"]}
+    client = {**CLIENT, "notices": ["client_saturated", "machine_busy"]}
     pauses = {"count": 20, "total_s": 300.0, "first": []}
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans, "client": [client] * labels, "pauses": pauses, "in_flight": 3}
+    describe(df, {**ATTRS, "plan": plans, "client": [client] * labels, "pauses": pauses, "in_flight": 3})
     assert saved_bytes(RunCard(df)) <= 30_000
 
 
@@ -376,7 +377,7 @@ def test_errors_are_counted_by_kind_with_their_interval() -> None:
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
     df = frame([1.0] * 6, every_ms=200.0, warmup=1)
     df["lag_ms"] = df["seq"] * 100.0
-    df.attrs["donutwork"] = {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "skipped": 7, "in_flight": 1}
+    describe(df, {**ATTRS, "pauses": {"count": 2, "total_s": 3.0}, "skipped": 7, "in_flight": 1})
     text = mimebundle(RunCard(df))["text/plain"]
     for fact in (
         "5 of 5 planned, 1 more for warm-up left out",
@@ -397,7 +398,7 @@ def outages(count: int, first: int, **last: Any) -> dict[str, Any]:
 
 def text_of(described: dict[str, Any], labels: int = 1) -> str:
     df = pd.concat([frame([1.0] * 6, label=f"l{at}") for at in range(labels)], ignore_index=True)
-    df.attrs["donutwork"] = {**ATTRS, "outages": described}
+    describe(df, {**ATTRS, "outages": described})
     bundle = mimebundle(RunCard(df))
     assert max(map(len, bundle["text/plain"].splitlines())) <= 80
     assert bool(re.search("outages[^<]*</summary>", bundle["text/html"])) == (described["count"] > 3)
@@ -435,7 +436,7 @@ def test_where_the_rate_was_not_reached_the_corrected_times_are_among_the_figure
     df = frame([20.0] * 60, every_ms=200.0)
     df["lag_ms"] = df["seq"] * 100.0
     df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
-    df.attrs["donutwork"] = ATTRS
+    describe(df, ATTRS)
     text = mimebundle(RunCard(df))["text/plain"]
     assert text.startswith("⚠ Pings: 60 pings, no errors")
     # The 57th of 60.
@@ -452,7 +453,7 @@ def test_a_stall_that_was_caught_up_with_is_told_too() -> None:
     df.loc[stalled, "lag_ms"] = 1000.0 - (df["seq"] - 100) * 12
     df.loc[99, "duration_ms"] = 1000.0
     df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}]}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}]})
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     assert text.startswith("⚠ Pings: 400 pings, no errors")
     assert "Some pings began late, behind others that took long, or timed out." in text
@@ -467,7 +468,7 @@ def held_up(pauses: dict[str, object], *, stall_s: float = 0.0) -> str:
     df.loc[99, "duration_ms"] = 2.0 + stall_s * 1e3
     df["started_ms"] = df["scheduled_ms"] + df["lag_ms"]
     df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}], "machine_pauses": pauses}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], "rate_hz": 200.0}], "machine_pauses": pauses})
     return " ".join(mimebundle(RunCard(df))["text/plain"].split())
 
 
@@ -521,7 +522,7 @@ def test_where_not_all_pauses_of_this_machine_are_known_a_stall_is_told_too() ->
 
 def test_a_pause_of_this_machine_that_held_up_no_ping_is_no_note() -> None:
     df = frame([2.0] * 60)
-    df.attrs["donutwork"] = {**ATTRS, "machine_pauses": paused([90.0, 1.0])}
+    describe(df, {**ATTRS, "machine_pauses": paused([90.0, 1.0])})
     text = mimebundle(RunCard(df))["text/plain"]
     assert text.startswith("✓ Pings: 60 pings, no errors")
     assert "stood still" not in text
@@ -531,7 +532,7 @@ def test_a_saturated_client_is_not_told_to_do_more_at_a_time() -> None:
     df = frame([20.0] * 60, every_ms=200.0)
     df["lag_ms"] = df["seq"] * 100.0
     plan = {**ATTRS["plan"][0], "concurrency": 8}
-    df.attrs["donutwork"] = {**ATTRS, "plan": [plan], "client": [{**CLIENT, "notices": ["client_saturated"]}]}
+    describe(df, {**ATTRS, "plan": [plan], "client": [{**CLIENT, "notices": ["client_saturated"]}]})
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     assert "A lower rate (-r) may reach the planned rate." in text
     assert "Fewer at a time (-c) measure more truly." in text
@@ -601,7 +602,7 @@ def test_one_late_start_is_no_rate_that_was_not_reached() -> None:
     df = frame([1.0] * 10)
     late = df["seq"] == 9
     df.loc[late, ["started_ms", "lag_ms"]] = [1300.0, 400.0]
-    df.attrs["donutwork"] = ATTRS
+    describe(df, ATTRS)
     text = mimebundle(RunCard(df))["text/plain"]
     assert "not reached" not in text
     assert "corrected" not in text
@@ -649,7 +650,7 @@ def test_a_run_tells_its_jitter_and_when_it_began() -> None:
 
 def test_a_filtered_table_is_not_compared_with_the_plan() -> None:
     df = frame([5.0 if seq % 12 else 50.0 for seq in range(300)], every_ms=200.0)
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "count": 300, "rate_hz": 5.0}]}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], "count": 300, "rate_hz": 5.0}]})
     whole = mimebundle(RunCard(df))["text/plain"]
     assert re.search(r"Pings +300 of 300 planned\n(.*\n)+? +Rate +5.00/s, 5.00/s planned\n", whole)
     slow = mimebundle(RunCard(df[df["duration_ms"] > 20]))["text/plain"]
@@ -662,7 +663,7 @@ def test_a_filtered_table_is_not_compared_with_the_plan() -> None:
 
 def test_pings_that_were_in_flight_at_the_end_are_no_missing_rows() -> None:
     df = frame([5.0] * 20)
-    df.attrs["donutwork"] = {**ATTRS, "in_flight": 2, "plan": [{**ATTRS["plan"][0], "count": 30, "concurrency": 2}]}
+    describe(df, {**ATTRS, "in_flight": 2, "plan": [{**ATTRS["plan"][0], "count": 30, "concurrency": 2}]})
     text = mimebundle(RunCard(df.drop(index=[15, 17])))["text/plain"]
     assert "18 of 30 planned" in text
     assert "missing" not in text
@@ -670,7 +671,7 @@ def test_pings_that_were_in_flight_at_the_end_are_no_missing_rows() -> None:
 
 def test_rows_of_another_label_are_not_missing() -> None:
     df = frame([5.0] * 40).assign(label=["a"] * 10 + ["b"] * 10 + ["a"] * 10 + ["b"] * 10)
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "label": name, "count": 20} for name in "ab"]}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], "label": name, "count": 20} for name in "ab"]})
     text = mimebundle(RunCard(df))["text/plain"]
     assert text.count("20 of 20 planned") == 2
     assert "missing" not in text
@@ -688,7 +689,7 @@ def test_runs_joined_under_one_label_are_on_one_axis_and_it_says_so() -> None:
 
 def test_where_a_table_lost_its_attributes_it_says_that_they_are_not_known() -> None:
     first, second = frame([1.0] * 10, label="a"), frame([1.0] * 10, label="b")
-    second.attrs["donutwork"] = {**ATTRS, "in_flight": 1}
+    describe(second, {**ATTRS, "in_flight": 1})
     lost = "Where this was measured is not in the table"
     assert lost in mimebundle(RunCard(pd.concat([first, second])))["text/plain"]
     assert lost not in mimebundle(RunCard(first))["text/plain"]
@@ -698,17 +699,17 @@ def test_a_journal_with_runs_in_several_places_names_them() -> None:
     df = frame([1.0] * 10)
     places = {"127.0.0.1:8080": True, "api.example": False}
     plans = [{**ATTRS["plan"][0], "host": host, "sandbox": sandbox} for host, sandbox in places.items()]
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans, "sandbox": False, "host": "api.example"}
+    describe(df, {**ATTRS, "plan": plans, "sandbox": False, "host": "api.example"})
     text = mimebundle(RunCard(df))["text/plain"]
     assert text.startswith("✓ Pings: 10 pings, no errors [partly sandbox] [staging]")
     assert re.search(r"Address +127.0.0.1:8080, api.example\n", text)
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans[:1], "sandbox": False}
+    describe(df, {**ATTRS, "plan": plans[:1], "sandbox": False})
     assert "[sandbox]" in mimebundle(RunCard(df))["text/plain"]
 
 
 def limit(df: pd.DataFrame, **plan: object) -> str:
     client = {**CLIENT, "notices": ["client_saturated"]}
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], **plan}], "client": [client]}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], **plan}], "client": [client]})
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     found = re.search("before and after what is measured(.*?) Connections", text)
     assert found is not None
@@ -726,8 +727,8 @@ def test_the_client_is_the_limit_of_a_rate_only_where_that_was_not_reached() -> 
 @pytest.mark.parametrize(("wakes", "late"), [(58, "some pings over 2.00 ms late"), (59, "pings 5.00 ms late (p95)")])
 def test_how_late_the_machine_woke_is_a_percentile_only_of_enough_wakes(wakes: int, late: str) -> None:
     df = frame([1.0] * 60)
-    client = {**CLIENT, "notices": ["kernel_busy"], "wakes": wakes}
-    df.attrs["donutwork"] = {**ATTRS, "client": [client]}
+    client = {**CLIENT, "notices": ["machine_busy"], "wakes": wakes}
+    describe(df, {**ATTRS, "client": [client]})
     assert f"this machine began {late}." in " ".join(mimebundle(RunCard(df))["text/plain"].split())
 
 
@@ -753,7 +754,7 @@ def test_a_label_of_ones_own_is_in_the_state() -> None:
 
 def test_a_long_label_cuts_neither_how_a_run_ended_nor_where_it_was() -> None:
     df = frame([1.0] * 5, label="ping -n 100 --cold --http 2 --timeout 5s --env staging -r 10000x", errors={4: "dns"})
-    df.attrs["donutwork"] = {**ATTRS, "ended": "dns"}
+    describe(df, {**ATTRS, "ended": "dns"})
     head = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     assert head.startswith(f"✗ Pings: {df['label'][0]}: ended early by dns: 5 pings, 1 error [sandbox] [staging] ")
 
@@ -781,7 +782,7 @@ def test_what_to_know_of_each_label_is_said_in_sight_of_the_comparison() -> None
     a["lag_ms"] = a["seq"] * 100.0
     b["timestamp"] += pd.Timedelta(seconds=10)
     df = pd.concat([a, b], ignore_index=True)
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans}
+    describe(df, {**ATTRS, "plan": plans})
     text = mimebundle(RunCard(df))["text/plain"]
     before = " ".join(text.split("More about")[0].split())
     assert "a: The planned rate was not reached: 5.00/s of 10.0/s." in before
@@ -823,7 +824,7 @@ def test_many_labels_are_cut_and_it_says_so() -> None:
 def test_each_label_of_an_interleaved_run_has_its_own_plan() -> None:
     plans = [{**ATTRS["plan"][0], "label": label, "count": count} for label, count in (("a", 5), ("b", 6))]
     df = pd.concat([frame([1.0] * 5, label="a"), frame([1.0] * 6, label="b")], ignore_index=True)
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans}
+    describe(df, {**ATTRS, "plan": plans})
     text = mimebundle(RunCard(df))["text/plain"]
     assert "5 of 5 planned" in text
     assert "6 of 6 planned" in text

@@ -23,6 +23,7 @@ from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.plan import Plan
 from tests.display.frames import ATTRS, frame
 from tests.servers import Server, hang
+from tests.support.tables import describe
 
 BUSY = {
     "own_p50_ms": 1.0,
@@ -32,7 +33,7 @@ BUSY = {
     "cpu_share": 0.8,
     "other_cpu_share": 0.5,
     "wakes": 60,
-    "notices": ["client_saturated", "kernel_busy"],
+    "notices": ["client_saturated", "machine_busy"],
 }
 STOOD_STILL = {"count": 1, "total_s": 1.0, "longest_s": 1.0, "first": [[10.0, 1.0]]}
 COMMANDS = {
@@ -71,7 +72,7 @@ def advised(plan: Plan) -> set[str]:
     for df in (late(), filtered(), stalled()):
         for client, pauses in itertools.product(({}, BUSY), ({}, STOOD_STILL)):
             described = {"plan": [plan.as_attrs()], "client": [client], "machine_pauses": pauses, "skipped": 7}
-            df.attrs["donutwork"] = {**ATTRS, **described}
+            describe(df, {**ATTRS, **described})
             found |= set(OPTION.findall(" ".join(mimebundle(RunCard(df))["text/plain"].split())))
     return found
 
@@ -104,7 +105,7 @@ def test_more_time_is_advised_as_a_script_writes_it_too() -> None:
 def test_pings_that_failed_in_a_pause_of_this_machine_are_told_with_it() -> None:
     df = frame([2.0] * 20 + [3000.0] * 3 + [2.0] * 37, errors=dict.fromkeys(range(20, 23), "timeout"))
     pauses = {"count": 1, "total_s": 2.9, "longest_s": 2.9, "first": [[2.21, 2.7]]}
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "concurrency": 3}], "machine_pauses": pauses}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], "concurrency": 3}], "machine_pauses": pauses})
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     assert "3 durations contain such a pause. 3 of these pings failed, perhaps because of it." in text
     df["error"] = pd.array([pd.NA] * len(df), dtype="string")

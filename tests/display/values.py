@@ -13,6 +13,7 @@ from donutwork_magics.display.run import RunCard
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 from tests.display.frames import ATTRS, frame
+from tests.support.tables import describe
 
 HOSTILE = "<script>alert('x')</script>&\x1b[31m\u202e\n" + "A" * 500
 """What a server might send: markup, terminal controls, turned direction, a line break, no end."""
@@ -86,7 +87,7 @@ def overview(text: str = "where calls go") -> Overview:
 def run(text: str = "ping", *, ended: str | None = None) -> RunCard:
     """Make a run with errors, whose label is a text."""
     df = frame([5.0 + 0.1 * seq for seq in range(70)], label=text, errors={3: "timeout", 9: "server_error"}, env=text)
-    df.attrs["donutwork"] = {**ATTRS, "ended": ended}
+    describe(df, {**ATTRS, "ended": ended})
     return RunCard(df)
 
 
@@ -94,7 +95,7 @@ def comparison(text: str = "cold", labels: int = 3) -> RunCard:
     """Make a run of several labels."""
     parts = [frame([5.0 + at] * 70, label=f"{text} {at}") for at in range(labels)]
     df = pd.concat(parts, ignore_index=True)
-    df.attrs["donutwork"] = ATTRS
+    describe(df, ATTRS)
     return RunCard(df)
 
 

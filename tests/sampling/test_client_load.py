@@ -12,19 +12,20 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from donutwork_magics.sampling.switching import PROMPT_S, prompt_switching
 
 from donutwork_magics import collect
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.sampling import client_load
 from donutwork_magics.sampling.client_load import BUSY_CPU_SHARE, SATURATED_CPU_SHARE, ClientLoad
-from donutwork_magics.sampling.switching import PROMPT_S, prompt_switching
 from tests.servers import Server, answer, read_request, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
 
 def load_of(df: pd.DataFrame) -> dict[str, Any]:
-    (load,) = df.attrs["donutwork"]["client"]
+    (load,) = about(df)["client"]
     assert isinstance(load, dict)
     return load
 
@@ -68,7 +69,7 @@ def test_a_busy_thread_beside_it_is_noticed_and_said_in_the_card(server: Server)
     with busy_thread():
         df = gentle(server)
     load = load_of(df)
-    assert "kernel_busy" in load["notices"]
+    assert "machine_busy" in load["notices"]
     assert load["other_cpu_share"] > BUSY_CPU_SHARE
     assert "other threads of this kernel took" in repr(df.donutwork).replace("\n  ", " ")
 
@@ -87,9 +88,9 @@ def test_a_client_at_its_limit_is_noticed_and_said_in_the_card(server: Server, m
     [
         (ClientLoad(0.1, 0.2, 0.01, 0.1, 0.1, 0.0, 100), []),
         (ClientLoad(0.1, 0.2, 0.01, 0.1, 0.5, 0.0, 100), ["client_saturated"]),
-        (ClientLoad(0.1, 0.2, 0.01, 2.0, 0.1, 0.0, 100), ["kernel_busy"]),
+        (ClientLoad(0.1, 0.2, 0.01, 2.0, 0.1, 0.0, 100), ["machine_busy"]),
         (ClientLoad(0.1, 0.2, 0.01, 2.0, 0.1, 0.0, 3), []),
-        (ClientLoad(0.1, 0.2, 0.01, 0.1, 0.9, 0.2, 0), ["client_saturated", "kernel_busy"]),
+        (ClientLoad(0.1, 0.2, 0.01, 0.1, 0.9, 0.2, 0), ["client_saturated", "machine_busy"]),
     ],
 )
 def test_what_is_noticed(load: ClientLoad, notices: list[str]) -> None:

@@ -19,8 +19,9 @@ from donutwork_magics import DonutworkError, collect, load
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.sampling.journal import open_journals
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 DAMAGED = r"^Line (\d+) of the journal is damaged\. [^\n]*\.$"
@@ -225,7 +226,7 @@ def test_rows_that_were_deleted_are_told(file: Path, concurrency: int, gone: lis
     assert says[:-2] in card_of(df)
     assert says[:-2] in df.donutwork._repr_mimebundle_()["text/html"]
     assert "as in a table that was filtered" not in card_of(df)
-    assert df.attrs["donutwork"]["journal"]["missing"] == len(gone)
+    assert about(df)["journal"]["missing"] == len(gone)
     assert "missing from the journal" in card_of(df[df["seq"] > 20])
 
 
@@ -237,7 +238,7 @@ def test_rows_that_were_deleted_from_several_runs_are_added_up(file: Path) -> No
     file.write_bytes(b"".join([*lines[:3], *lines[4:10], *lines[12:]]))
     df = load(file)
     assert df["seq"].tolist() == [0, 1, 3, 4, 5, 6, 9]
-    assert df.attrs["donutwork"]["journal"] == {"missing": 3, "missing_seq": [[2, 2], [7, 8]], "elsewhere": 0}
+    assert about(df)["journal"] == {"missing": 3, "missing_seq": [[2, 2], [7, 8]], "elsewhere": 0}
     assert "3 rows are missing from the journal (seq 2, 7 to 8)." in card_of(df)
 
 

@@ -11,7 +11,7 @@ from donutwork_magics.client.sample import Sample
 from donutwork_magics.errors import Kind
 from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.transport import Exchange
-from donutwork_magics.sampling.guard import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, Guard, is_throttled
+from donutwork_magics.sampling.stop_rules import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, StopRules, is_throttled
 
 _SENT = Phases(0, 1, 2, 0.1, math.nan, math.nan)
 _NOT_SENT = Phases(0, 1, math.nan, math.nan, math.nan, math.nan)
@@ -29,8 +29,8 @@ THROTTLED = [("rate_limited", 429), ("server_error", 503)]
 
 @pytest.mark.parametrize(("error", "status_code"), THROTTLED)
 def test_a_longer_wait_than_two_minutes_ends_it(error: Kind, status_code: int) -> None:
-    assert not Guard().must_end(sample(error, status_code, LONGEST_PAUSE_S))
-    assert Guard().must_end(sample(error, status_code, LONGEST_PAUSE_S + 1))
+    assert not StopRules().must_end(sample(error, status_code, LONGEST_PAUSE_S))
+    assert StopRules().must_end(sample(error, status_code, LONGEST_PAUSE_S + 1))
     assert is_throttled(sample(error, status_code))
 
 
@@ -40,17 +40,17 @@ def test_another_failure_is_no_wish_for_rest() -> None:
 
 @pytest.mark.parametrize("error", ["unauthorized", "forbidden", "env_mismatch"])
 def test_a_refusal_ends_it_at_once(error: Kind) -> None:
-    assert Guard().must_end(sample(error, 401))
+    assert StopRules().must_end(sample(error, 401))
 
 
 @pytest.mark.parametrize("error", ["timeout", "connection_lost", "protocol", "schema", "server_error", "not_found"])
 def test_other_failures_never_end_it(error: Kind) -> None:
-    guard = Guard()
+    guard = StopRules()
     assert not any(guard.must_end(sample(error, None)) for _ in range(100))
 
 
 def test_an_address_that_was_never_reached_ends_it_after_five_in_a_row_of_any_such_kind() -> None:
-    guard = Guard()
+    guard = StopRules()
     kinds: list[Kind] = ["dns", "connect", "tls", "connect", "dns"]
     assert len(kinds) == HOPELESS_IN_A_ROW
     assert [guard.must_end(sample(kind, None)) for kind in kinds] == [False] * 4 + [True]
@@ -68,16 +68,16 @@ def test_an_address_that_was_never_reached_ends_it_after_five_in_a_row_of_any_su
     ids=lambda reached: str(reached.error),
 )
 def test_once_a_request_was_sent_an_outage_never_ends_it(reached: Sample) -> None:
-    guard = Guard()
+    guard = StopRules()
     assert not any(guard.must_end(sample("connect", None)) for _ in range(4))
     assert not guard.must_end(reached)
     assert not any(guard.must_end(sample("connect", None)) for _ in range(100))
-    assert not Guard(reached=guard.reached).must_end(sample("dns", None))
+    assert not StopRules(reached=guard.reached).must_end(sample("dns", None))
 
 
 @pytest.mark.parametrize("error", ["timeout", "connection_lost", "tls"])
 def test_a_connection_on_which_nothing_could_be_sent_shows_no_address_to_be_right(error: Kind) -> None:
-    guard = Guard()
+    guard = StopRules()
     guard.must_end(sample(error, None))
     assert not guard.reached
 

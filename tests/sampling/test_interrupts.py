@@ -53,7 +53,7 @@ def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
                     collect(10**6, rate_hz=200, concurrency=1 + number % 3, target=target, journal=file)
                 thread.join()
             assert len(caught.value.df) > 5
-            assert caught.value.df.attrs["donutwork"]["ended"] == "interrupted"
+            assert about(caught.value.df)["ended"] == "interrupted"
             assert load(file).equals(caught.value.df)
 
 
@@ -69,7 +69,7 @@ def test_one_that_comes_when_all_is_done_keeps_the_rows_too(monkeypatch: pytest.
     with Server(answer(reply())) as server, pytest.raises(Interrupted, match="3 rows are kept") as caught:
         collect(3, rate_hz=None, target=sandbox_target(server.url, KEY, None))
     assert len(caught.value.df) == 3
-    assert caught.value.df.attrs["donutwork"]["ended"] is None
+    assert about(caught.value.df)["ended"] is None
 
 
 def test_what_was_there_before_is_there_again() -> None:
@@ -141,6 +141,7 @@ def test_a_forked_child_keeps_no_journal_of_a_parent_that_was_killed(tmp_path: P
 import os, signal, time
 from pathlib import Path
 from donutwork_magics.sampling.journal import Journal
+from tests.support.tables import about
 journal = Journal(Path({str(file)!r}))
 pid = os.fork()
 if not pid:

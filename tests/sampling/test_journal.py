@@ -26,8 +26,9 @@ from donutwork_magics.frame import load as load_module
 from donutwork_magics.sampling import journal as journal_module
 from donutwork_magics.sampling.journal import Journal, open_journals, sealed
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
@@ -85,7 +86,7 @@ def test_also_of_a_run_that_ended_early(file: Path) -> None:
     with Server(answer(reply(b"{}", "403 Forbidden"))) as server, pytest.raises(SeriesError) as caught:
         collect(9, rate_hz=100, target=target_of(server), journal=file)
     same(load(file), caught.value.df)
-    assert load(file).attrs["donutwork"]["ended"] == "forbidden"
+    assert about(load(file))["ended"] == "forbidden"
 
 
 def test_it_is_json_lines_without_a_key(file: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_kill_at_any_moment_loses_no_completed_row(file: Path, concurrency: in
         assert 0 <= answered[0] - (len(df) - before) <= concurrency
         assert df["error"].isna().all()
         assert df["seq"].is_unique
-        assert df.attrs["donutwork"]["ended"] == "unfinished"
+        assert about(df)["ended"] == "unfinished"
 
 
 def test_a_last_line_that_is_torn_anywhere_costs_that_line_only(file: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_run_goes_on_behind_a_torn_line(file: Path) -> None:
     assert both["started_ms"].is_monotonic_increasing
     assert both["started_ms"].iloc[5] >= first["started_ms"].iloc[-1]
     assert (both["lag_ms"] >= -1e-6).all()
-    assert [plan["count"] for plan in both.attrs["donutwork"]["plan"]] == [5, 3]
+    assert [plan["count"] for plan in about(both)["plan"]] == [5, 3]
 
 
 def throttle_every_third(connection: socket.socket) -> None:
@@ -188,7 +189,7 @@ def test_pauses_are_where_their_rows_are(file: Path) -> None:
     df = load(file)
     throttled = df[df["error"] == "rate_limited"]
     ends_s = ((throttled["started_ms"] + throttled["duration_ms"]) / 1e3).tolist()
-    pauses = df.attrs["donutwork"]["pauses"]
+    pauses = about(df)["pauses"]
     assert len(ends_s) == pauses["count"] == 4
     assert 0.9 < pauses["longest_s"] <= 1.0
     assert [at_s for at_s, _pause_s in pauses["first"]] == pytest.approx(ends_s, abs=0.05)
@@ -347,7 +348,7 @@ def test_a_disk_that_does_not_take_it_in_the_end_is_no_success(file: Path, monke
     with Server(answer(reply())) as server, pytest.raises(SeriesError, match="The journal cannot be written") as caught:
         collect(3, rate_hz=None, target=target_of(server), journal=file)
     assert len(caught.value.df) == 3
-    assert caught.value.df.attrs["donutwork"]["ended"] == "journal_failed"
+    assert about(caught.value.df)["ended"] == "journal_failed"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a file that is open")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from donutwork_magics.client.settings import sandbox_target
-from donutwork_magics.sampling.manners import Manners, manners_towards
+from donutwork_magics.sampling.rate_limit import RateLimit
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return now_ns
 
 
-def rest_s(manners: Manners, asked_s: float) -> float:
+def rest_s(manners: RateLimit, asked_s: float) -> float:
     """Ask for a rest, and return by how much that extends the one under way."""
     from_ns = max(time.perf_counter_ns(), manners.rests_until_ns)
     manners.rest(asked_s)
@@ -30,7 +30,7 @@ def rest_s(manners: Manners, asked_s: float) -> float:
 
 @pytest.mark.parametrize("asked_s", [2.0, 60.0, 120.0])
 def test_what_it_asks_for_is_the_least(asked_s: float) -> None:
-    manners = Manners()
+    manners = RateLimit()
     began_ns = time.perf_counter_ns()
     manners.rest(asked_s)
     assert manners.rests_until_ns - began_ns >= asked_s * 1e9
@@ -39,7 +39,7 @@ def test_what_it_asks_for_is_the_least(asked_s: float) -> None:
 def test_without_a_wish_the_rests_grow_with_full_jitter(clock: list[int]) -> None:
     seen_s = []
     for _ in range(300):
-        manners = Manners()
+        manners = RateLimit()
         rests_s = []
         for _ in range(10):
             clock[0] = max(clock[0], manners.rests_until_ns)
@@ -53,7 +53,7 @@ def test_without_a_wish_the_rests_grow_with_full_jitter(clock: list[int]) -> Non
 
 
 def test_calls_that_were_refused_together_count_once_and_their_rests_are_one(clock: list[int]) -> None:
-    manners = Manners()
+    manners = RateLimit()
     rests_s = [rest_s(manners, 3.0) for _ in range(8)]
     assert rests_s == [3.0, *[0.0] * 7]
     assert manners._throttled == 1
@@ -61,7 +61,7 @@ def test_calls_that_were_refused_together_count_once_and_their_rests_are_one(clo
 
 
 def test_an_answer_as_usual_makes_it_forget(clock: list[int]) -> None:
-    manners = Manners()
+    manners = RateLimit()
     for _ in range(8):
         clock[0] = max(clock[0], manners.rests_until_ns)
         manners.rest(0.0)
@@ -71,14 +71,14 @@ def test_an_answer_as_usual_makes_it_forget(clock: list[int]) -> None:
 
 
 def test_a_server_that_refuses_for_days_is_rested_from_no_longer_than_the_cap(clock: list[int]) -> None:
-    manners = Manners()
+    manners = RateLimit()
     for _ in range(3000):
         clock[0] = max(clock[0], manners.rests_until_ns)
         assert rest_s(manners, 0.0) <= 30.0
 
 
 def test_twenty_a_second_and_no_more(clock: list[int]) -> None:
-    manners = Manners()
+    manners = RateLimit()
     begun_ns = []
     for _ in itertools.count():
         if manners.take():

@@ -21,7 +21,7 @@ from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.sampling import journal as journal_module
 from donutwork_magics.sampling.journal import Journal, open_journals
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -124,8 +124,8 @@ def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
     assert "missing" not in card_of(first) + card_of(second)
     # The plan is that of the whole run.
     assert "planned Errors" not in card_of(first) + card_of(second)
-    assert first.attrs["donutwork"]["ended"] == "continued"
-    assert second.attrs["donutwork"]["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(first)}
+    assert about(first)["ended"] == "continued"
+    assert about(second)["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(first)}
     whole = together(file.parent, old, file)
     same(whole, made)
     assert whole.attrs == made.attrs
@@ -145,19 +145,19 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
     assert run.ended is None
     same(pd.concat(loaded).sort_values("seq", ignore_index=True), made)
     assert all(len(part) > 3 for part in loaded)
-    assert {part.attrs["donutwork"]["ended"] for part in loaded[:-1]} == {"continued"}
+    assert {about(part)["ended"] for part in loaded[:-1]} == {"continued"}
     whole = together(file.parent, *parts)
     same(whole, made)
     assert whole.attrs == made.attrs
     # One part is not there: what it had is not called deleted.
     partly = together(file.parent, *parts[:3], *parts[4:])
-    assert partly.attrs["donutwork"]["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(loaded[3])}
+    assert about(partly)["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(loaded[3])}
     assert "as in a table that was filtered" not in card_of(partly)
     # Of another one, a row was deleted.
     lines = parts[5].read_bytes().splitlines(keepends=True)
     parts[5].write_bytes(b"".join([*lines[:2], *lines[3:]]))
-    assert load(parts[5]).attrs["donutwork"]["journal"]["missing"] == 1
-    assert together(file.parent, *parts).attrs["donutwork"]["journal"]["missing"] == 1
+    assert about(load(parts[5]))["journal"]["missing"] == 1
+    assert together(file.parent, *about(parts))["journal"]["missing"] == 1
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
@@ -178,7 +178,7 @@ def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
         same(df, expected)
         assert "missing from" not in card_of(df)
     last = load(file)
-    elsewhere = last.attrs["donutwork"]["journal"]["elsewhere"]
+    elsewhere = about(last)["journal"]["elsewhere"]
     assert elsewhere == len(made) - len(last)
     assert f"{elsewhere} rows of the run are not in this file" in card_of(last)
     whole = together(file.parent, *copies, file)
@@ -384,6 +384,7 @@ _WRITING = """
 import sys
 from pathlib import Path
 from donutwork_magics.sampling import journal
+from tests.support.tables import about, describe
 journal.SYNC_EVERY_S = 0.005
 file = journal.Journal(Path(sys.argv[1]))
 file.describe({"plan": []})

@@ -18,9 +18,10 @@ from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.table import table
 from donutwork_magics.sampling.outages import DOWN, MOST_OUTAGES, Outages, Pinged
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.series import Series
 from donutwork_magics.watch import Watch
 from tests.servers import Server, answer, closed_port, hang, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 WALL_NS = 1_700_000_000_000_000_000
@@ -184,7 +185,7 @@ class TestRun:
         with closed_port() as port, pytest.raises(SeriesError) as caught:
             collect(75, rate_hz=50, target=sandbox_target(f"http://127.0.0.1:{port}", KEY, None))
         assert len(caught.value.df) == 5
-        [outage] = caught.value.df.attrs["donutwork"]["outages"]["first"]
+        [outage] = about(caught.value.df)["outages"]["first"]
         assert (outage["over"], outage["pings"]) == (False, 5)
 
     def test_a_journal_without_an_end_tells_them_too(self, tmp_path: Path) -> None:
@@ -193,16 +194,16 @@ class TestRun:
             target = sandbox_target(url, KEY, None)
             df = collect(60, rate_hz=30, concurrency=3, warmup=20, target=target, journal=file)
             both = collect(5, rate_hz=30, target=target, journal=file)
-        assert df.attrs["donutwork"]["outages"]["count"] == 2
+        assert about(df)["outages"]["count"] == 2
         whole = file.read_bytes().splitlines(keepends=True)
         begins = [at for at, line in enumerate(whole) if line.startswith(b'{"donutwork_journal"')]
         killed = tmp_path / "killed.jsonl"
         killed.write_bytes(b"".join(whole[: begins[1] - 1]))
-        assert load(killed).attrs["donutwork"]["ended"] == "unfinished"
-        assert load(killed).attrs["donutwork"]["outages"] == df.attrs["donutwork"]["outages"]
+        assert about(load(killed))["ended"] == "unfinished"
+        assert about(load(killed))["outages"] == about(df)["outages"]
         joined = load(file).attrs["donutwork"]
-        assert joined["outages"] == df.attrs["donutwork"]["outages"]
-        assert both.attrs["donutwork"]["outages"]["count"] == 0
+        assert joined["outages"] == about(df)["outages"]
+        assert about(both)["outages"]["count"] == 0
 
     def test_series_of_two_services_are_not_added_up(self) -> None:
         run = Run()
@@ -238,7 +239,7 @@ class TestWatch:
             self.until(lambda: watch.rows.total > total + 20)
             watch.stop()
         # It has dropped the rows of the outage, and still knows it.
-        [outage] = watch.df.attrs["donutwork"]["outages"]["first"]
+        [outage] = about(watch.df)["outages"]["first"]
         df = load(file)
         assert df.attrs == watch.df.attrs
         failed = failed_rows(df)
@@ -249,7 +250,7 @@ class TestWatch:
         assert (backed_off > 0.8).all()
         assert backed_off.median() < 1.5
         assert steps_s.loc[failed.index[-1] + 2 :].median() < 0.2
-        assert df.attrs["donutwork"]["skipped"] >= 19 * (len(failed) - 3) - 20
+        assert about(df)["skipped"] >= 19 * (len(failed) - 3) - 20
         # No lag, and nothing but the outage itself, was left out of what a punctual caller waited.
         assert df["lag_ms"].median() < 20
 
@@ -268,7 +269,7 @@ class TestWatch:
         watch.start()
         self.until(lambda: watch.outage is not None and watch.outage.pings >= 7)
         assert watch.running
-        assert watch.df.attrs["donutwork"]["outages"]["count"] == 1
+        assert about(watch.df)["outages"]["count"] == 1
         watch.stop()
 
     def test_a_wrong_address_ends_it_each_time(self) -> None:

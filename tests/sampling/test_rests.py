@@ -13,8 +13,9 @@ from donutwork_magics import collect, load
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.sampling.journal import open_journals
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.run import Run, Series, run_series
+from donutwork_magics.sampling.series import Series
 from tests.servers import Handler, Server, read_request, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 BUSY = reply(b"", "503 Service Unavailable", "Retry-After: 1")
@@ -63,7 +64,7 @@ def test_a_stall_is_not_forgiven_for_the_rest_that_follows_it(raw: bytes) -> Non
     # Planned 50 ms after the one that stalled.
     assert after["lag_ms"] >= stalled["duration_ms"] - 51
     assert after["corrected_ms"] >= 1400
-    pauses = df.attrs["donutwork"]["pauses"]
+    pauses = about(df)["pauses"]
     assert pauses["count"] == (1 if raw is BUSY else 0)
     shift_ms = after["scheduled_ms"] - stalled["scheduled_ms"] - 50
     assert shift_ms == pytest.approx(pauses["total_s"] * 1e3, abs=0.01)
@@ -97,7 +98,7 @@ def test_a_rest_is_told_by_each_run_that_it_holds_back() -> None:
 def test_without_a_plan_a_rest_is_told_too() -> None:
     with Server(refuse_once(5)) as server:
         df = collect(10, rate_hz=None, target=target_of(server))
-    pauses = df.attrs["donutwork"]["pauses"]
+    pauses = about(df)["pauses"]
     assert pauses["count"] == 1
     assert 0.3 < pauses["total_s"] <= 1.0
     assert df["started_ms"].diff().max() >= 1000

@@ -11,17 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from donutwork_magics.sampling import schedule as schedule_module
-from donutwork_magics.sampling.manners import Manners
 from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.rate_limit import RateLimit
 from donutwork_magics.sampling.schedule import Schedule, Slot
 
 
 def schedule_of(
-    plan: Plan, *, loopback: bool, manners: Manners | None = None, pauses: list[tuple[int, int]] | None = None
+    plan: Plan, *, loopback: bool, manners: RateLimit | None = None, pauses: list[tuple[int, int]] | None = None
 ) -> Schedule:
     """Make a schedule that writes down when it was held back."""
     seen = [] if pauses is None else pauses
-    return Schedule(plan, loopback=loopback, manners=manners or Manners(), held_back=lambda *pause: seen.append(pause))
+    return Schedule(
+        plan, loopback=loopback, manners=manners or RateLimit(), held_back=lambda *pause: seen.append(pause)
+    )
 
 
 def starts(schedule: Schedule) -> list[tuple[Slot, float]]:
@@ -115,7 +117,7 @@ def test_a_rest_beyond_the_end_of_the_duration_ends_the_series_at_once() -> None
 
 def test_a_rest_between_two_planned_starts_holds_nothing_back() -> None:
     pauses: list[tuple[int, int]] = []
-    manners = Manners()
+    manners = RateLimit()
     schedule = schedule_of(Plan(count=2, rate_hz=1), loopback=True, manners=manners, pauses=pauses)
     schedule.begin()
     schedule.next()
@@ -143,7 +145,7 @@ CALLS = st.lists(
 def virtual_lags_ns(calls: list[Call], rate_hz: float, pauses: list[tuple[int, int]]) -> list[int]:
     """Carry out a plan on a clock that only the calls and the waits move, and return how late each call began."""
     now_ns = 10**12
-    manners = Manners()
+    manners = RateLimit()
     schedule = schedule_of(Plan(count=len(calls), rate_hz=rate_hz), loopback=True, manners=manners, pauses=pauses)
 
     def sleep_until(due_ns: int) -> int:
@@ -330,7 +332,7 @@ def test_retries_count_against_the_rate_of_another_machine() -> None:
 
 
 def test_what_runs_beside_it_counts_too() -> None:
-    manners = Manners()
+    manners = RateLimit()
     both = [schedule_of(Plan(duration_s=1.5, rate_hz=20), loopback=False, manners=manners) for _ in range(2)]
     requests_s: list[float] = []
 
@@ -364,7 +366,7 @@ def test_the_most_that_is_polite_does_not_run_late() -> None:
 
 
 def test_a_rest_holds_for_the_next_series_too() -> None:
-    manners = Manners()
+    manners = RateLimit()
     of_first: list[tuple[int, int]] = []
     of_second: list[tuple[int, int]] = []
     first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, manners=manners, pauses=of_first)

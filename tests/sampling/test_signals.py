@@ -19,6 +19,7 @@ from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
 from donutwork_magics.network.transport import TimedTransport
 from tests.servers import Server, answer, answer_then_hang, hang, reply
+from tests.support.tables import about
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer signal")
 
@@ -200,7 +201,7 @@ class TestSeries:
         df = raised.df  # type: ignore[attr-defined]
         assert len(df) > 5
         assert df.error.isna().all()
-        assert df.attrs["donutwork"]["ended"] == "interrupted"
+        assert about(df)["ended"] == "interrupted"
         assert load(file).equals(df)
         assert not [thread.name for thread in threading.enumerate() if thread.name == "donutwork-worker"]
 

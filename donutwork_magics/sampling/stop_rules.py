@@ -15,7 +15,7 @@ _REFUSED: Final[frozenset[Kind]] = frozenset({"unauthorized", "forbidden", "env_
 _UNREACHABLE: Final[frozenset[Kind]] = frozenset({"dns", "connect", "tls"})
 
 
-class Guard:
+class StopRules:
     """Looks at each completed ping, and decides whether the series ends.
 
     It is asked by one thread at a time.

@@ -1,0 +1,293 @@
+"""The processes that ping for this one: started when they are needed, one kept idle, their lines read into rows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from donutwork_magics.child import Child, NotStartedError
+from donutwork_magics.errors import Kind, SettingsError
+from donutwork_magics.sampling.describe import NOT_BEGUN, beginning
+from donutwork_magics.sampling.outages import Outage, Outages, pinged
+from donutwork_magics.sampling.plan import Segment
+from donutwork_magics.sampling.rate_limit import SharedMemory
+from donutwork_magics.sampling.rows import Rows, decode
+from donutwork_magics.sampling.series import Began, Described, Ended, Event, Refused, Series, Stop, begin_command
+from donutwork_magics.threads import start_thread
+
+_MODULE: Final = "donutwork_magics.sampling"
+_CHUNK_BYTES: Final = 2**18
+_EVENT: Final = b'{"type":'
+LOST: Final = "prober_lost"
+"""How a run has ended whose prober did before it."""
+_WHY_LOST: Final = (
+    "The prober, the process that pings, has ended unexpectedly. Run the cell again: it starts another one."
+)
+
+
+def new_run_id() -> str:
+    """Make the id of a run: it sorts by time, and is unique."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{secrets.token_hex(3)}"
+
+
+class Recording:
+    """What is known here of a run that a prober carries out; for any thread.
+
+    Parameters
+    ----------
+    lines
+        Who pings what.
+    segments
+        In which order.
+    rows
+        Where its rows go.
+    offset_ms
+        When it begins, since the first run of these rows did.
+
+    Attributes
+    ----------
+    run : str
+        Its id.
+    attrs : dict
+        What is known of it, as in ``df.attrs``.
+    outage : Outage or None
+        The outage that goes on now.
+    result : Ended
+        How it has ended; meaningful once `over` is set.
+    refused : str
+        Why it did not begin; empty where it did.
+    elsewhere, unread : int
+        As in `Described`.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[Series],
+        segments: Sequence[Segment],
+        *,
+        rows: Rows,
+        offset_ms: float = 0.0,
+        sandbox: dict[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.run = new_run_id()
+        self.lines = tuple(lines)
+        self.segments = tuple(segments)
+        self.rows = rows
+        self.attrs: dict[str, Any] = {**beginning(lines, sandbox=sandbox, seed=seed), **NOT_BEGUN}
+        self.result = Ended()
+        self.refused = ""
+        self.elsewhere = self.unread = 0
+        self.begun = threading.Event()
+        """Set when the journals are open, or it was refused."""
+        self.over = threading.Event()
+        """Set when nothing more comes."""
+        self._outages = Outages()
+        self._places = {line.plan.label: (line.target.host, line.target.env) for line in lines}
+        self._first_row = rows.total
+        self._began_s = time.monotonic()
+        rows.begin(self.run, offset_ms)
+
+    @property
+    def done(self) -> int:
+        """How many rows it has completed."""
+        return self.rows.total - self._first_row
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has run."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on now."""
+        return self._outages.current
+
+    @property
+    def kind(self) -> Kind | None:
+        """The error of the ping that ended it."""
+        return self.result.kind
+
+    def add(self, rows: list[Any]) -> None:
+        """Take in completed rows."""
+        self.rows.extend(rows)
+        for row in rows:
+            self._outages.add(pinged(row, self._places.get(row.label)))
+
+    def take(self, event: Event) -> None:
+        """Take in an event."""
+        if isinstance(event, Began):
+            self._began_s = time.monotonic()
+            self.begun.set()
+        elif isinstance(event, Described):
+            self.attrs, self.elsewhere, self.unread = event.attrs, event.elsewhere, event.unread
+        else:
+            if isinstance(event, Refused):
+                self.refused = event.why
+            else:
+                self.result = event
+            self.begun.set()
+            self.over.set()
+
+    def lose(self, *, interrupted: bool) -> None:
+        """Take note that its prober is gone."""
+        if self.over.is_set():
+            return
+        # What the prober has not come to say of outages, its rows tell.
+        self._outages.finish()
+        ended = "interrupted" if interrupted else LOST
+        self.attrs = {**self.attrs, "outages": self._outages.as_attrs(), "ended": ended}
+        self.take(Ended(why="" if interrupted else _WHY_LOST, reached=True))
+
+
+class Prober:
+    """One prober: it carries out one run at a time.
+
+    Raises
+    ------
+    SettingsError
+        The system starts no further process, or no further thread.
+    """
+
+    def __init__(self) -> None:
+        problem = ""
+        memory = _memory()
+        try:
+            self._child = Child(_MODULE, memory.handle, inherited=() if memory.file < 0 else (memory.file,))
+        except NotStartedError as error:
+            problem = str(error)
+        if problem:
+            raise SettingsError(f"The prober, the process that pings, did not start: {problem}")
+        # A number of our own: that of the pipe may be another file's once the pipe is closed, while we still read.
+        self._output = os.dup(self._child.stdout.fileno())
+        self._owner = os.getpid()
+        self._recording: Recording | None = None
+        self._interrupted = False
+        self.lost = False
+        """Whether it has ended."""
+        try:
+            start_thread(threading.Thread(target=self._read, name="donutwork-reader", daemon=True))
+        except BaseException:
+            self._child.end()
+            raise
+        for pipe in (self._child.stdout, self._child.stderr):
+            # What Python itself may have to say in stderr has no reader, and a full pipe would stop the process.
+            pipe.close()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._child.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can carry out a run for this process."""
+        return not self.lost and os.getpid() == self._owner and self._child.alive()
+
+    def begin(self, recording: Recording, *, reached: bool = False) -> None:
+        """Have it carry out a run; returns at once."""
+        self._recording, self._interrupted = recording, False
+        self._send(begin_command(recording.run, recording.lines, recording.segments, recording.attrs, reached=reached))
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Have it end the run soon; returns at once."""
+        self._interrupted = self._interrupted or interrupted
+        self._send(msgspec.json.encode(Stop(interrupted)) + b"\n")
+
+    def end(self) -> None:
+        """End the process; the run that it carries out is lost."""
+        self._child.end()
+
+    def _send(self, command: bytes) -> None:
+        stdin = self._child.stdin.fileno()
+        view = memoryview(command)
+        with contextlib.suppress(OSError, ValueError):
+            # What it does not read any more, it does not answer: `_read` sees its end.
+            while view:
+                view = view[os.write(stdin, view) :]
+
+    def forget(self) -> None:
+        """Let go of the run that it has carried out."""
+        self._recording = None
+
+    def _read(self) -> None:
+        # A line that cannot be read ends it too: what follows could not be trusted.
+        with contextlib.suppress(Exception):
+            self._read_lines()
+        self.lost = True
+        os.close(self._output)
+        self._child.end()
+        recording = self._recording
+        if recording is not None:
+            recording.lose(interrupted=self._interrupted)
+
+    def _read_lines(self) -> None:
+        decode_event = msgspec.json.Decoder(Event).decode
+        rest = b""
+        while data := os.read(self._output, _CHUNK_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            recording = self._recording
+            if recording is None:
+                continue
+            rows: list[Any] = []
+            for line in lines:
+                if not line.startswith(_EVENT):
+                    rows.append(decode(line))
+                    continue
+                recording.add(rows)
+                rows = []
+                recording.take(decode_event(line))
+            recording.add(rows)
+
+
+_lock = threading.Lock()
+_idle: list[Prober] = []
+_shared: list[SharedMemory] = []
+
+
+def _memory() -> SharedMemory:
+    with _lock:
+        if not _shared:
+            _shared.append(SharedMemory())
+        return _shared[0]
+
+
+def acquire() -> Prober:
+    """Take the idle prober, or start one.
+
+    Raises
+    ------
+    SettingsError
+        As for `Prober`.
+    """
+    with _lock:
+        prober = _idle.pop() if _idle else None
+    return prober if prober is not None and prober.is_usable else Prober()
+
+
+def release(prober: Prober) -> None:
+    """Give a prober back: it is kept for the next run, unless another one is."""
+    prober.forget()
+    with _lock:
+        keep = prober.is_usable and not _idle
+        if keep:
+            _idle.append(prober)
+    if not keep:
+        prober.end()
+
+
+def end_idle() -> None:
+    """End the prober that is kept."""
+    with _lock:
+        probers = list(_idle)
+        _idle.clear()
+    for prober in probers:
+        prober.end()

@@ -1,0 +1,251 @@
+"""The prober: a process that carries out one run after the other; ``python -m donutwork_magics.sampling``.
+
+It reads commands from stdin and writes rows and events to stdout, a line of JSON each. A kernel's threads share its
+interpreter lock with the user's cells; nothing that a kernel does can make a ping of this process late. It ends with
+its stdin: with its parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from donutwork_magics.errors import SettingsError
+from donutwork_magics.sampling.journal import Journal, open_journals
+from donutwork_magics.sampling.rate_limit import SharedMemory
+from donutwork_magics.sampling.series import Began, Begin, Command, Described, Ended, Event, Refused, Series, Stop
+from donutwork_magics.sampling.warm_up import warm_up
+from donutwork_magics.sampling.workers import Run, unexpected
+from donutwork_magics.threads import start_thread
+
+EVERY_S: Final = 0.05
+"""Rows that follow one another are written together, so late at most."""
+MOST_UNREAD_BYTES: Final = 64 * 2**20
+"""Rows that the parent does not read wait here: some 100,000. The oldest are given up, and counted."""
+_PARENT_EVERY_S: Final = 1.0
+
+
+class Output:
+    """Writes lines to the parent from a thread of its own, so that no ping waits for a pipe that is full.
+
+    Parameters
+    ----------
+    file
+        The pipe.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._events: deque[bytes] = deque()
+        self._change = threading.Condition()
+        self._idle = True
+        self.unread = 0
+        """Rows of the current run that were given up."""
+        self.failed = False
+        start_thread(threading.Thread(target=self._write_all, name="donutwork-output", daemon=True))
+
+    def row(self, line: bytes) -> None:
+        """Write the line of a row, soon."""
+        with self._change:
+            self._lines.append(line)
+            self._bytes += len(line)
+            while self._bytes > MOST_UNREAD_BYTES:
+                self._bytes -= len(self._lines.popleft())
+                self.unread += 1
+            if self._idle:
+                self._change.notify()
+
+    def event(self, event: Event) -> None:
+        """Write an event after all rows so far; a description takes the place of one that was not written yet."""
+        line = msgspec.json.encode(event)
+        with self._change:
+            if isinstance(event, Described) and self._events:
+                last = self._events[-1]
+                if last.startswith(b'{"type":"described"'):
+                    self._events.pop()
+            self._events.append(line)
+            self._change.notify()
+
+    def _write_all(self) -> None:
+        while True:
+            with self._change:
+                self._idle = True
+                while not (self._lines or self._events):
+                    self._change.wait()
+                self._idle = False
+                lines, self._bytes = [*self._lines, *self._events], 0
+                self._lines.clear()
+                hurry = bool(self._events)
+                self._events.clear()
+            written_s = time.monotonic()
+            if not self.failed and not _write(self._file, b"\n".join(lines) + b"\n"):
+                self.failed = True
+            if not hurry:
+                time.sleep(max(0.0, written_s + EVERY_S - time.monotonic()))
+
+
+def _write(file: int, data: bytes) -> bool:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(file, view) :]
+    except OSError:
+        return False
+    return True
+
+
+class Prober:
+    """Carries out what the lines of a file ask for, until it ends.
+
+    Parameters
+    ----------
+    output
+        Where rows and events go.
+    memory
+        What is shared with other probers of the same parent.
+    """
+
+    def __init__(self, output: Output, memory: SharedMemory) -> None:
+        self._output = output
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._run: Run | None = None
+        self._busy: threading.Thread | None = None
+        self._stop: Stop | None = None
+
+    def serve(self, lines: Iterable[bytes]) -> None:
+        """Carry out each command; returns when there are no more, with everything on the disk."""
+        decoder = msgspec.json.Decoder(Command)
+        for line in lines:
+            try:
+                command = decoder.decode(line)
+            except (msgspec.MsgspecError, ValueError) as error:
+                self._output.event(
+                    Refused(f"The prober cannot read its plan ({type(error).__name__}). Restart the kernel.")
+                )
+                continue
+            if isinstance(command, Stop):
+                self._tell(command)
+            else:
+                self._begin(command)
+        self.leave()
+
+    def leave(self) -> None:
+        """Abandon the run that is carried out, with its rows on the disk: nobody reads them any more."""
+        with self._lock:
+            if self._run is not None:
+                self._run.abandon()
+        if self._busy is not None:
+            self._busy.join()
+
+    def _begin(self, command: Begin) -> None:
+        with self._lock:
+            self._stop = None
+        self._busy = threading.Thread(target=self._carry_out, args=(command,), name="donutwork-run", daemon=True)
+        try:
+            start_thread(self._busy)
+        except SettingsError as error:
+            self._busy = None
+            self._output.event(Refused(str(error)))
+
+    def _tell(self, stop: Stop) -> None:
+        with self._lock:
+            self._stop = stop
+            if self._run is not None:
+                self._run.stop(interrupted=stop.interrupted)
+
+    def _carry_out(self, command: Begin) -> None:
+        event: Event
+        try:
+            lines = command.series()
+            with open_journals((series.journal for series in lines), command.run) as journals:
+                event = self._carry_out_lines(command, lines, journals)
+        except SettingsError as error:
+            event = Refused(str(error))
+        except Exception as error:
+            event = Ended(why=unexpected(type(error).__name__))
+        self._output.event(event)
+
+    def _carry_out_lines(self, command: Begin, lines: list[Series], journals: Mapping[Path, Journal]) -> Ended:
+        output = self._output
+        output.unread = 0
+
+        def described(attrs: dict[str, Any]) -> None:
+            elsewhere = sum(journal.elsewhere for journal in journals.values())
+            output.event(Described(attrs, elsewhere, output.unread))
+
+        run = Run(
+            lines,
+            command.segments,
+            attrs=command.attrs,
+            journals=journals,
+            out=output.row,
+            described=described,
+            memory=self._memory,
+            reached=command.reached,
+        )
+        with self._lock:
+            self._run, stop = run, self._stop
+        if stop is not None:
+            run.stop(interrupted=stop.interrupted)
+        output.event(Began())
+        run.carry_out()
+        with self._lock:
+            self._run = None
+        if run.ending is None:
+            return Ended(reached=run.reached)
+        sample = run.ending.sample
+        return Ended(
+            why=run.ending.why,
+            kind=None if sample is None else sample.error,
+            reached=run.reached,
+            journal_failed=bool(run.ending.journal_failure),
+        )
+
+
+def _leave_with_parent(prober: Prober, parent: int) -> None:
+    """End with a parent that was killed, also where a process that it has forked keeps our stdin open."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_EVERY_S)
+    prober.leave()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve stdin, until it ends."""
+    for name in ("SIGINT", "SIGPIPE"):
+        # An interrupt is the parent's, which tells us to stop.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    parent = os.getppid()
+    # What anybody prints must not come between the lines.
+    pipe = os.dup(sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    prober = Prober(Output(pipe), SharedMemory(sys.argv[1]))
+    watching = threading.Thread(target=_leave_with_parent, args=(prober, parent), name="donutwork-parent", daemon=True)
+    start_thread(watching)
+    warm_up()
+    # What was imported is never garbage: to go through it again and again would cost pings a millisecond.
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError, ValueError):
+        prober.serve(sys.stdin.buffer)
+    prober.leave()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""A prober in a thread of the test's own process, for tests that change what it does."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from donutwork_magics import probers
+from donutwork_magics.sampling.__main__ import Output, Prober
+from donutwork_magics.sampling.rate_limit import SharedMemory
+
+
+class ThreadedChild:
+    """Stands in for `donutwork_magics.child.Child`: the same pipes, and a thread at their other ends."""
+
+    def __init__(self, module: str, handle: str, *, inherited: Sequence[int] = ()) -> None:
+        assert module == "donutwork_magics.sampling"
+        commands, stdin = os.pipe()
+        self._output, self._lines = os.pipe()
+        self.stdin = open(stdin, "wb", buffering=0)  # noqa: SIM115 - closed in `end`
+        self.stdout = open(self._output, "rb", buffering=0)  # noqa: SIM115 - closed by the prober's reader
+        self.stderr = io.BytesIO()
+        self.pid = os.getpid()
+        self._thread = threading.Thread(target=self._serve, args=(commands, handle), daemon=True)
+        self._thread.start()
+
+    def _serve(self, commands: int, handle: str) -> None:
+        prober = Prober(Output(self._lines), SharedMemory(handle))
+        with open(commands, "rb") as lines:
+            prober.serve(lines)
+        os.close(self._lines)
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def end(self) -> None:
+        self.stdin.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have series of this test carried out in this process."""
+    probers.end_idle()
+    monkeypatch.setattr(probers, "Child", ThreadedChild)
+    yield
+    probers.end_idle()
