@@ -22,15 +22,16 @@ _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _PENDING = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
 
-def connect_first(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
+def connect_first(addresses: Sequence[Address], deadline: Deadline) -> tuple[socket.socket, str]:
     """Connect to the addresses, families in turn, each a little after the one before, and keep the first that answers.
 
     Without it, a host with a dead IPv6 route would cost the whole deadline before IPv4 is tried.
 
     Returns
     -------
-    socket.socket
-        Connected, with TCP_NODELAY.
+    socket.socket, str
+        Connected, with TCP_NODELAY, and the host's address. To ask the socket for it (`getpeername`) would take some
+        10 us, as the system may be busy with the new connection, and they would be in no phase.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> socket.so
                 if waiting and (not selector.get_map() or time.monotonic() >= next_attempt_s):
                     next_attempt_s = time.monotonic() + ATTEMPT_DELAY_S
                     try:
-                        selector.register(_start(waiting.pop(0)), selectors.EVENT_WRITE)
+                        address = waiting.pop(0)
+                        selector.register(_start(address), selectors.EVENT_WRITE, address.sockaddr[0])
                     except OSError as error:
                         last_error = error
                         continue
@@ -57,7 +59,7 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> socket.so
                     code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     # One that was reset had been made: the call that is about to be written is what was lost.
                     if code in {0, errno.ECONNRESET}:
-                        return attempt
+                        return attempt, key.data
                     attempt.close()
                     last_error = OSError(code, os.strerror(code))
         finally:

@@ -25,8 +25,8 @@ class Opener:
     context: ssl.SSLContext | None
     """None for a connection without TLS."""
 
-    def connect(self, deadline: Deadline, marks: Marks) -> socket.socket:
-        """Resolve and connect, and write the two durations down.
+    def connect(self, deadline: Deadline, marks: Marks) -> tuple[socket.socket, str]:
+        """Resolve and connect, write the two durations down, and return the host's address too.
 
         Raises
         ------
@@ -41,9 +41,9 @@ class Opener:
             addresses = resolve(self.host, self.port, self.family, deadline)
             resolved_ns = time.perf_counter_ns()
         marks.dns_ns = resolved_ns - began_ns
-        sock = connect_first(addresses, deadline)
+        connected = connect_first(addresses, deadline)
         marks.connect_ns = time.perf_counter_ns() - resolved_ns
-        return sock
+        return connected
 
     def secure(self, sock: socket.socket, deadline: Deadline, marks: Marks) -> socket.socket:
         """Encrypt the connection where it is to be, and write the duration down.

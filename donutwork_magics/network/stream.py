@@ -67,8 +67,7 @@ class TimedStream:
         NetworkFaultError, CallCancelledError
             As `Opener.connect` and `Opener.secure`.
         """
-        sock = self._opener.connect(self._deadline, self.marks)
-        self.peer = _peer(sock)
+        sock, self.peer = self._opener.connect(self._deadline, self.marks)
         self._socket = sock = self._opener.secure(sock, self._deadline, self.marks)
         if isinstance(sock, ssl.SSLSocket):
             self.alpn = sock.selected_alpn_protocol()
@@ -212,15 +211,6 @@ class TimedStream:
     def tcp_info(self) -> TcpInfo | None:
         """Return the kernel's view of the connection, the last one where it is closed."""
         return self._tcp_info if self._socket is None else tcp_info(self._socket)
-
-
-def _peer(sock: socket.socket) -> str | None:
-    try:
-        host: str = sock.getpeername()[0]
-    except OSError:
-        # It has been reset already, as the first write is about to find out.
-        return None
-    return host
 
 
 def _readable(sock: socket.socket) -> bool:

@@ -102,10 +102,10 @@ def test_a_tls_handshake_that_fails(handler: Handler, tls: Tls) -> None:
 
 
 def test_a_reset_between_connect_and_tls_handshake(monkeypatch: pytest.MonkeyPatch, tls: Tls) -> None:
-    def connect_and_be_reset(addresses: list[Address], deadline: Deadline) -> socket.socket:
-        sock = connect_first(addresses, deadline)
+    def connect_and_be_reset(addresses: list[Address], deadline: Deadline) -> tuple[socket.socket, str]:
+        sock, peer = connect_first(addresses, deadline)
         assert select.select([sock], [], [], LONG_S)[0]
-        return sock
+        return sock, peer
 
     monkeypatch.setattr(opener, "connect_first", connect_and_be_reset)
     with Server(reset_now) as server, warnings.catch_warnings(record=True) as seen:
