@@ -11,21 +11,13 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.connect import ConnectionFileMixin
+from xdist.remote import Producer
+from xdist.workermanage import WorkerController
 
+from tests.support.lanes import TIMED, LaneScheduling, sort_into_lanes
 from tests.support.notebooks import ROOT, Runs, run_notebook
 
-KERNEL_MODULES = {
-    "test_any_command",
-    "test_changes",
-    "test_measured",
-    "test_notebooks",
-    "test_surface",
-    "test_sweep",
-    "test_terminal",
-    "test_typed",
-}
-"""Those whose tests start kernels without the fixtures of `KERNEL_FIXTURES`."""
-KERNEL_FIXTURES = {"kernel", "sandboxed", "notebook_runs"}
+_TIMED_FILE = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Windows keeps the history database locked for a moment after a kernel has ended.
     home = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
     config.add_cleanup(home.cleanup)
+    config.stash[_TIMED_FILE] = Path(home.name) / "timed.json"
     for name, directory in (
         ("IPYTHONDIR", "ipython"),
         ("JUPYTER_CONFIG_DIR", "config"),
@@ -45,25 +38,30 @@ def pytest_configure(config: pytest.Config) -> None:
         # A port that is free when a kernel is started may be taken by another test before the kernel binds it. (On
         # other systems the path of a socket may be shorter than that of a temporary directory.)
         ConnectionFileMixin.transport.default_value = "ipc"
-        directory = Path(os.environ["JUPYTER_CONFIG_DIR"])
-        directory.mkdir()
-        (directory / "jupyter_config.json").write_text(json.dumps({"KernelManager": {"transport": "ipc"}}))
+        settings = Path(os.environ["JUPYTER_CONFIG_DIR"])
+        settings.mkdir()
+        (settings / "jupyter_config.json").write_text(json.dumps({"KernelManager": {"transport": "ipc"}}))
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Else each of the many processes here would compile pandas and IPython anew.
         os.environ["PYTHONPYCACHEPREFIX"] = str(Path(home.name).resolve() / "compiled")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if item.path.suffix == ".ipynb" or item.path.stem in KERNEL_MODULES or fixtures & KERNEL_FIXTURES:
-            item.add_marker("kernel")
+def pytest_configure_node(node: WorkerController) -> None:
+    node.workerinput[TIMED] = str(node.config.stash[_TIMED_FILE])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    timed = sort_into_lanes(items)
+    if hasattr(config, "workerinput"):
+        Path(config.workerinput[TIMED]).write_text(json.dumps(timed))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LaneScheduling:
+    return LaneScheduling(config, log, config.stash[_TIMED_FILE])
 
 
 @pytest.fixture(scope="session")
 def notebook_runs() -> Runs:
-    """Each notebook, run once as by the last step of the README's first command.
-
-    One after the other: a kernel binds the ports that were free when it was asked for, and nothing else may take them.
-    """
+    """Each notebook, run once as by the last step of the README's first command."""
     return cache(lambda path: run_notebook(path.relative_to(ROOT).as_posix()))

@@ -71,6 +71,7 @@ def test_nothing_of_the_machine_or_a_key_is_saved(path: Path) -> None:
     assert all("execution" not in cell.metadata for cell in code_cells(path))
 
 
+@pytest.mark.kernel
 def test_a_cell_that_fails_ends_the_run_with_one_line(tmp_path: Path) -> None:
     run = run_notebook(write(tmp_path / "failing.ipynb", "1 / 0", "print('not reached')"))
 
@@ -80,6 +81,7 @@ def test_a_cell_that_fails_ends_the_run_with_one_line(tmp_path: Path) -> None:
     assert run.stderr == ""
 
 
+@pytest.mark.kernel
 def test_a_usage_error_ends_the_run_too(tmp_path: Path) -> None:
     run = run_notebook(write(tmp_path / "wrong.ipynb", "%load_ext donutwork_magics\n%donutwork pong", "'not reached'"))
 
@@ -88,6 +90,7 @@ def test_a_usage_error_ends_the_run_too(tmp_path: Path) -> None:
     assert "reached" not in run.stdout
 
 
+@pytest.mark.kernel
 def test_a_kernel_that_dies_ends_the_run(tmp_path: Path) -> None:
     run = run_notebook(write(tmp_path / "dying.ipynb", "import os; os._exit(1)"))
 
@@ -95,6 +98,7 @@ def test_a_kernel_that_dies_ends_the_run(tmp_path: Path) -> None:
     assert run.stdout.endswith("dying.ipynb stopped: the kernel ended.\n")
 
 
+@pytest.mark.kernel
 def test_a_missing_notebook_is_one_line() -> None:
     run = run_notebook("notebooks/none.ipynb")
 
@@ -102,6 +106,7 @@ def test_a_missing_notebook_is_one_line() -> None:
     assert run.stderr.splitlines()[-1].endswith(f"error: there is no notebook {Path('notebooks/none.ipynb')}")
 
 
+@pytest.mark.kernel
 def test_the_readers_own_key_never_reaches_a_notebook(tmp_path: Path) -> None:
     path = write(tmp_path / "key.ipynb", "import os\nprint([name for name in os.environ if 'DONUTWORK' in name])")
     run = run_notebook(path, DONUTWORK_API_KEY="dw_live_Kx81mZq0vTnR57yE")
@@ -109,6 +114,7 @@ def test_the_readers_own_key_never_reaches_a_notebook(tmp_path: Path) -> None:
     assert "[]" in run.stdout.splitlines()
 
 
+@pytest.mark.kernel
 def test_a_display_is_printed_in_its_final_state_and_a_stream_as_one(tmp_path: Path) -> None:
     run = run_notebook(
         write(
@@ -123,6 +129,7 @@ def test_a_display_is_printed_in_its_final_state_and_a_stream_as_one(tmp_path: P
     assert "'running'" not in run.stdout.splitlines()
 
 
+@pytest.mark.kernel
 def test_saving_is_repeatable(tmp_path: Path) -> None:
     path = tmp_path / "saved.ipynb"
     write(path, "print('a')", "6 * 7")

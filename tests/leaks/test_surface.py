@@ -35,6 +35,7 @@ sys.addaudithook(hook)
 """
 
 
+@pytest.mark.kernel
 def test_loading_opens_no_socket(tmp_path: Path) -> None:
     with Kernel(tmp_path, {"DONUTWORK_API_KEY": KEY}) as kernel:
         assert kernel.run(WATCH).ok
@@ -58,6 +59,7 @@ def files(*roots: Path) -> dict[Path, tuple[int, int]]:
     }
 
 
+@pytest.mark.kernel
 def test_no_command_writes_a_file_unless_asked(tmp_path: Path) -> None:
     directories = {name: tmp_path / name for name in ("home", "temporary", "work", "cache")}
     for directory in directories.values():

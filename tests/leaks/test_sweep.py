@@ -29,6 +29,8 @@ from tests.leaks.search import Search
 from tests.leaks.servers import Echo, Recorder
 from tests.servers import Server, closed_port
 
+pytestmark = pytest.mark.kernel
+
 DECOY = "dw_decoy_5Wc8+kTf3/yGhB62nXo=Mz"
 
 

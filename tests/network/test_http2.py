@@ -293,6 +293,7 @@ class TestPrograms:
         assert (~df.reused).sum() == 6
         assert answered == 60
 
+    @pytest.mark.timed
     def test_the_phases_of_a_single_call_add_up_where_nginx_chooses_the_version(self) -> None:
         need("nginx")
         calls = []

@@ -57,6 +57,7 @@ def gentle(server: Server) -> pd.DataFrame:
     return collect(40, rate_hz=50, target=sandbox_target(server.url, KEY, None))
 
 
+@pytest.mark.timed
 def test_a_gentle_series_saturates_nothing(server: Server) -> None:
     load = load_of(gentle(server))
     assert "client_saturated" not in load["notices"]
@@ -65,6 +66,7 @@ def test_a_gentle_series_saturates_nothing(server: Server) -> None:
     assert load["wakes"] >= 30
 
 
+@pytest.mark.timed
 def test_a_busy_thread_beside_it_is_noticed_and_said_in_the_card(server: Server) -> None:
     with busy_thread():
         df = gentle(server)
@@ -74,6 +76,7 @@ def test_a_busy_thread_beside_it_is_noticed_and_said_in_the_card(server: Server)
     assert "other threads of this kernel took" in repr(df.donutwork).replace("\n  ", " ")
 
 
+@pytest.mark.timed
 def test_a_client_at_its_limit_is_noticed_and_said_in_the_card(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     # On a loaded machine nobody gets half a core.
     monkeypatch.setattr(client_load, "SATURATED_CPU_SHARE", 0.1)
@@ -121,6 +124,7 @@ def test_the_last_of_several_restores_the_interval() -> None:
     assert sys.getswitchinterval() == before_s
 
 
+@pytest.mark.timed
 def test_beside_a_busy_thread_a_reply_does_not_wait_for_the_usual_interval() -> None:
     # The server is another process's in real life; here it only needs to be slower than the interpreter.
     def handler(connection: socket.socket) -> None:

@@ -202,6 +202,7 @@ def test_what_is_late_before_a_rest_is_caught_up_with_at_twenty_a_second_elsewhe
     assert (last.scheduled_ns - schedule.origin_ns) / 1e9 < 0.55 + 0.6 + 0.1
 
 
+@pytest.mark.timed
 def test_a_monitor_that_is_far_behind_leaves_starts_out_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule_module, "_MOST_BEHIND_NS", 200_000_000)
     schedule = schedule_of(Plan(rate_hz=100, endless=True), loopback=True)
@@ -277,6 +278,7 @@ def test_what_was_overdue_before_it_backed_off_is_made_up_with_its_lag() -> None
     assert [slot.skipped for slot in after if slot] == [0] * 9
 
 
+@pytest.mark.timed
 def test_an_attempt_that_hangs_adds_nothing_to_what_is_overdue() -> None:
     schedule = schedule_of(Plan(rate_hz=10, endless=True), loopback=True)
     schedule.begin()
@@ -356,6 +358,7 @@ def within_a_second(requests_s: list[float]) -> list[int]:
     return [sum(begun_s <= other_s < begun_s + 1 for other_s in requests_s) for begun_s in requests_s]
 
 
+@pytest.mark.timed
 def test_the_most_that_is_polite_does_not_run_late() -> None:
     schedule = schedule_of(Plan(count=30, rate_hz=20), loopback=False)
     seen = starts(schedule)
@@ -383,6 +386,7 @@ def test_a_rest_holds_for_the_next_series_too() -> None:
     assert slot.scheduled_ns == second.origin_ns + (until_ns - from_ns)
 
 
+@pytest.mark.timed
 def test_a_start_that_was_waited_for_tells_how_late_it_woke() -> None:
     schedule = schedule_of(Plan(count=3, rate_hz=50), loopback=True)
     schedule.begin()

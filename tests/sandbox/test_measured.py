@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.kernel import Kernel
 
 HALF_OF_THE_LAST_DIGIT_MS = 0.005
 
 
+@pytest.mark.kernel
 def test_no_ping_waits_less_than_the_server_took(tmp_path: Path) -> None:
     """Beside a busy core the server often answers before the client's call to send returns."""
     with Kernel(tmp_path) as kernel:
