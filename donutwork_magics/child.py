@@ -179,6 +179,8 @@ def _environment() -> dict[str, str]:
         # A key may also stand where the user's own set-up took it from.
         and not any(key in value for key in keys)
     }
+
+
 def _search_path() -> str:
     """Return where this process finds its modules: a notebook may have added to it, and PYTHONPATH is not passed on."""
     return os.pathsep.join(dict.fromkeys(path for path in (*sys.path, str(_ROOT)) if Path(path).is_absolute()))

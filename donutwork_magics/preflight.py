@@ -11,7 +11,7 @@ from typing import Final
 
 from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import FAMILIES, Answer, Client, check_arguments, check_http
+from donutwork_magics.client.client import Answer, Client, check_arguments, check_http, connect_without_key
 from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
 from donutwork_magics.client.http_date import http_date_s
 from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
@@ -19,8 +19,8 @@ from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Target
 from donutwork_magics.client.setup import Setup, Unusable, setup_of
 from donutwork_magics.client.target import current_setup
-from donutwork_magics.network.tls import ALPN, tls_context
-from donutwork_magics.network.transport import Opened, TimedTransport
+from donutwork_magics.network.caller import Opened
+from donutwork_magics.network.tls import ALPN
 from donutwork_magics.types import Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14
@@ -110,7 +110,8 @@ def _look(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> 
         return _Found(setup, http)
     target = setup.target
     if target is None:
-        return _Found(setup, http, _opened_without_key(setup, http, family, timeout_s))
+        opened = connect_without_key(setup, http=http, family=family, timeout_s=timeout_s)
+        return _Found(setup, http, opened)
     with Client(target, http=http, family=family, timeout_s=timeout_s) as client:
         opened = client.connect()
         if opened.fault is not None:
@@ -118,17 +119,6 @@ def _look(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> 
         ping = client.answer(PING)
         connection = client.answer(CONNECTION) if not _stops_after(ping) else None
     return _Found(setup, http, opened, ping, connection)
-
-
-def _opened_without_key(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> Opened:
-    """Open a connection and close it again: the network can be looked at although no call can be made."""
-    assert not isinstance(setup.base_url, Unusable)
-    encrypted = setup.base_url.scheme == "https" and not isinstance(setup.ca_pem, Unusable)
-    context = tls_context(http, setup.ca_pem) if encrypted and not isinstance(setup.ca_pem, Unusable) else None
-    with TimedTransport(
-        setup.base_url, context=context, http=http, family=FAMILIES[family], timeout_s=timeout_s
-    ) as transport:
-        return transport.connect()
 
 
 def _stops_after(ping: Answer) -> str:

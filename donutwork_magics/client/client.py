@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import socket
+import ssl
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, get_args
 
@@ -27,12 +29,13 @@ from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.client.retry_after import retry_after_s
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.client.settings import Target
+from donutwork_magics.client.setup import Setup, Unusable
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import DonutworkError, Kind, SettingsError
+from donutwork_magics.network.caller import Caller, CallFaultError, Exchange, Opened
 from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import tls_context
-from donutwork_magics.network.transport import Exchange, Opened, TimedTransport, TransportFaultError
 from donutwork_magics.plain import without_markup
 from donutwork_magics.types import Env, Family, Http
 
@@ -109,7 +112,7 @@ class Client:
     ----------
     target
         Where to call; by default the sandbox that is on, else what the environment variables say. A client that was
-        given none calls nothing once a sandbox was switched on or off.
+        given none makes no more calls once a sandbox was switched on or off.
     env
         The environment to ask for, where no target is given.
     http
@@ -145,11 +148,10 @@ class Client:
         self._sandbox = SWITCH.sandbox
         self.target = current_target(env) if target is None else target
         check_http(http, sandbox=target is None and self.target.sandbox)
-        base_url = self.target.base_url
-        self._transport = TimedTransport(
-            base_url,
+        self._caller = Caller(
+            self.target.base_url,
             self.target.key.authorization,
-            context=tls_context(http, self.target.ca_pem) if base_url.scheme == "https" else None,
+            context=_tls_context(self.target.base_url, http, self.target.ca_pem),
             http=http,
             family=FAMILIES[family],
             timeout_s=timeout_s,
@@ -223,32 +225,44 @@ class Client:
             A sandbox was switched on or off since the client was made, and no target was named.
         """
         if self._follows_switch and SWITCH.sandbox is not self._sandbox:
-            raise SettingsError("A sandbox was switched on or off since this Client was made. Make a new one.")
+            raise SettingsError("A sandbox was switched on or off since this client was made. Make a new one.")
 
     def connect(self) -> Opened:
         """Open the connection that the next call goes out on, and send nothing."""
         self._check_switch()
-        return self._transport.connect()
+        return self._caller.connect()
 
     def answer(self, endpoint: Endpoint) -> Answer:
         """Call an endpoint, and return what came of it, good or bad."""
-        self._check_switch()
         try:
-            answer, exchange = self._transport.call(self._request(endpoint))
-        except TransportFaultError as fault:
+            answer, exchange = self.fetch(self._request(endpoint))
+        except CallFaultError as fault:
             return Answer(Sample(fault.exchange, fault.kind, fault.reason))
         date = self.target.key.redact(answer.header(b"date"))
         if endpoint is PING:
             return Answer(*self._read(answer, exchange, PingReply)[:2], date)
         return Answer(*self._read(answer, exchange, ConnectionReply)[:2], date)
 
+    def fetch(self, request: Prepared) -> tuple[Answered, Exchange]:
+        """Send a request with the key to the target, and return the reply as it came: the key may be in it.
+
+        Raises
+        ------
+        CallFaultError
+            There was no usable reply.
+        SettingsError
+            As `_check_switch`.
+        """
+        self._check_switch()
+        return self._caller.call(request)
+
     def cancel(self) -> None:
         """Give up the call that another thread is waiting in, and refuse further ones."""
-        self._transport.cancel()
+        self._caller.cancel()
 
     def close(self) -> None:
         """Close the connection."""
-        self._transport.close()
+        self._caller.close()
 
     def __enter__(self) -> Self:
         return self
@@ -265,10 +279,9 @@ class Client:
 
     def _call(self, request: Prepared, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
         """Make a call; there is a reply where, and only where, the sample has no error."""
-        self._check_switch()
         try:
-            answer, exchange = self._transport.call(request)
-        except TransportFaultError as fault:
+            answer, exchange = self.fetch(request)
+        except CallFaultError as fault:
             return Sample(fault.exchange, fault.kind, fault.reason), None, {}
         return self._read(answer, exchange, documented)
 
@@ -297,6 +310,19 @@ class Client:
         if self.target.env is not None and reply.answered_env != self.target.env:
             return sample._replace(error="env_mismatch"), None, {}
         return sample, reply, raw
+
+
+def connect_without_key(setup: Setup, *, http: Http, family: Family | None, timeout_s: float) -> Opened:
+    """Open a connection to a usable base URL and close it again, where a key or a certificate file is missing."""
+    assert isinstance(setup.base_url, httpx.URL)
+    context = _tls_context(setup.base_url, http, setup.ca_pem) if not isinstance(setup.ca_pem, Unusable) else None
+    caller = Caller(setup.base_url, context=context, http=http, family=FAMILIES[family], timeout_s=timeout_s)
+    with contextlib.closing(caller):
+        return caller.connect()
+
+
+def _tls_context(base_url: httpx.URL, http: Http, ca_pem: str | None) -> ssl.SSLContext | None:
+    return tls_context(http, ca_pem) if base_url.scheme == "https" else None
 
 
 def _status_error(status: int, body: bytes) -> Kind | None:

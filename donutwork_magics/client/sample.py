@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from donutwork_magics.errors import Kind
-from donutwork_magics.network.transport import Exchange
+from donutwork_magics.network.caller import Exchange
 
 
 class Sample(NamedTuple):

@@ -19,7 +19,8 @@ CUT_OFF: Final = "closed before the reply was complete"
 
 Header = tuple[bytes, bytes]
 
-_UNSENDABLE: Final = re.compile(rb"[\x00\r\n]")
+_NAME: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NOT_IN_A_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Prepared(NamedTuple):
@@ -37,12 +38,12 @@ def prepare(request: httpx.Request) -> Prepared:
     Raises
     ------
     ValueError
-        A name or a value holds a line break.
+        The name or the value of a header is not allowed in HTTP.
     """
-    headers = tuple(request.headers.raw)
+    headers = tuple((name, value.strip()) for name, value in request.headers.raw)
     method, target = request.method.encode("ascii"), request.url.raw_path
-    if any(_UNSENDABLE.search(part) for part in (method, target, *(part for header in headers for part in header))):
-        raise ValueError("a line break in a request")
+    if not all(_NAME.fullmatch(name) and not _NOT_IN_A_VALUE.search(value) for name, value in headers):
+        raise ValueError("a header that cannot be sent")
     lines = [method + b" " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
     pseudo = (
         (b":method", method),

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.network import transport
+from donutwork_magics.network import caller
+from donutwork_magics.network.caller import Caller, Exchange
 from donutwork_magics.network.marks import Marks, Phases
 from donutwork_magics.network.message import Reply
 from donutwork_magics.network.stream import TimedStream
-from donutwork_magics.network.transport import Exchange, TimedTransport
 from tests.benchmarks.figures import Figure, ratio
 from tests.benchmarks.targets import Served, slow, static
 
@@ -139,7 +139,7 @@ class _UntimedStream(TimedStream):
 _NO_PHASES = Phases(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def _unmeasured(transport: TimedTransport, outcome: object, marks: Marks, retried: bool) -> Exchange:
+def _unmeasured(transport: Caller, outcome: object, marks: Marks, retried: bool) -> Exchange:
     """Say the same of the connection, and nothing of time."""
     connection = transport._connection
     assert connection is not None
@@ -163,8 +163,8 @@ def cost_of_timing() -> Iterator[Figure]:
     """Compare a whole ping with one over the same transport without its clocks and its TCP_INFO."""
     with static() as served, Client(served.target) as timed, Client(served.target) as untimed:
         with (
-            patch.object(transport, "TimedStream", _UntimedStream),
-            patch.object(TimedTransport, "_measured", _unmeasured),
+            patch.object(caller, "TimedStream", _UntimedStream),
+            patch.object(Caller, "_measured", _unmeasured),
         ):
             untimed.sample()
 
@@ -178,7 +178,7 @@ def cost_of_timing() -> Iterator[Figure]:
             return calls_ms(timed, 100)
 
         def without_clocks() -> float:
-            with patch.object(TimedTransport, "_measured", _unmeasured):
+            with patch.object(Caller, "_measured", _unmeasured):
                 return calls_ms(untimed, 100)
 
         name = "a timed ping / the same transport without the timing"

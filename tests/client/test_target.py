@@ -73,7 +73,7 @@ class TestBlock:
             assert_type(box, Sandbox)
             assert_type(box.url, str)
             assert called() == box.url
-            assert collect(2, rate_hz=about(None))["sandbox"] is True
+            assert about(collect(2, rate_hz=None))["sandbox"] == {"seed": box.seed}
             assert check().sandbox
             assert api.connections == 0
             assert (box.seed, box.options.latency) == (7, "1ms")

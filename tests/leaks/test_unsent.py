@@ -9,7 +9,8 @@ import threading
 import httpx
 import pytest
 
-from donutwork_magics.network.transport import TimedTransport, TransportFaultError
+from donutwork_magics.network.caller import Caller, CallFaultError
+from donutwork_magics.network.message import prepare
 from tests.leaks import KEY
 from tests.leaks.search import Search
 from tests.servers import Server
@@ -26,16 +27,16 @@ def test_nothing_of_it_is_in_the_exception_or_the_log(caplog: pytest.LogCaptureF
 
     caplog.set_level(logging.DEBUG)
     with Server(never_read) as server:
-        transport = TimedTransport(httpx.URL(server.url), f"Bearer {KEY}".encode, timeout_s=0.5)
+        caller = Caller(httpx.URL(server.url), f"Bearer {KEY}".encode, timeout_s=0.5)
         request = httpx.Request("GET", f"{server.url}/ping.json", headers={"X-Padding": PADDING})
-        with pytest.raises(TransportFaultError) as caught:
-            transport.handle_request(request)
+        with pytest.raises(CallFaultError) as caught:
+            caller.call(prepare(request))
         released.set()
     assert caught.value.kind == "timeout"
     assert not caught.value.exchange.phases.ttfb_ms > 0
     # The first frame is this test's own.
     frames = caught.traceback[1:]
-    assert [frame.name for frame in frames] == ["handle_request", "whole", "call"]
+    assert [frame.name for frame in frames] == ["whole", "call"]
     assert not [name for frame in frames for name, value in frame.locals.items() if KEY in repr(value)]
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert Search(KEY).text(repr(caught.value) + caplog.text) == set()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from donutwork_magics.client.sample import Sample
+from donutwork_magics.network.caller import Exchange
 from donutwork_magics.network.marks import Phases
-from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot

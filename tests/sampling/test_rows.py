@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from donutwork_magics.client.sample import Sample
+from donutwork_magics.network.caller import Exchange
 from donutwork_magics.network.marks import Phases
-from donutwork_magics.network.transport import Exchange
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot
 

@@ -17,7 +17,7 @@ from donutwork_magics import Client, DonutworkError, check, collect, load
 from donutwork_magics.client import setup
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
-from donutwork_magics.network.transport import TimedTransport
+from donutwork_magics.network.caller import Caller
 from tests.servers import Server, answer, answer_then_hang, hang, reply
 from tests.support.tables import about
 
@@ -141,7 +141,7 @@ class TestSingleCall:
         assert signal.getsignal(signal.SIGALRM) is handler
 
     def test_a_failure_at_the_same_time_does_not_swallow_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        measured = TimedTransport._measured
+        measured = Caller._measured
 
         def at_the_end(*args: object, **kwargs: object) -> object:
             signal.raise_signal(signal.SIGALRM)
@@ -149,7 +149,7 @@ class TestSingleCall:
 
         raised = OfTheUserError()
         raise_soon(raised, 60)
-        monkeypatch.setattr(TimedTransport, "_measured", at_the_end)
+        monkeypatch.setattr(Caller, "_measured", at_the_end)
         with Server(answer(b"nonsense")) as server, pytest.raises(OfTheUserError) as caught:
             Client(target_of(server)).ping()
         assert caught.value is raised

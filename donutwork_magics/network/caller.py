@@ -1,4 +1,4 @@
-"""The httpx transport of one connection to one origin, with every phase timed and one deadline for all of them."""
+"""Calls to one origin over one connection, with every phase timed and one deadline for all of them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,10 @@ from donutwork_magics.network.faults import NetworkFaultError
 from donutwork_magics.network.http1 import Http1Connection
 from donutwork_magics.network.http2 import Http2Connection
 from donutwork_magics.network.marks import Marks, Phases
-from donutwork_magics.network.message import MAX_BODY_BYTES, Prepared, Reply, prepare
+from donutwork_magics.network.message import Prepared, Reply
 from donutwork_magics.network.opener import Opener
 from donutwork_magics.network.stream import Agreed, TimedStream
 from donutwork_magics.types import Http
-
-__all__ = ["EXCHANGE", "MAX_BODY_BYTES", "Exchange", "TimedTransport", "TransportFaultError"]
-
-EXCHANGE = "donutwork.exchange"
-"""Where `httpx.Response.extensions` holds the `Exchange`."""
-
 
 _VIEW_EVERY_NS = 5_000_000
 _SHORT_RTT_MS = 100.0
@@ -67,7 +61,7 @@ class Opened(NamedTuple):
     """Why there is no connection; never raised, so it holds no frames."""
 
 
-class TransportFaultError(NetworkFaultError):
+class CallFaultError(NetworkFaultError):
     """A `NetworkFaultError` with what was measured until then."""
 
     def __init__(self, fault: NetworkFaultError, exchange: Exchange) -> None:
@@ -75,15 +69,15 @@ class TransportFaultError(NetworkFaultError):
         self.exchange = exchange
 
 
-class TimedTransport(httpx.BaseTransport):
-    """Sends each request on its one connection and times it; each worker has a transport of its own.
+class Caller:
+    """Sends each request on its one connection and times it; each worker has a caller of its own.
 
-    The key goes on in here, and for this origin only: no `httpx.Request` ever holds it.
+    The key is added in here: no `Prepared` request and no object of httpx ever holds it.
 
     Parameters
     ----------
     origin
-        Scheme, host and port; requests to any other are refused.
+        Scheme, host and port; every request goes there.
     authorization
         Gives the value of the Authorization header, or None for no header.
     context
@@ -109,8 +103,8 @@ class TimedTransport(httpx.BaseTransport):
         timeout_s: float = 10.0,
         cold: bool = False,
     ) -> None:
-        self._origin = _origin(origin)
-        self._opener = Opener(origin.raw_host.decode("ascii"), self._origin[2], family, context)
+        port = origin.port or {"http": 80, "https": 443}[origin.scheme]
+        self._opener = Opener(origin.raw_host.decode("ascii"), port, family, context)
         self._authorization = authorization
         self._http: Http = http
         self._timeout_s = timeout_s
@@ -118,37 +112,16 @@ class TimedTransport(httpx.BaseTransport):
         self._connection: _Connection | None = None
         self._cancelled = threading.Event()
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request that has no body, and read the reply to its end.
-
-        Returns
-        -------
-        httpx.Response
-            With its whole body (at most `MAX_BODY_BYTES`) and the `Exchange` in ``extensions[EXCHANGE]``.
+    @uninterrupted
+    def call(self, request: Prepared) -> tuple[Reply, Exchange]:
+        """Send a request, and read the reply to its end.
 
         Raises
         ------
-        TransportFaultError
+        CallFaultError
             There was no usable reply; its ``exchange`` tells what was measured until then.
         CallCancelledError
             `cancel` was called.
-        """
-        if _origin(request.url) != self._origin:
-            raise ValueError("a request for another origin")
-        reply, exchange = self.call(prepare(request))
-        headers = [(name, value) for name, value in reply.headers if name.lower() != b"content-encoding"]
-        return httpx.Response(reply.status, headers=headers, content=reply.body, extensions={EXCHANGE: exchange})
-
-    @uninterrupted
-    def call(self, request: Prepared) -> tuple[Reply, Exchange]:
-        """Do the same without httpx: what it makes of requests and replies takes longer than the rest of a call.
-
-        The request goes to this transport's origin, wherever it was made for.
-
-        Raises
-        ------
-        TransportFaultError, CallCancelledError
-            As in `handle_request`.
         """
         deadline = Deadline(self._timeout_s, self._cancelled)
         marks = Marks()
@@ -164,7 +137,7 @@ class TimedTransport(httpx.BaseTransport):
             # After a failure or an interrupt, what is still on the wire must not answer the next request.
             self.close()
         if isinstance(outcome, NetworkFaultError):
-            raise TransportFaultError(outcome, exchange)
+            raise CallFaultError(outcome, exchange)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome, exchange
@@ -337,10 +310,6 @@ def _serialised(driver: _Driver, request: Prepared, authorization: Callable[[], 
     """Return what gives the request's bytes: no local variable holds the key while the connection is being opened."""
     sent = driver.request(request, authorization() if authorization is not None else None)
     return lambda: sent
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
 
 
 def _bare(exception: BaseException) -> BaseException:
