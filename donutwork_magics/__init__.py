@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
+    from donutwork_magics.client.timed_transport import TimedTransport
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.frame.load import load
     from donutwork_magics.measure import collect
@@ -34,6 +35,7 @@ __all__ = [
     "Ping",
     "SeriesError",
     "SettingsError",
+    "TimedTransport",
     "__version__",
     "check",
     "collect",
@@ -52,6 +54,7 @@ _HOME: Final = {
     "SeriesError": "errors",
     "Interrupted": "errors",
     "SettingsError": "errors",
+    "TimedTransport": "client.timed_transport",
     "check": "preflight",
     "collect": "measure",
     "load": "frame.load",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn
@@ -15,6 +16,8 @@ SHORTEST: Final = 8
 """A key has so many characters at least."""
 
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{8,512}")
+_ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[\"\\/bfnrt]")
+"""Escapes of JSON (RFC 8259, section 7), those of a surrogate pair together."""
 
 
 class ApiKey:
@@ -42,22 +45,39 @@ class ApiKey:
 
     def redact(self, value: Any) -> Any:
         """Clean a decoded JSON value as `plain` does, and replace the traces of the key in it, names included."""
-        if isinstance(value, str):
-            return self._traces.mask(plain(value))
-        if isinstance(value, dict):
-            return {self.redact(name): self.redact(inner) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [self.redact(inner) for inner in value]
-        if isinstance(value, int | float):
-            shown = repr(value)
-            return value if self._traces.mask(shown) == shown else REDACTED
-        return value
+        return _with_texts(value, lambda text: self._traces.mask(plain(text)))
+
+    def redact_document(self, text: str) -> str:
+        """Replace the traces of the key in a whole document, also those that escapes of JSON hide; JSON stays JSON."""
+        text = self._traces.mask(text)
+        unescaped = _ESCAPES.sub(lambda run: str(json.loads(f'"{run[0]}"')), text)
+        masked = self._traces.mask(unescaped)
+        if masked == unescaped:
+            return text
+        try:
+            return json.dumps(_with_texts(json.loads(text), self._traces.mask))
+        except (ValueError, RecursionError):
+            return masked
 
     def __repr__(self) -> str:
         return f"<the key in {self.variable}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("an API key is not pickled")
+
+
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Change each text of a decoded JSON value, and replace each number whose digits would be changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(name): _with_texts(inner, change) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_texts(inner, change) for inner in value]
+    if isinstance(value, int | float):
+        shown = repr(value)
+        return value if change(shown) == shown else REDACTED
+    return value
 
 
 class KeysIn:

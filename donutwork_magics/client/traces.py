@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from base64 import b64encode
 from collections import defaultdict
@@ -16,6 +17,8 @@ REDACTED: Final = "[redacted]"
 
 _KEPT_BY_URL_ENCODERS: Final = ("", "/", "!*'()")
 """What Python's, a path's and JavaScript's encoder each leave as it is, beyond letters, digits and ``-._~``."""
+
+_ENCODED_AGAIN: Final = re.compile("%(?:25)+")
 
 
 def forms(key: str) -> set[str]:
@@ -79,7 +82,13 @@ class Traces:
             if start > kept_to or not pieces:
                 pieces += [text[kept_to:start], REDACTED]
             kept_to = max(kept_to, end)
-        return "".join([*pieces, text[kept_to:]]) if pieces else text
+        masked = "".join([*pieces, text[kept_to:]]) if pieces else text
+        if "%25" in masked:
+            # URL-encoded more than once, as in the query of a redirect.
+            decoded = _ENCODED_AGAIN.sub("%", masked)
+            masked_again = self.mask(decoded)
+            return masked if masked_again == decoded else masked_again
+        return masked
 
     def _found(self, text: str) -> list[tuple[int, int]]:
         return sorted(
@@ -95,6 +104,9 @@ def _visible_ascii(text: str) -> tuple[str, list[int]]:
 
     Letters in full width, in circles or with accents are plain letters there (Unicode's decomposition NFKD).
     """
-    seen = [(char, at) for at, one in enumerate(text) for char in unicodedata.normalize("NFKD", one)]
+    if text.isascii():
+        seen = [(char, at) for at, char in enumerate(text)]
+    else:
+        seen = [(char, at) for at, one in enumerate(text) for char in unicodedata.normalize("NFKD", one)]
     seen = [(char, at) for char, at in seen if "!" <= char <= "~"]
     return "".join(char for char, _ in seen), [at for _, at in seen]

@@ -11,7 +11,7 @@ import re
 import time
 import unicodedata
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -132,6 +132,18 @@ class TestRedaction:
     def test_base64_in_lines_is_found(self) -> None:
         shown = redact(base64.encodebytes(f"user:{KEY}".encode() * 3).decode())
         assert len(shown.replace(REDACTED, "")) < 2 * SLICE
+
+    @pytest.mark.parametrize("times", [2, 3, 30])
+    def test_url_encoded_several_times(self, times: int) -> None:
+        text = KEY
+        for _ in range(times):
+            text = quote(text, safe="")
+        shown = redact(f"/?a=1&key={text}&b=2")
+        assert shown.startswith(f"/?a=1&key={REDACTED}")
+        for _ in range(times):
+            shown = unquote(shown)
+        assert not any(KEY[at : at + SLICE] in shown for at in range(len(KEY) - SLICE + 1))
+        assert redact("%" + "25" * 100_000) == "%" + "25" * 100_000
 
     def test_it_costs_a_ping_next_to_nothing(self) -> None:
         key = ApiKey(KEY, "DONUTWORK_API_KEY")

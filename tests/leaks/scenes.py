@@ -141,10 +141,16 @@ print(w.problem, w.df.to_dict("list"), w.df.attrs)
 """
 
 PUBLIC_NAMES = """
-from donutwork_magics import Client, collect
-import rich, rich.pretty
+from donutwork_magics import Client, TimedTransport, collect
+import httpx, rich, rich.pretty
 client = Client()
-for thing in (client, client.target, client.target.key, client._transport, client._ping_request):
+transport = TimedTransport()
+timed = httpx.Client(transport=transport, base_url=transport.base_url)
+response = timed.get("2026-02-01/ping.json", params={"a": "b"})
+for thing in (
+    client, client.target, client.target.key, client._caller, client._ping_request, transport, timed, response,
+    response.request, response.headers, response.text, response.extensions,
+):
     print(repr(thing), vars(thing) if hasattr(thing, "__dict__") else "")
     rich.inspect(thing, private=True, dunder=False)
     rich.pretty.pprint(thing, expand_all=True)
@@ -155,6 +161,12 @@ for thing in (client, client.target, client.target.key, client._transport, clien
 result = client.ping()
 rows = collect(3, rate_hz=100)
 client.close()
+timed.close()
+"""
+
+TIMED_FAILURE = """
+timed = httpx.Client(transport=TimedTransport(timeout_s=5), timeout=5)
+timed.get(timed._transport.base_url.join("/{scene}/2026-02-01/ping.json")).raise_for_status()
 """
 
 SANDBOX = """
@@ -270,6 +282,8 @@ def _failures(*, thorough: bool) -> Iterator[str]:
             yield "aftermath()"
         if scene in WATCHED:
             yield WATCH
+            yield TIMED_FAILURE.replace("{scene}", scene)
+            yield "aftermath()"
     for setting in OTHER_FAILURES:
         yield setting
         yield calls[0]
