@@ -23,6 +23,7 @@ from donutwork_magics.sandbox import switch
 from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
 from tests.sandbox.conftest import address, listens
 from tests.servers import Server, answer, reply
+from tests.support.tables import about
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and forks")
 
