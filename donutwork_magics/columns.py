@@ -41,7 +41,7 @@ _UNREACHED: Final = "the ping ended before this phase"
 _NO_REPLY: Final = "no complete reply arrived"
 _NO_HEAD: Final = "no reply arrived"
 _NO_CONNECTION: Final = "no connection was made"
-_NO_PLAN: Final = "back to back (-r max): there is no plan"
+_NO_PLAN: Final = "there is no plan (-r max)"
 
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("label", "string", "", "which series of pings the row belongs to: --label, or the label of the cell's line"),
@@ -107,7 +107,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "the system does not tell",
     ),
     Column("body_bytes", "Int32", "bytes", "the size of the reply's body", _NO_REPLY),
-    Column("block", "int64", "", "the round in which a cell's lines took turns: 0, 1, 2 ...; 0 where they did not"),
+    Column("block", "int64", "", "the round in which a cell's lines took turns, from 0 on; 0 where they did not"),
     Column("vantage", "string", "", "the machine that measured the ping", "it was measured here"),
     Column("run", "string", "", "the run's id: sorts by time and is unique, so that joined tables can tell runs apart"),
 )
