@@ -15,7 +15,7 @@ from donutwork_magics.grammar.completion import Next, after_body, after_command,
 from donutwork_magics.grammar.injection import FAULTS
 
 CALL = ("--http", "--ipv4", "--ipv6", "--timeout", "--env", "--out")
-SANDBOX = ("--latency", "--server-time", "--fault", "--retry-after", "--seed", "--port")
+SANDBOX = ("--latency", "--server-time", "--fault", "--retry-after", "--stall", "--seed", "--port")
 
 JOURNAL: o.Setting[str] = o.Setting("journal", "")
 LOAD = o.Spec(
@@ -67,7 +67,7 @@ class TestOptions:
             ("ping --cold --w", ("--warmup",)),
             ("ping --widget --c", ()),
             ("sandbox --fault timeout:0.1 --f", ("--fault",)),
-            ("sandbox start --seed 1 --s", ("--server-time",)),
+            ("sandbox start --seed 1 --s", ("--server-time", "--stall")),
         ],
     )
     def test_one_that_is_used_or_excluded_is_not(self, line: str, words: tuple[str, ...]) -> None:
@@ -136,6 +136,14 @@ class TestValues:
     def test_a_file_is_a_file(self, typed: str, fragment: str) -> None:
         assert after_command(LOAD, typed) == Next(fragment, "file")
 
+    @pytest.mark.parametrize("typed", ["ping # ", "ping -n 5 # --c", "# pi", "help # c"])
+    def test_in_a_comment_there_is_nothing(self, typed: str) -> None:
+        assert after_line(typed).words == ()
+        assert after_header(f" {typed.replace('ping', '-q')}").words == ()
+
+    def test_the_name_of_an_example_is_no_variable(self) -> None:
+        assert after_line("load --example n") == Next("n", "choice")
+
     def test_behind_the_file_come_the_options(self) -> None:
         assert after_command(LOAD, "x.jsonl ") == Next("", "option", ("--journal",))
 
@@ -143,7 +151,7 @@ class TestValues:
 class TestArguments:
     def test_they_come_before_the_options(self) -> None:
         assert after_line("sandbox ").words == ("start", "stop", "status", *SANDBOX)
-        assert after_line("help ").words == tuple(o.SPECS)
+        assert after_line("help ").words == (*o.SPECS, *o.REFERENCE)
 
     @pytest.mark.parametrize(
         ("line", "words"),
@@ -153,7 +161,11 @@ class TestArguments:
             ("sandbox stop ", ()),
             ("sandbox stop --", ()),
             ("sandbox --seed 1 st", ("start",)),
-            ("watch st", ("stop",)),
+            ("watch st", ("stop", "status")),
+            ("watch status ", ()),
+            ("help col", ("columns",)),
+            ("tutorial ", ()),
+            ("version ", ()),
             ("watch stop ", ()),
             ("watch -r 5 st", ()),
             ("help pi", ("ping",)),
@@ -167,8 +179,8 @@ class TestArguments:
 
 class TestCells:
     def test_the_header_has_options_only(self) -> None:
-        assert after_header(" ").words[0] == "--count"
-        assert set(after_header(" -").words) == {
+        assert after_header(" ").words[:3] == ("--blocks", "--seed", "--count")
+        assert set(after_header(" -").words) == {"--blocks", "--seed"} | {
             flag for option in o.PING.options if option.setting not in (o.WIDGET, o.LABEL) for flag in option.flags
         }
         assert after_header(" -n 5 pi").words == ()
@@ -201,6 +213,9 @@ VALUES = {
     **dict.fromkeys(("--timeout", "--duration", "--interval", "--retry-after"), "3s"),
     **dict.fromkeys(("--latency", "--server-time"), "1ms"),
     "--out": "df",
+    "--until": "5%",
+    "--expect": "max<1s",
+    "--stall": "2s@10s",
     "--fault": "timeout:0.01",
 }
 """A value for each option that neither lists its choices nor takes a 1."""

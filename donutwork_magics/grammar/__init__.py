@@ -1,11 +1,16 @@
 """The command language of the magics: one table makes the parser, the ``?`` text and ``help``; pure.
 
-commands   what a line means: the values that the parser makes
-options    the table of commands and options
-values     from an option's text to its value
-injection  the same for what the sandbox can be asked for; the sandbox reads with it too
-parse_errors  how it says no, without the user's own words
-parser     a line        cell   a cell        help   the texts        completion   what may come next
+commands      what a line means: the values that the parser makes
+options       the table of commands and options
+values        from an option's text to its value
+injection     the same for what the sandbox can be asked for; the sandbox reads with it too
+lexer         from a text to its words
+parser        a line
+cell          a cell
+parse_errors  what is wrong and what is right, without the user's own words
+help          the texts of help
+reference     the tables of columns, errors and settings, for help and the README
+completion    what may come next
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ from .commands import (
     PingCommand,
     SandboxCommand,
     StopWatchesCommand,
+    TutorialCommand,
+    VersionCommand,
     WatchCommand,
+    WatchStatusCommand,
 )
-from .help import docstring, help_text, overview_rows
+from .help import config_text, docstring, help_text, overview_rows
 from .options import CONFIGURABLE, Configurable
 from .parse_errors import GrammarError
 from .parser import parse_line
@@ -47,7 +55,11 @@ __all__ = [
     "PingCommand",
     "SandboxCommand",
     "StopWatchesCommand",
+    "TutorialCommand",
+    "VersionCommand",
     "WatchCommand",
+    "WatchStatusCommand",
+    "config_text",
     "docstring",
     "help_text",
     "overview_rows",

@@ -9,7 +9,8 @@ from typing import Final
 
 from ..sampling.plan import LONGEST_LABEL
 from . import options as o
-from .commands import Cell, CellLine
+from .commands import Cell, CellLine, PingCommand
+from .lexer import strip_end
 from .parse_errors import GrammarError, defaults_text, minding_keys, refuse_secrets
 from .parser import (
     NO_DEFAULTS,
@@ -22,17 +23,9 @@ from .parser import (
     read_config,
     read_options,
     split,
-    strip_semicolon,
 )
 from .values import label as read_label
 
-HEADER: Final = o.Spec(
-    "%%donutwork",
-    summary="",
-    about="",
-    # A live card belongs to one call, and a label to one line.
-    options=tuple(option for option in o.PING.options if option.setting not in (o.WIDGET, o.LABEL)),
-)
 _ONE_EACH: Final = Given("-n", 1)
 
 
@@ -76,8 +69,10 @@ def parse_cell(
 
 
 def _parse(header: str, body: str, defaults: Mapping[str, object]) -> Cell:
-    header_text, silenced = strip_semicolon(header)
-    shared = _read_header(header_text)
+    header_text, silenced = strip_end(header)
+    arguments, shared = read_options(o.HEADER, split(header_text))
+    if arguments:
+        raise GrammarError("Only options may follow %%donutwork: write each command on a line below it.")
     lines = list(_read_lines(body))
     if not lines:
         raise GrammarError("The cell has no command: write ping or connection on a line below %%donutwork.")
@@ -86,10 +81,21 @@ def _parse(header: str, body: str, defaults: Mapping[str, object]) -> Cell:
     pings_only = len(lines) > 1 and all(line.spec is o.PING for line in lines)
     inherited = [config | _inherited(line, shared, pings_only=pings_only) for line in lines]
     _refuse_unused(shared, lines, inherited)
+    if pings_only:
+        _refuse_unshared(lines)
+    elif blocks := [shared[setting].spelling for setting in (o.BLOCKS, o.ORDER_SEED) if setting in shared]:
+        raise GrammarError(f"{blocks[0]} has no effect: it is for a cell of two lines or more, all pings.")
     result = tuple(_command(line, layer) for line, layer in zip(lines, inherited, strict=True))
+    _refuse_short_lines(lines, result, chosen(shared, o.BLOCKS))
     out = chosen(shared, o.OUT)
     _refuse_duplicates(lines, result, out)
-    return Cell(result, out, silenced=silenced or lines[-1].silenced)
+    return Cell(
+        result,
+        out,
+        blocks=chosen(shared, o.BLOCKS),
+        seed=chosen(shared, o.ORDER_SEED),
+        silenced=silenced or lines[-1].silenced,
+    )
 
 
 @contextmanager
@@ -98,13 +104,6 @@ def _at(line_number: int) -> Iterator[None]:
         yield
     except GrammarError as error:
         raise GrammarError(f"line {line_number}: {error}") from None
-
-
-def _read_header(text: str) -> Layer:
-    arguments, shared = read_options(HEADER, split(text))
-    if arguments:
-        raise GrammarError("Behind %%donutwork stand options only: write each command on a line below it.")
-    return shared
 
 
 def _read_lines(body: str) -> Iterator[_Line]:
@@ -116,27 +115,25 @@ def _read_lines(body: str) -> Iterator[_Line]:
 
 
 def _read_line(number: int, raw: str) -> _Line:
-    text, silenced = strip_semicolon(raw)
-    squeezed = " ".join(text.split())
-    before, colon, after = text.partition(":")
+    before, colon, after = raw.partition(":")
     label = None
-    if colon and squeezed.partition(" ")[0] not in o.SPECS:
+    if colon and raw.split(maxsplit=1)[0] not in o.SPECS:
         try:
             label = read_label(before)
         except ValueError as error:
             raise GrammarError(f"The text before the colon {error}") from None
-        text = after
+    text, silenced = strip_end(raw if label is None else after)
     words = split(text)
     if not words:
         raise GrammarError("A command is missing: write ping or connection.")
     spec, arguments, own = read_command(words)
     if spec not in o.CELL_SPECS:
-        raise GrammarError(f"{spec.name} cannot stand in a cell: run it as a line, %donutwork {spec.name}.")
+        raise GrammarError(f"{spec.name} is not allowed in a cell: run it as a line, %donutwork {spec.name}.")
     if o.WIDGET in own:
-        raise GrammarError("--widget is not for a cell: run the call as a line, %donutwork.")
+        raise GrammarError("--widget is not allowed in a cell: run the call as a line, %donutwork.")
     if label is not None and o.LABEL in own:
         raise GrammarError("The line has two labels: leave out --label, or the text before the colon.")
-    return _Line(number, squeezed, silenced, label, spec, arguments, own)
+    return _Line(number, " ".join(text.split()), silenced, label, spec, arguments, own)
 
 
 def _inherited(line: _Line, shared: Layer, *, pings_only: bool) -> Layer:
@@ -154,10 +151,26 @@ def _refuse_unused(shared: Layer, lines: list[_Line], inherited: list[Layer]) ->
             for line, layer in zip(lines, inherited, strict=True)
             if setting in line.spec.settings
         ]
-        if not takers:
-            raise GrammarError(f"{given.spelling} has no use: the cell has no ping line.")
+        if not takers and setting in o.PING.settings:
+            raise GrammarError(f"{given.spelling} has no effect: the cell has no ping line.")
         if setting.scope == "series" and not any(takers):
             raise GrammarError(f"{given.spelling} is for a series: add -n N (how many) or -d 30s (how long).")
+
+
+def _refuse_unshared(lines: list[_Line]) -> None:
+    """Refuse what one of the lines that take turns cannot have for itself."""
+    for line in lines:
+        if o.UNTIL in line.own:
+            with _at(line.number):
+                raise GrammarError("--until is for the whole cell: write it after %%donutwork.")
+
+
+def _refuse_short_lines(lines: list[_Line], result: tuple[CellLine, ...], blocks: int | None) -> None:
+    for line, made in zip(lines, result, strict=True):
+        count = made.command.plan.count if isinstance(made.command, PingCommand) and made.command.plan else None
+        if blocks is not None and count is not None and blocks > count:
+            with _at(line.number):
+                raise GrammarError("The line has fewer pings than --blocks: lower --blocks, or raise -n.")
 
 
 def _command(line: _Line, inherited: Layer) -> CellLine:

@@ -9,8 +9,7 @@ from ..sampling.plan import Plan
 from ..types import Env, Family, Http
 
 SandboxAction: TypeAlias = Literal["start", "stop", "status"]
-WatchAction: TypeAlias = Literal["stop"]
-Topic: TypeAlias = Literal["ping", "connection", "check", "watch", "load", "sandbox", "help"]
+WatchAction: TypeAlias = Literal["stop", "status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +89,18 @@ class CheckCommand:
 
 @dataclass(frozen=True, slots=True)
 class LoadCommand:
-    """``load``: a journal as a DataFrame; ``out`` is the variable that takes it, or None."""
+    """``load``: a journal as a DataFrame.
 
-    file: str
+    Attributes
+    ----------
+    file, example
+        The journal's file, or the name of one that comes with the package: one of the two.
+    out
+        The variable that takes the DataFrame, or None.
+    """
+
+    file: str | None
+    example: str | None
     out: str | None
     silenced: bool = False
 
@@ -104,7 +112,7 @@ class WatchCommand:
     Attributes
     ----------
     plan
-        What it does; endless.
+        What it does; endless unless a duration ends it.
     keep
         How many rows are kept in memory at most, the latest.
     journal
@@ -126,6 +134,13 @@ class StopWatchesCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchStatusCommand:
+    """``watch status``: what each running watch has seen so far."""
+
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on).
 
@@ -135,6 +150,8 @@ class SandboxCommand:
         A delay (``20ms``) or its median and 95th percentile (``20ms/60ms``), checked for form.
     faults
         ``KIND:SHARE`` texts, checked for form; the shares add up to 1 at most.
+    stalls
+        ``LENGTH@TIME`` texts, such as ``2s@10s``, checked for form.
     port
         0 is any free port.
     """
@@ -143,6 +160,7 @@ class SandboxCommand:
     latency: str | None
     server_time: str | None
     faults: tuple[str, ...]
+    stalls: tuple[str, ...]
     retry_after_s: int
     seed: int | None
     port: int
@@ -150,10 +168,25 @@ class SandboxCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class HelpCommand:
-    """``help``, on one command or (None) on all."""
+class TutorialCommand:
+    """``tutorial``: copy a notebook that comes with the package, or (None) all of them."""
 
-    topic: Topic | None
+    name: str | None
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VersionCommand:
+    """``version``: of this extension, and of what it runs on."""
+
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HelpCommand:
+    """``help``, on one of `options.TOPICS` or (None) on all commands."""
+
+    topic: str | None
     silenced: bool = False
 
 
@@ -164,8 +197,11 @@ Command: TypeAlias = (
     | CheckCommand
     | WatchCommand
     | StopWatchesCommand
+    | WatchStatusCommand
     | LoadCommand
     | SandboxCommand
+    | TutorialCommand
+    | VersionCommand
     | HelpCommand
 )
 

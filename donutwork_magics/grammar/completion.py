@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from . import options as o
-from .cell import HEADER
 from .injection import FAULTS
+from .lexer import lex
 from .parser import cut, is_value
 
 Kind: TypeAlias = Literal["command", "option", "choice", "variable", "file"]
 
-_NAME: Final = "NAME"
 _FILE: Final = "FILE"
 _FAULT: Final = "KIND"
 _BEGINS: Final = "start"
@@ -43,6 +42,10 @@ class Next:
     words: tuple[str, ...] = ()
 
 
+_NOTHING: Final = Next("", "command")
+"""What a comment has."""
+
+
 def after_line(text: str) -> Next:
     """Complete what stands between ``%donutwork`` and the cursor."""
     return _command(text, o.SPECS)
@@ -50,16 +53,13 @@ def after_line(text: str) -> Next:
 
 def after_header(text: str) -> Next:
     """Complete what stands between ``%%donutwork`` and the cursor."""
-    typed, fragment = _typed(text)
-    return _next(HEADER, typed, fragment, HEADER.options)
+    return after_command(o.HEADER, text)
 
 
 def after_body(text: str) -> Next:
     """Complete a line of a ``%%donutwork`` cell, up to the cursor."""
-    if text.lstrip().startswith("#"):
-        return Next("", "command")
     _label, colon, command = text.partition(":")
-    labelled = colon and text.split(maxsplit=1)[0] not in o.SPECS
+    labelled = colon and text.split(maxsplit=1)[0] not in o.SPECS and not text.lstrip().startswith("#")
     # A live card is not for a cell, and a label is given once.
     without: list[o.Setting[Any]] = [o.WIDGET, *([o.LABEL] if labelled else [])]
     return _command(command if labelled else text, {spec.name: spec for spec in o.CELL_SPECS}, without)
@@ -67,22 +67,24 @@ def after_body(text: str) -> Next:
 
 def after_command(spec: o.Spec, text: str) -> Next:
     """Complete what stands between a command and the cursor."""
-    typed, fragment = _typed(text)
-    return _next(spec, typed, fragment, spec.options)
+    typed = lex(text)
+    return _NOTHING if typed.comment is not None else _next(spec, typed.words, typed.fragment, spec.options)
 
 
 def _command(text: str, specs: dict[str, o.Spec], without: Sequence[o.Setting[Any]] = ()) -> Next:
-    typed, fragment = _typed(text)
-    if not typed:
-        return _beginning(fragment, "command", specs)
-    spec = specs.get(typed[0])
+    typed = lex(text)
+    if typed.comment is not None:
+        return _NOTHING
+    if not typed.words:
+        return _beginning(typed.fragment, "command", specs)
+    spec = specs.get(typed.words[0])
     if spec is None:
-        return Next(fragment, "command")
+        return Next(typed.fragment, "command")
     options = tuple(option for option in spec.options if option.setting not in without)
-    return _next(spec, typed[1:], fragment, options)
+    return _next(spec, typed.words[1:], typed.fragment, options)
 
 
-def _next(spec: o.Spec, typed: list[str], fragment: str, options: tuple[o.Option, ...]) -> Next:
+def _next(spec: o.Spec, typed: Sequence[str], fragment: str, options: tuple[o.Option, ...]) -> Next:
     arguments, given, open_option = _read(spec, typed)
     if open_option is not None:
         return _value(open_option, fragment, given)
@@ -102,7 +104,7 @@ def _next(spec: o.Spec, typed: list[str], fragment: str, options: tuple[o.Option
     return _beginning(fragment, "choice" if words else "option", (*words, *long))
 
 
-def _read(spec: o.Spec, typed: list[str]) -> tuple[list[str], list[tuple[o.Option, str]], o.Option | None]:
+def _read(spec: o.Spec, typed: Sequence[str]) -> tuple[list[str], list[tuple[o.Option, str]], o.Option | None]:
     """Part whole words into arguments and options with their values, and the last option if it waits for its own."""
     queue = deque(typed)
     arguments: list[str] = []
@@ -152,7 +154,7 @@ def _left(
 
 
 def _value(option: o.Option, fragment: str, given: list[tuple[o.Option, str]]) -> Next:
-    if option.metavar == _NAME:
+    if option.setting is o.OUT:
         return Next(fragment, "variable")
     if option.metavar == _FILE:
         return Next(fragment, "file")
@@ -164,25 +166,3 @@ def _value(option: o.Option, fragment: str, given: list[tuple[o.Option, str]]) -
 
 def _beginning(fragment: str, kind: Kind, words: Iterable[str]) -> Next:
     return Next(fragment, kind, tuple(word for word in words if word.startswith(fragment) and word != fragment))
-
-
-def _typed(text: str) -> tuple[list[str], str]:
-    """Part a text into its whole words, without their quotes, and the fragment at its end, as it stands there."""
-    words: list[str] = []
-    word: list[str] | None = None
-    begins, quote = len(text), ""
-    for at, char in enumerate(text):
-        if not quote and char.isspace():
-            if word is not None:
-                words.append("".join(word))
-            word = None
-            continue
-        if word is None:
-            word, begins = [], at
-        if not quote and char in "'\"":
-            quote = char
-        elif char == quote:
-            quote = ""
-        else:
-            word.append(char)
-    return words, "" if word is None else text[begins:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from ..errors import Kind
@@ -89,6 +90,21 @@ def retry_after_s(text: str) -> int:
     if seconds != int(seconds) or seconds > LONGEST_RETRY_AFTER_S:
         raise ValueError("needs whole seconds, up to 24h, for example 1s.")
     return int(seconds)
+
+
+def stall_s(text: str) -> tuple[float, float]:
+    """Read a stall, ``2s@10s``: how long it is, and how long after the sandbox's start it begins, in seconds."""
+    length, at, begins = text.partition("@")
+    if at:
+        with suppress(ValueError):
+            return duration_s(length), duration_s(begins)
+    raise ValueError("needs a stall's length and when it begins after the start, such as 2s@10s.")
+
+
+def stall(text: str) -> tuple[str, ...]:
+    """Check one stall, and keep its text; a tuple, since stalls add up."""
+    stall_s(text)
+    return (text,)
 
 
 def delay(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 from ..sampling.plan import GENTLE_RATE_HZ, MOST_IN_FLIGHT
 from ..types import Env, Family, Http
 from . import injection, values
-from .commands import SandboxAction, Topic, WatchAction
+from .commands import SandboxAction, WatchAction
 
 T = TypeVar("T")
 
@@ -84,14 +84,20 @@ class Argument:
 
     Attributes
     ----------
-    metavar
-        As help shows it; such a word is required.
+    shown
+        What help shows in place of many words.
     """
 
     name: str
     words: tuple[str, ...] = ()
     metavar: str = ""
-    read: Callable[[str], object] = str
+    read: Callable[[str], str] = str
+    shown: str = ""
+
+    @property
+    def usage(self) -> str:
+        """It, as help shows it behind the command."""
+        return f"[{self.metavar or self.shown or '|'.join(self.words)}]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,15 +147,23 @@ WARMUP: Final[Setting[int]] = Setting("warmup", 0, "0", scope="series", configur
 COLD: Final[Setting[bool]] = Setting("cold", False, scope="series", configurable=True)
 LABEL: Final[Setting[str]] = Setting("label", "ping", "ping", scope="series")
 JOURNAL: Final[Setting[str | None]] = Setting("journal", None, scope="series")
+UNTIL: Final[Setting[float | None]] = Setting("until", None, scope="series")
+EXPECT: Final[Setting[tuple[str, ...]]] = Setting("expect", (), scope="series")
 QUIET: Final[Setting[bool]] = Setting("quiet", False, scope="series", configurable=True)
 ALLOW_LOAD: Final[Setting[bool]] = Setting("allow_load", False, scope="series")
 KEEP: Final[Setting[int]] = Setting("keep", 100_000, "100000", scope="series")
 
+BLOCKS: Final[Setting[int | None]] = Setting("blocks", None)
+ORDER_SEED: Final[Setting[int | None]] = Setting("seed", None)
+"""Of the order of a cell's blocks; the sandbox has its own."""
+
 STRICT: Final[Setting[bool]] = Setting("strict", False)
+EXAMPLE: Final[Setting[str | None]] = Setting("example", None)
 
 LATENCY: Final[Setting[str | None]] = Setting("latency", None)
 SERVER_TIME: Final[Setting[str | None]] = Setting("server_time", None)
 FAULTS: Final[Setting[tuple[str, ...]]] = Setting("faults", ())
+STALLS: Final[Setting[tuple[str, ...]]] = Setting("stalls", ())
 RETRY_AFTER: Final[Setting[int]] = Setting("retry_after", 1, "1s")
 SEED: Final[Setting[int | None]] = Setting("seed", None)
 PORT: Final[Setting[int]] = Setting("port", 0, "0")
@@ -168,7 +182,7 @@ _SERIES_OPTIONS: Final = (
         "--rate",
         metavar="R|max",
         read=values.rate_hz,
-        help="planned starts per second, on an absolute schedule; max: the next when the last ends",
+        help="planned starts per second, on an absolute schedule; max: back to back, the next when the last ends",
     ),
     RATE.by(
         "-i",
@@ -198,6 +212,21 @@ _SERIES_OPTIONS: Final = (
         metavar="FILE",
         read=values.file_name,
         help="each row to this file as it is completed; load reads it, an existing journal is continued",
+    ),
+    UNTIL.by(
+        "--until",
+        metavar="5%",
+        read=values.share,
+        help="end as soon as the interval of the p50 is that narrow (in a cell: of the difference, as a share of the "
+        "baseline's p50); -n and -d still cap it",
+    ),
+    EXPECT.by(
+        "--expect",
+        metavar="LIMIT",
+        read=values.expectation,
+        adds=True,
+        help="what has to hold, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%; repeatable. Judged by its "
+        "interval: it holds, fails (the cell fails, its rows are kept) or is undecided",
     ),
     QUIET.by(
         "-q",
@@ -278,7 +307,14 @@ _SANDBOX_OPTIONS: Final = (
         read=injection.retry_after_s,
         help="what a rate_limited reply asks for, in whole seconds",
     ),
-    SEED.by("--seed", metavar="N", read=injection.seed, help="the same delays and faults in each run"),
+    STALLS.by(
+        "--stall",
+        metavar="2s@10s",
+        read=injection.stall,
+        adds=True,
+        help="no reply for 2 s, from 10 s after the start on; repeatable",
+    ),
+    SEED.by("--seed", metavar="N", read=injection.seed, help="the same delays, faults and stalls in each run"),
     PORT.by("--port", metavar="P", read=injection.port, help="the local port; 0 is any free one"),
 )
 
@@ -326,16 +362,26 @@ LOAD: Final = Spec(
     "a journal, as the DataFrame that it was written from",
     "Read a file that --journal wrote, also one whose kernel was killed. The result is the DataFrame of its rows, "
     "displayed as the run's card. The journal of a watch can be read while it goes on. No request is sent.",
-    options=(_OUT_OPTION,),
+    options=(
+        EXAMPLE.by(
+            "--example",
+            metavar="NAME",
+            read=values.name,
+            help="in place of a FILE: a journal that comes with this package, such as night",
+        ),
+        _OUT_OPTION,
+    ),
     argument=Argument("file", metavar="FILE", read=values.file_name),
     examples=(
         ("df = %donutwork load night.jsonl", "what ping --journal night.jsonl has written"),
         ('%donutwork load "my runs/night.jsonl" -o df', "quotes, where a name has blanks"),
+        ("%donutwork load --example night", "an hour of pings, to analyse without a server"),
     ),
 )
 
 _WATCH_OPTIONS: Final = (
-    *(option for option in _SERIES_OPTIONS if option.setting in (RATE, COLD, LABEL, JOURNAL, ALLOW_LOAD)),
+    DURATION.by("-d", "--duration", metavar="8h", read=values.duration_s, help="stop by itself after that time"),
+    *(option for option in _SERIES_OPTIONS if option.setting in (RATE, CONCURRENCY, COLD, LABEL, JOURNAL, ALLOW_LOAD)),
     KEEP.by(
         "--keep",
         metavar="N",
@@ -353,14 +399,15 @@ WATCH: Final = Spec(
     "seconds, .start() goes on. In Jupyter a panel shows its state, and starts, pauses and stops it. A watch keeps the "
     "address and the key it started with. It stops by itself when continuing is pointless (the key is refused, or the "
     "address was never reached), with the kernel, and when its cell is run again. An outage does not stop it: it tries "
-    "once a second until the service is back, and its card lists the outages. watch stop ends every running watch. "
-    "Options apply when a watch starts.",
+    "once a second until the service is back, and its card lists the outages. watch status shows every running watch, "
+    "watch stop ends them. Options apply when a watch starts.",
     options=_WATCH_OPTIONS,
     argument=Argument("action", get_args(WatchAction)),
     examples=(
         ("w = %donutwork watch", "5 pings a second, until w.stop()"),
         ("%donutwork watch -r 1 --keep 3600 -o hour", "one a second, into hour; the last hour is kept"),
-        ("%donutwork watch --journal night.jsonl", "each row on the disk too; load reads it, also after a crash"),
+        ("%donutwork watch -d 8h --journal night.jsonl", "for 8 hours, each row on the disk too, for load"),
+        ("%donutwork watch status", "what every running watch has seen"),
         ("%donutwork watch stop", "end every running watch"),
     ),
 )
@@ -379,21 +426,72 @@ SANDBOX: Final = Spec(
     ),
 )
 
+TUTORIAL: Final = Spec(
+    "tutorial",
+    "notebooks to learn from, beside your own",
+    "Copy the notebooks that come with this package into the working directory, or the one that is named. A file that "
+    "is there already is left as it is. They run on the sandbox, without a key.",
+    argument=Argument("name", metavar="NAME", read=values.name),
+    examples=(("%donutwork tutorial", "copy them all, and list them"),),
+)
+
+REFERENCE: Final = ("columns", "errors", "settings", "card")
+"""The subjects of help that are not commands."""
+
 HELP: Final = Spec(
     "help",
     "these commands; help ping: one, with its options",
-    "The commands, or one of them with its options.",
-    argument=Argument("command", get_args(Topic)),
-    examples=(("%donutwork help ping", "ping and all its options"),),
+    "The commands, or one of them with its options (-h or --help after the command shows the same). columns: what each "
+    "column of the DataFrame means. errors: each outcome, and what to do. settings: the environment variables and the "
+    "defaults that %config sets. card: how to read the card of a run.",
+    argument=Argument(
+        "subject",
+        ("ping", "connection", "check", "watch", "load", "sandbox", "tutorial", "help", "version", *REFERENCE),
+        shown="COMMAND|" + "|".join(REFERENCE),
+    ),
+    examples=(
+        ("%donutwork help ping", "ping and all its options"),
+        ("%donutwork help columns", "what the columns of the DataFrame mean"),
+    ),
 )
 
-SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (PING, CONNECTION, CHECK, WATCH, LOAD, SANDBOX, HELP)}
+VERSION: Final = Spec(
+    "version",
+    "of this extension, and of what it runs on",
+    "The versions of this extension, Python, IPython, pandas and the operating system: for a report of a fault.",
+    examples=(("%donutwork version", "the versions"),),
+)
+
+SPECS: Final[dict[str, Spec]] = {
+    spec.name: spec for spec in (PING, CONNECTION, CHECK, WATCH, LOAD, SANDBOX, TUTORIAL, HELP, VERSION)
+}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""
 
 CALL_SPECS: Final = (*CELL_SPECS, CHECK, WATCH)
 """The commands that call the API; ``%config`` sets defaults of theirs."""
+
+HEADER_OPTIONS: Final = (
+    BLOCKS.by(
+        "--blocks",
+        metavar="B",
+        read=values.whole(1, 1000),
+        help="cut the pings of each line into B blocks: in each round every line has one, in shuffled order; 1: one "
+        "line after the other (default 10, fewer where there are few pings)",
+    ),
+    ORDER_SEED.by("--seed", metavar="S", read=injection.seed, help="the same order of the blocks in each run"),
+)
+"""Those that a cell's header has, and no line."""
+
+HEADER: Final = Spec(
+    "%%donutwork",
+    summary="",
+    about="",
+    # A live card belongs to one call, and a label to one line.
+    options=(*HEADER_OPTIONS, *(option for option in PING.options if option.setting not in (WIDGET, LABEL))),
+)
+"""What stands behind ``%%donutwork``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,15 @@ def resembles_key_option(word: str) -> bool:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Name the nearest candidate, as ``"; did you mean X?"``, or say nothing (``"."``) where none is near."""
+    """Name the candidates that are near, as ``"; did you mean X?"``, or say nothing (``"."``) where none is."""
+    near = nearest(word, candidates)
+    return f"; did you mean {' or '.join(near)}?" if near else "."
+
+
+def nearest(word: str, candidates: Iterable[str]) -> list[str]:
+    """Give the candidates that begin as a word does, or else the one that looks most like it."""
     # Dashes are in every option, and would make any two of them look alike.
     bare = {candidate.lstrip("-"): candidate for candidate in candidates}
     typed = word[:32].lstrip("-").lower()
     begun = [name for name in bare if len(typed) > 2 and name.startswith(typed)]
-    near = begun or difflib.get_close_matches(typed, bare, n=1)
-    return f"; did you mean {bare[near[0]]}?" if near else "."
+    return [bare[name] for name in begun or difflib.get_close_matches(typed, bare, n=1)]

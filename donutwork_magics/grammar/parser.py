@@ -7,7 +7,6 @@ option, so that ``--ipv4`` on a line takes the place of ``--ipv6`` in the header
 from __future__ import annotations
 
 import re
-import shlex
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,16 +27,20 @@ from .commands import (
     SandboxAction,
     SandboxCommand,
     StopWatchesCommand,
-    Topic,
+    TutorialCommand,
+    VersionCommand,
     WatchCommand,
+    WatchStatusCommand,
 )
 from .injection import fault_shares
+from .lexer import lex, strip_end
 from .parse_errors import (
     NO_KEY_OPTION,
     GrammarError,
     defaults_text,
     did_you_mean,
     minding_keys,
+    nearest,
     refuse_secrets,
     resembles_key_option,
 )
@@ -45,6 +48,13 @@ from .parse_errors import (
 T = TypeVar("T")
 
 NO_DEFAULTS: Final[Mapping[str, object]] = MappingProxyType({})
+
+_HELP: Final = frozenset({"-h", "--help"})
+_VERSION: Final = frozenset({"-V", "--version"})
+_SPECS: Final = (*o.SPECS.values(), o.HEADER)
+_HEADER_FLAGS: Final = frozenset(flag for option in o.HEADER_OPTIONS for flag in option.flags)
+_UNEXPANDED: Final = re.compile(r"\$[^\W\d]|\{")
+"""How a value begins in which IPython found nothing to expand: it leaves ``$name`` and ``{expression}`` as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +85,36 @@ def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secre
     """
     configured = defaults_text(defaults)
     refuse_secrets({"line": line, "default that %config sets": configured}, secrets)
-    text, silenced = strip_semicolon(line)
-    with minding_keys(f"{text}\n{configured}"):
+    text, silenced = strip_end(line)
+    with minding_keys(f"{line}\n{configured}"):
         words = split(text)
         if not words:
             return Overview(silenced)
-        spec, arguments, own = read_command(words)
-        config = read_config(defaults) if spec in o.CALL_SPECS else {}
-        return replace(build(spec, arguments, own, config), silenced=silenced)
+        return replace(_command(words, defaults), silenced=silenced)
 
 
-def strip_semicolon(line: str) -> tuple[str, bool]:
-    """Take off the trailing ``;`` that hides the Out; IPython passes it on."""
-    text = line.strip()
-    return text.removesuffix(";").rstrip(), text.endswith(";")
+def _command(words: list[str], defaults: Mapping[str, object]) -> Command:
+    if not _HELP.isdisjoint(words):
+        return HelpCommand(words[0] if words[0] in o.SPECS else None)
+    if words[0] in _VERSION:
+        return VersionCommand()
+    spec, arguments, own = read_command(words)
+    config = read_config(defaults) if spec in o.CALL_SPECS else {}
+    return build(spec, arguments, own, config)
 
 
 def split(text: str) -> list[str]:
-    """Split into words; quotes group, and nothing else is special: not ``#`` (``run#2``), no backslash.
+    """Split into words.
 
     Raises
     ------
     GrammarError
         A quote is not closed, or a word resembles an option for a key.
     """
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split = True
-    lexer.commenters = lexer.escape = ""
-    # What is copied from a web page may hold no-break spaces, which look like any other.
-    lexer.whitespace += "\N{NO-BREAK SPACE}"
-    try:
-        words = list(lexer)
-    except ValueError:
-        raise GrammarError("A quote is not closed: add the missing \" or '.") from None
+    lexed = lex(text)
+    if lexed.quote:
+        raise GrammarError("A quote is not closed: add the missing \" or '.")
+    words = [*lexed.words, *([] if lexed.last is None else [lexed.last])]
     if any(word.startswith("-") and resembles_key_option(word) for word in words):
         raise GrammarError(NO_KEY_OPTION)
     return words
@@ -144,6 +151,8 @@ def read_options(spec: o.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
         if option.metavar and attached is None:
             # The empty text is what each reader refuses with its own words.
             attached = queue.popleft() if queue and is_value(queue[0]) else ""
+        if attached is not None:
+            _refuse_unexpanded(attached)
         try:
             value = option.read(attached or "")
         except ValueError as error:
@@ -193,12 +202,14 @@ def build(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> C
         merged = inherited | own
         return CheckCommand(_call(merged, single=False), chosen(merged, o.STRICT))
     if spec is o.LOAD:
-        return LoadCommand(str(argument), chosen(own, o.OUT))
+        return _load(argument, own)
     if spec is o.WATCH:
-        return _watch(inherited | own) if argument is None else _stop_watches(own)
+        return _watch(inherited | own) if argument is None else _running_watches(argument, own)
     if spec is o.SANDBOX:
         return _sandbox(cast("SandboxAction | None", argument), own)
-    return HelpCommand(cast("Topic | None", argument))
+    if spec is o.TUTORIAL:
+        return TutorialCommand(argument)
+    return VersionCommand() if spec is o.VERSION else HelpCommand(argument)
 
 
 def build_call(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> PingCommand | ConnectionCommand:
@@ -212,7 +223,14 @@ def build_call(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer)
         return ConnectionCommand(call)
     if single:
         return PingCommand(call)
-    return PingCommand(call, _plan(merged), chosen(merged, o.JOURNAL), chosen(merged, o.QUIET))
+    return PingCommand(
+        call,
+        _plan(merged),
+        journal=chosen(merged, o.JOURNAL),
+        quiet=chosen(merged, o.QUIET),
+        until=chosen(merged, o.UNTIL),
+        expect=chosen(merged, o.EXPECT),
+    )
 
 
 def chosen(layer: Layer, setting: o.Setting[T]) -> T:
@@ -227,7 +245,7 @@ def cut(word: str) -> tuple[str, str | None]:
     """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
     name, equals, value = word.partition("=")
     # -count 5 is a slip for --count 5, not the option -c with the value "ount".
-    slipped = any(f"-{name}" in spec.spellings for spec in o.SPECS.values())
+    slipped = any(f"-{name}" in spec.spellings for spec in _SPECS)
     if word.startswith("--") or slipped:
         return name, value if equals else None
     return word[:2], word[2:].removeprefix("=") or None
@@ -251,32 +269,46 @@ def _put(layer: Layer, option: o.Option, given: Given) -> None:
 
 
 def _unknown_option(spec: o.Spec, spelling: str) -> GrammarError:
-    owners = [owner.name for owner in o.SPECS.values() if spelling in owner.spellings]
-    if owners:
-        return GrammarError(f"{spec.name} has no {spelling}: it is an option of {' and '.join(owners)}.")
-    return GrammarError(f"{spec.name} has no such option{did_you_mean(spelling, spec.spellings)} {_see(spec)}")
+    if spelling in _HELP:
+        return GrammarError("help is not allowed in a cell: run it as a line, %donutwork help ping.")
+    if owners := _owners(spelling):
+        return GrammarError(f"{spec.name} has no {spelling}: it is an option of {owners}.")
+    near = did_you_mean(spelling, spec.spellings)
+    nearest_of_all = nearest(spelling, (flag for other in _SPECS for flag in other.spellings))[:1]
+    elsewhere = [f" {flag} is an option of {_owners(flag)}." for flag in nearest_of_all if flag not in spec.spellings]
+    return GrammarError(f"{spec.name} has no such option{near}{''.join(elsewhere)} {_see(spec)}")
+
+
+def _owners(spelling: str) -> str:
+    names = [spec.name for spec in o.SPECS.values() if spelling in spec.spellings]
+    return " and ".join([*names, o.HEADER.name] if spelling in _HEADER_FLAGS else names)
 
 
 def _see(spec: o.Spec) -> str:
     return f"See %donutwork help {spec.name}." if spec.name in o.SPECS else "See %donutwork help."
 
 
-def _read_argument(spec: o.Spec, arguments: list[str]) -> object:
-    if spec.argument is not None and spec.argument.metavar:
-        return _read_free_argument(spec, spec.argument, arguments)
+def _refuse_unexpanded(word: str) -> None:
+    if _UNEXPANDED.match(word):
+        raise GrammarError("A $variable or {expression} on the line is not defined: define it in a cell above.")
+
+
+def _read_argument(spec: o.Spec, arguments: list[str]) -> str | None:
+    for word in arguments:
+        _refuse_unexpanded(word)
     if not arguments:
         return None
+    if spec.argument is not None and spec.argument.metavar:
+        return _read_free_argument(spec, spec.argument, arguments)
     known = spec.argument.words if spec.argument else ()
     if len(arguments) == 1 and arguments[0] in known:
         return arguments[0]
     unknown = next((word for word in arguments if word not in known), "")
     if resembles_key_option(unknown):
         raise GrammarError(NO_KEY_OPTION)
-    if unknown.startswith("#"):
-        raise GrammarError("A comment stands on a line of its own in a %%donutwork cell, not behind a command.")
     if spec.argument is None:
         near = did_you_mean(unknown, spec.spellings)
-        raise GrammarError(f"{spec.name} takes options only{near} {_see(spec)}")
+        raise GrammarError(f"{spec.name} takes {'options only' if spec.options else 'nothing'}{near} {_see(spec)}")
     if not unknown:
         raise GrammarError(f"{spec.name} takes one {spec.argument.name}, not more.")
     near = did_you_mean(unknown, (*known, *spec.spellings))
@@ -284,11 +316,11 @@ def _read_argument(spec: o.Spec, arguments: list[str]) -> object:
     raise GrammarError(f"{spec.name} has no such {spec.argument.name}{near} {which}")
 
 
-def _read_free_argument(spec: o.Spec, argument: o.Argument, arguments: list[str]) -> object:
+def _read_free_argument(spec: o.Spec, argument: o.Argument, arguments: list[str]) -> str:
     if len(arguments) > 1:
         raise GrammarError(f"{spec.name} takes one {argument.metavar}: put it in quotes if it has blanks.")
     try:
-        return argument.read(*arguments or [""])
+        return argument.read(arguments[0])
     except ValueError as error:
         raise GrammarError(f"{spec.name} {error}") from None
 
@@ -326,28 +358,34 @@ def _plan(layer: Layer, *, endless: bool = False) -> Plan:
     )
 
 
+def _load(file: str | None, layer: Layer) -> LoadCommand:
+    example = chosen(layer, o.EXAMPLE)
+    if file is None and example is None:
+        raise GrammarError("load needs the name of a file, or --example NAME for a journal of this package.")
+    if file is not None and example is not None:
+        raise GrammarError("load takes a file or --example, not both.")
+    return LoadCommand(file, example, chosen(layer, o.OUT))
+
+
 def _watch(layer: Layer) -> WatchCommand:
     return WatchCommand(
         _call(layer, single=False),
-        _plan(layer, endless=True),
+        _plan(layer, endless=o.DURATION not in layer),
         keep=chosen(layer, o.KEEP),
         journal=chosen(layer, o.JOURNAL),
     )
 
 
-def _stop_watches(layer: Layer) -> StopWatchesCommand:
-    if layer:
-        raise GrammarError(f"{_spelling(layer)} is for a watch that begins: watch stop takes no options.")
-    return StopWatchesCommand()
-
-
-def _spelling(layer: Layer) -> str:
-    return next(iter(layer.values())).spelling
+def _running_watches(action: str, layer: Layer) -> StopWatchesCommand | WatchStatusCommand:
+    for given in layer.values():
+        raise GrammarError(f"watch {action} takes no options: {given.spelling} applies when a watch starts.")
+    return StopWatchesCommand() if action == "stop" else WatchStatusCommand()
 
 
 def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
-    if layer and action in ("stop", "status"):
-        raise GrammarError(f"{_spelling(layer)} is for sandbox start: sandbox {action} takes no options.")
+    if action in ("stop", "status"):
+        for given in layer.values():
+            raise GrammarError(f"sandbox {action} takes no options: {given.spelling} applies when it starts.")
     faults = chosen(layer, o.FAULTS)
     if faults:
         try:
@@ -359,6 +397,7 @@ def _sandbox(action: SandboxAction | None, layer: Layer) -> SandboxCommand:
         latency=chosen(layer, o.LATENCY),
         server_time=chosen(layer, o.SERVER_TIME),
         faults=faults,
+        stalls=chosen(layer, o.STALLS),
         retry_after_s=chosen(layer, o.RETRY_AFTER),
         seed=chosen(layer, o.SEED),
         port=chosen(layer, o.PORT),

@@ -7,12 +7,14 @@ option; it refuses the empty text in the same words, so that a missing value nee
 from __future__ import annotations
 
 import keyword
+import math
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from ..client.arguments import LONGEST_S
+from ..columns import COLUMNS
 from ..sampling.plan import LONGEST_LABEL
 from .parse_errors import did_you_mean
 
@@ -26,14 +28,22 @@ SECONDS: Final = {
     "\N{GREEK SMALL LETTER MU}s": 1e-6,
     "ms": 1e-3,
     "s": 1.0,
+    "m": 60.0,
     "min": 60.0,
     "h": 3600.0,
 }
-# [0-9], not \d, and no float() alone: those take other scripts' digits, 1_000, nan and inf.
-_NUMBER: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
-_DURATION: Final = re.compile(rf"(-?{_NUMBER})({'|'.join(SECONDS)})?")
-_FLOAT: Final = re.compile(rf"{_NUMBER}(?:[eE][+-]?[0-9]{{1,3}})?")
+# [0-9], not \d, and no float() alone: those take other scripts' digits, nan and inf.
+_NUMBER: Final = r"(?:[0-9]+(?:_[0-9]+)*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+_DURATION: Final = re.compile(rf"({_NUMBER})\s*({'|'.join(SECONDS)})?")
+_AMOUNT: Final = re.compile(rf"({_NUMBER})([kM])?")
+_PERCENTAGE: Final = re.compile(rf"({_NUMBER})\s*%")
+_EXPECTATION: Final = re.compile(
+    rf"(?:([a-z_]+)\.)?(?:p([0-9]{{1,2}}(?:\.[0-9]{{1,6}})?)|max)\s*<=?\s*{_NUMBER}\s*(?:{'|'.join(SECONDS)})"
+    rf"|errors\s*<=?\s*({_NUMBER})\s*%"
+)
+_THOUSANDS: Final = {"k": 1e3, "M": 1e6}
 _SHORTEST_S: Final = 1e-9
+_TIMES: Final = frozenset(column.name for column in COLUMNS if column.unit == "ms")
 
 
 def constant(value: T) -> Callable[[str], T]:
@@ -42,15 +52,21 @@ def constant(value: T) -> Callable[[str], T]:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """Make the reader of a whole number from `low` to `high`."""
+    """Make the reader of a whole number from `low` to `high`, which may be written as ``1e3``, ``1k`` or ``1_000``."""
 
     def read(text: str) -> int:
-        # int() refuses thousands of digits in words of its own.
-        if not re.fullmatch("[0-9]{1,18}", text) or not low <= int(text) <= high:
+        number = _amount(text)
+        if not low <= number <= high or number != int(number):
             raise ValueError(f"needs a whole number from {low} to {high}.")
-        return int(text)
+        return int(number)
 
     return read
+
+
+def _amount(text: str) -> float:
+    """Read a number, with a k for thousands or an M for millions; NaN where it is none."""
+    match = _AMOUNT.fullmatch(text)
+    return math.nan if match is None else round(float(match[1]) * _THOUSANDS.get(match[2], 1), 9)
 
 
 def choice(words: tuple[Word, ...]) -> Callable[[str], Word]:
@@ -66,31 +82,53 @@ def choice(words: tuple[Word, ...]) -> Callable[[str], Word]:
 
 
 def duration_s(text: str) -> float:
-    """Read a duration with its unit (``10s``, ``200ms``) in seconds, from 1 ns to 720 h."""
+    """Read a duration (``10s``, ``200ms``, ``1m``) from 1 ns to 720 h in seconds, the unit of a bare number too."""
     match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError("needs a duration with its unit (ns, us, ms, s, min or h), for example 10s or 200ms.")
-    if match[2] is None:
-        raise ValueError("needs a unit, for example 10s or 200ms.")
-    seconds = float(match[1]) * SECONDS[match[2]]
+    seconds = math.nan if match is None else float(match[1]) * SECONDS[match[2] or "s"]
     if not _SHORTEST_S <= seconds <= LONGEST_S:
-        raise ValueError("needs a duration above 0, from 1ns to 720h, for example 10s or 200ms.")
+        raise ValueError("needs a time above 0, up to 720h, such as 10s, 200ms or 1m; without a unit it is in seconds.")
     return seconds
 
 
 def rate_hz(text: str) -> float | None:
-    """Read starts per second (one each 720 h to one each ns); ``max`` is None."""
+    """Read starts per second (one each 720 h to one each ns), ``5`` or ``5/s``; ``max`` is None."""
     if text == "max":
         return None
-    rate = float(text) if _FLOAT.fullmatch(text) else 0.0
+    rate = _amount(text.removesuffix("/s").rstrip())
     if not 1 / LONGEST_S <= rate <= 1 / _SHORTEST_S:
-        raise ValueError("needs pings per second above 0, such as 0.2, 5 or 20, or max.")
+        raise ValueError("needs pings per second above 0, such as 0.2, 5 or 20/s, or max.")
     return rate
 
 
 def interval_as_rate_hz(text: str) -> float:
     """Read the time from start to start as starts per second."""
     return 1 / duration_s(text)
+
+
+def share(text: str) -> float:
+    """Read a percentage above 0 and below 100, as a share."""
+    match = _PERCENTAGE.fullmatch(text)
+    number = math.nan if match is None else float(match[1])
+    if not 0 < number < 100:
+        raise ValueError("needs a percentage above 0% and below 100%, such as 5%.")
+    return number / 100
+
+
+def expectation(text: str) -> tuple[str, ...]:
+    """Check an expectation, and keep its text; a tuple, since expectations add up.
+
+    A time needs its unit here: ``p95<200`` would mean seconds, and hold whatever happens.
+    """
+    match = _EXPECTATION.fullmatch(text.strip())
+    column, percentile, percentage = (None, None, None) if match is None else match.groups()
+    if (
+        match is None
+        or (column is not None and column not in _TIMES)
+        or (percentile is not None and float(percentile) == 0)
+        or (percentage is not None and not 0 < float(percentage) < 100)
+    ):
+        raise ValueError("needs a limit with its unit, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%.")
+    return ("".join(text.split()),)
 
 
 def variable(text: str) -> str:
@@ -107,6 +145,13 @@ def label(text: str) -> str:
     if not squeezed.isprintable() or not 1 <= len(squeezed) <= LONGEST_LABEL:
         raise ValueError(f"needs a label of 1 to {LONGEST_LABEL} printable characters.")
     return squeezed
+
+
+def name(text: str) -> str:
+    """Read the name of something that comes with the package; whether there is such a thing is not for the grammar."""
+    if not re.fullmatch(r"[\w.-]{1,64}", text):
+        raise ValueError("needs a name: letters, digits, _, - and dots.")
+    return text
 
 
 def file_name(text: str) -> str:

@@ -27,7 +27,11 @@ from donutwork_magics.grammar import (
     PingCommand,
     SandboxCommand,
     StopWatchesCommand,
+    TutorialCommand,
+    VersionCommand,
     WatchCommand,
+    WatchStatusCommand,
+    config_text,
     docstring,
     help_text,
     overview_rows,
@@ -39,6 +43,7 @@ from donutwork_magics.network.faults import CallCancelledError
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.session import Execution, Session
 from donutwork_magics.shell.result_use import value_is_used
+from donutwork_magics.shell.versions import versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +102,14 @@ class _Donutwork(Magics):
         # otherwise it would carry ours as its context.
         raise UsageError(problem)
 
+    @classmethod
+    def class_get_help(cls, inst: object = None, *_helptrait: object) -> str:
+        """Say what ``%config DonutworkMagics`` may set, and what is set."""
+        if inst is None:
+            # IPython takes the names that Tab offers from its own text, and asks for it without an instance.
+            return str(super().class_get_help())
+        return config_text({option.name: getattr(inst, option.name, None) for option in CONFIGURABLE})
+
     def _defaults(self) -> dict[str, object]:
         return {option.name: getattr(self, option.name) for option in CONFIGURABLE}
 
@@ -124,9 +137,14 @@ class _Donutwork(Magics):
             case HelpCommand():
                 print(help_text(command.topic), end="")
                 value = None
+            case VersionCommand():
+                print(versions())
+                value = None
+            case WatchStatusCommand() | TutorialCommand():
+                raise GrammarError("This command is not available yet.")
             case _:
                 value = self.session.overview(overview_rows())
-        return None if command.silenced and not value_is_used() else value
+        return None if (command.silenced or results.named) and not value_is_used() else value
 
     def _run_cell(self, header: str, body: str, results: _Results) -> object:
         with interruption().lifted():
@@ -138,7 +156,7 @@ class _Donutwork(Magics):
             value = self._single(cell.lines[0].command, results, cell.out)
         else:
             value = self._mixed(cell, results)
-        return None if cell.silenced and not value_is_used() else value
+        return None if (cell.silenced or results.named) and not value_is_used() else value
 
     def _mixed(self, cell: Cell, results: _Results) -> object:
         """Carry out the lines of a cell one after the other, into a dict by label.
@@ -178,21 +196,19 @@ class _Donutwork(Magics):
             if failure is not None:
                 ended = f"The cell ended early: {results.kept} {failure}"
                 raise DonutworkError(ended, failure.kind) if values else failure
-        return None if cell.out else values
+        return values
 
     def _single(
         self, command: PingCommand | ConnectionCommand, results: _Results, cell_out: str | None = None
     ) -> object:
         target = self._target(command)
         value = self._call(command, target)
-        names = (command.call.out, cell_out)
-        results.put(value, *names)
+        results.put(value, command.call.out, cell_out)
         if command.call.widget:
             self._show_widget(command, value, target)
             return value if value_is_used() else None
-        if any(names):
+        if results.named:
             display(value)
-            return None
         return value
 
     def _series(self, lines: list[CellLine], results: _Results, cell: Cell | None = None) -> object:
@@ -207,17 +223,19 @@ class _Donutwork(Magics):
             return place
 
         df = self._measure(lines, keep, cell=cell)
-        return None if cell_out or own_out else df
+        return df
 
     def _load(self, command: LoadCommand, results: _Results) -> object:
         _prepare()
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.load import load
 
+        if command.file is None:
+            raise GrammarError("--example is not available yet.")
         df = load(command.file)
         results.put(df, command.out)
         display(RunCard(df))
-        return None if command.out else df
+        return df
 
     def _call(self, command: PingCommand | ConnectionCommand, target: Target) -> Ping | Connection:
         """Make one call.
@@ -233,7 +251,7 @@ class _Donutwork(Magics):
         with Client(target, http=call.http, family=call.family, timeout_s=call.timeout_s) as client:
             return client.ping() if isinstance(command, PingCommand) else client.connection()
 
-    def _check(self, command: CheckCommand, results: _Results) -> CheckReport | None:
+    def _check(self, command: CheckCommand, results: _Results) -> CheckReport:
         """Check, and show the report.
 
         Raises
@@ -255,7 +273,7 @@ class _Donutwork(Magics):
             display(report)
         if strictly_failed:
             raise DonutworkError(*_first_failure(report))
-        return None if call.out else report
+        return report
 
     def _measure(
         self,
@@ -340,7 +358,7 @@ class _Donutwork(Magics):
             check_journal(file)
         return Series(plan, target, call.http, call.family, call.timeout_s, file)
 
-    def _watch(self, command: WatchCommand, results: _Results) -> Watch | None:
+    def _watch(self, command: WatchCommand, results: _Results) -> Watch:
         """Begin a watch, and show its panel where there is a kernel.
 
         Raises
@@ -367,7 +385,7 @@ class _Donutwork(Magics):
             watch.stop()
             raise
         results.put(watch, command.call.out)
-        return None if command.call.out else watch
+        return watch
 
     def _stop_watches(self) -> None:
         """Stop every watch.
@@ -466,6 +484,8 @@ class _Results:
     def __init__(self, store: Callable[[str, object], None]) -> None:
         self._store = store
         self._place = ""
+        self.named = False
+        """Whether the user has named a variable for the value of the command: then it is no Out."""
 
     def put(self, value: object, *names: str | None) -> str:
         """Keep the value of the command, also in variables that the user has named, and say where it is."""
@@ -473,6 +493,7 @@ class _Results:
         for name in names:
             self.assign(name, value)
         named = [name for name in names if name is not None]
+        self.named = bool(named)
         self._place = named[0] if named else f"{LAST}, and nothing was assigned" if value_is_used() else LAST
         return self._place
 

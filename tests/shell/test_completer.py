@@ -49,7 +49,7 @@ class TestThroughTheKernel:
             ("%donutwork ping -r ", "", ["max"]),
             ("%donutwork sandbox sta", "sta", ["start", "status"]),
             ("%donutwork sandbox --fault ra", "ra", ["rate_limited:"]),
-            ("%donutwork help c", "c", ["connection", "check"]),
+            ("%donutwork help c", "c", ["connection", "check", "columns", "card"]),
             ("%donutwork check -o d", "d", ["data", "df"]),
             ("%donutwork check -o ", "", ["data", "df"]),
             ("%donutwork check -o _o", "_o", ["_own"]),

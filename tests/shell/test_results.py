@@ -43,6 +43,20 @@ class TestSingleCall:
         assert len(cell.displays) == 1
         assert sandboxed.value("seen.api_version") == "'2026-02-01'"
 
+    @pytest.mark.parametrize("command", ["ping", "connection", "ping -n 2 -r 100", "check", "watch"])
+    def test_out_and_an_assignment_give_both(self, sandboxed: Kernel, command: str) -> None:
+        cell = sandboxed.run(f"a = %donutwork {command} -o b")
+        assert cell.ok, cell.text
+        assert not cell.result
+        assert sandboxed.value("a is b and a is not None") == "True"
+        sandboxed.run("%donutwork watch stop")
+
+    def test_a_comment_may_follow_a_command(self, sandboxed: Kernel) -> None:
+        assert sandboxed.run("commented = %donutwork ping -n 2 -r 100   # it's two; not more").ok
+        assert sandboxed.value("len(commented)") == "2"
+        assert sandboxed.run("%%donutwork -n 2 -r 100 -o two  # of each\na: ping  # one: more\nb: ping").ok
+        assert sandboxed.value("list(two['label'].unique())") == "['a', 'b']"
+
     def test_the_last_one_is_in_donutwork(self, sandboxed: Kernel) -> None:
         sandboxed.run("y = %donutwork ping")
         assert sandboxed.value("_donutwork is y") == "True"
@@ -185,3 +199,28 @@ def test_the_buttons_of_a_live_card_leave_the_variable_of_the_call_alone(sandbox
     sandboxed.run("%donutwork ping --widget -o kept")
     sandboxed.run("module.call_widget = _call; made[0][1]['measure']()")
     assert sandboxed.value("(type(kept).__name__, len(_donutwork))") == "('Ping', 50)"
+
+
+class TestHelp:
+    @pytest.mark.parametrize("line", ["help ping", "ping -h", "ping -n 5 --help  # how?"])
+    def test_a_command_explains_itself(self, sandboxed: Kernel, line: str) -> None:
+        cell = sandboxed.run(f"%donutwork {line}")
+        assert cell.ok
+        assert cell.stdout.startswith("%donutwork ping [options]\n")
+        assert not cell.result
+
+    def test_the_version_is_what_a_report_needs(self, sandboxed: Kernel) -> None:
+        cell = sandboxed.run("%donutwork version")
+        assert cell.stdout.startswith("donutwork_magics ")
+        assert "pandas " in cell.stdout
+        assert not cell.result
+
+    def test_config_shows_what_may_be_set_and_what_is(self, sandboxed: Kernel) -> None:
+        sandboxed.run("%config DonutworkMagics.rate = 10\n%config DonutworkMagics.env = 'sk_live_4f9aZ7Qp21xW'")
+        cell = sandboxed.run("%config DonutworkMagics")
+        sandboxed.run("%config DonutworkMagics.rate = None\n%config DonutworkMagics.env = None")
+        assert "  rate = 10  " in cell.stdout
+        assert "  env = (not valid)  " in cell.stdout
+        assert "  timeout  " in cell.stdout
+        assert "built in: 10s" in cell.stdout
+        assert "sk_live" not in cell.stdout
