@@ -15,7 +15,7 @@ from donutwork_magics.grammar.completion import Next, after_body, after_command,
 from donutwork_magics.grammar.injection import FAULTS
 
 CALL = ("--http", "--ipv4", "--ipv6", "--timeout", "--env", "--out")
-SANDBOX = ("--latency", "--server-time", "--fault", "--retry-after", "--stall", "--seed", "--port")
+SANDBOX = ("--latency", "--server-time", "--fault", "--stall", "--retry-after", "--seed", "--port")
 
 JOURNAL: o.Setting[str] = o.Setting("journal", "")
 LOAD = o.Spec(

@@ -18,6 +18,8 @@ SHORTEST: Final = 8
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{8,512}")
 _ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[\"\\/bfnrt]")
 """Escapes of JSON (RFC 8259, section 7), those of a surrogate pair together."""
+_QUOTES: Final = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
+_SCHEME: Final = re.compile(r"(?:authorization\s*:\s*)?bearer[\s:]+", re.IGNORECASE)
 
 
 class ApiKey:
@@ -93,8 +95,8 @@ class KeysIn:
         self._get: Callable[[str], str] = lambda name: environ.get(name, "")
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the keys that are set and could be one, white space dropped."""
-        values = (self._get(name).strip() for name in KEY_VARIABLES)
+        """Go through the keys that are set and could be one, without white space, quotes and Bearer around them."""
+        values = (_bare(self._get(name)) for name in KEY_VARIABLES)
         return (value for value in values if len(value) >= SHORTEST)
 
 
@@ -119,9 +121,23 @@ def read_key(environ: Mapping[str, str], variable: str) -> ApiKey:
             f"{variable} is empty. Set it with "
             f'import getpass, os; os.environ["{variable}"] = getpass.getpass("API key: ")'
         )
+    unquoted = _unquoted(key)
+    if _SCHEME.match(unquoted):
+        raise SettingsError(f"{variable} begins with Bearer: set it to the key alone, Bearer is added to it.")
+    if unquoted != key:
+        raise SettingsError(f"{variable} has quotes around the key: set it to the key alone, without them.")
     if not _WELL_FORMED.fullmatch(key):
         raise SettingsError(
             f"{variable} does not hold an API key: one has 8 to 512 visible ASCII characters and no blanks or line "
             "breaks inside. Copy it from the Donutwork dashboard again."
         )
     return ApiKey(key, variable)
+
+
+def _unquoted(text: str) -> str:
+    is_quoted = len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES
+    return text[1:-1].strip() if is_quoted else text
+
+
+def _bare(text: str) -> str:
+    return _SCHEME.sub("", _unquoted(text.strip()), count=1)

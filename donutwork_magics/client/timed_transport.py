@@ -10,14 +10,14 @@ from typing import Final
 import httpx
 
 from donutwork_magics.client.advice import advice
-from donutwork_magics.client.client import Client, Family
+from donutwork_magics.client.client import Client
 from donutwork_magics.client.endpoints import PING
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Env, Target
+from donutwork_magics.client.settings import Target
 from donutwork_magics.network.caller import CallFaultError
 from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
-from donutwork_magics.network.tls import Http
+from donutwork_magics.types import Env, Family, Http
 
 EXTENSION: Final = "donutwork"
 """Where `httpx.Response.extensions` holds the timing."""

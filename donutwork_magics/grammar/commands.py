@@ -151,7 +151,7 @@ class SandboxCommand:
     faults
         ``KIND:SHARE`` texts, checked for form; the shares add up to 1 at most.
     stalls
-        ``LENGTH@TIME`` texts, such as ``2s@10s``, checked for form.
+        ``LENGTH@START`` texts, checked for form.
     port
         0 is any free port.
     """

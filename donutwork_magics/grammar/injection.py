@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from ..errors import Kind
@@ -84,27 +83,23 @@ def fault_shares(texts: Iterable[str]) -> dict[Fault, float]:
     return shares
 
 
+def stall_s(text: str) -> tuple[float, float]:
+    """Read a stall, ``2s@10s``, as its length and its start after the sandbox's own, in seconds."""
+    length, at, start = text.partition("@")
+    try:
+        if at:
+            return duration_s(length), 0.0 if start in ("0", "0s") else duration_s(start)
+    except ValueError:
+        pass
+    raise ValueError("needs a length and a start after the sandbox's own, for example 2s@10s.")
+
+
 def retry_after_s(text: str) -> int:
     """Read a duration in whole seconds: the ``Retry-After`` header has no smaller unit (RFC 9110, 10.2.3)."""
     seconds = duration_s(text)
     if seconds != int(seconds) or seconds > LONGEST_RETRY_AFTER_S:
         raise ValueError("needs whole seconds, up to 24h, for example 1s.")
     return int(seconds)
-
-
-def stall_s(text: str) -> tuple[float, float]:
-    """Read a stall, ``2s@10s``: how long it is, and how long after the sandbox's start it begins, in seconds."""
-    length, at, begins = text.partition("@")
-    if at:
-        with suppress(ValueError):
-            return duration_s(length), duration_s(begins)
-    raise ValueError("needs a stall's length and when it begins after the start, such as 2s@10s.")
-
-
-def stall(text: str) -> tuple[str, ...]:
-    """Check one stall, and keep its text; a tuple, since stalls add up."""
-    stall_s(text)
-    return (text,)
 
 
 def delay(text: str) -> str:
@@ -116,4 +111,10 @@ def delay(text: str) -> str:
 def fault(text: str) -> tuple[str, ...]:
     """Check one fault, and keep its text; a tuple, since faults add up."""
     fault_share(text)
+    return (text,)
+
+
+def stall(text: str) -> tuple[str, ...]:
+    """Check one stall, and keep its text; a tuple, since stalls add up."""
+    stall_s(text)
     return (text,)

@@ -301,18 +301,18 @@ _SANDBOX_OPTIONS: Final = (
         + ", ".join(injection.FAULTS[:-1])
         + f"; reset and hang, which are connection_lost and timeout; slow: {injection.SLOW_S:g}s more, inside the RRT",
     ),
-    RETRY_AFTER.by(
-        "--retry-after",
-        metavar="1s",
-        read=injection.retry_after_s,
-        help="what a rate_limited reply asks for, in whole seconds",
-    ),
     STALLS.by(
         "--stall",
         metavar="2s@10s",
         read=injection.stall,
         adds=True,
-        help="no reply for 2 s, from 10 s after the start on; repeatable",
+        help="10s after the start, all requests hang until 2s have passed, inside the RRT; repeatable",
+    ),
+    RETRY_AFTER.by(
+        "--retry-after",
+        metavar="1s",
+        read=injection.retry_after_s,
+        help="what a rate_limited reply asks for, in whole seconds",
     ),
     SEED.by("--seed", metavar="N", read=injection.seed, help="the same delays, faults and stalls in each run"),
     PORT.by("--port", metavar="P", read=injection.port, help="the local port; 0 is any free one"),

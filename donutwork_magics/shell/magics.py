@@ -222,8 +222,7 @@ class _Donutwork(Magics):
                     results.assign(line.command.call.out, df[df["label"] == line.label].reset_index(drop=True))
             return place
 
-        df = self._measure(lines, keep, cell=cell)
-        return df
+        return self._measure(lines, keep, cell=cell)
 
     def _load(self, command: LoadCommand, results: _Results) -> object:
         _prepare()

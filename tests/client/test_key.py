@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from donutwork_magics.client.key import ApiKey, read_key
+from donutwork_magics.client.key import ApiKey, KeysIn, read_key
 from donutwork_magics.client.traces import REDACTED, SLICE
 from donutwork_magics.errors import SettingsError
 
@@ -179,3 +179,25 @@ class TestSecrecy:
             read_key({"DONUTWORK_API_KEY": value}, "DONUTWORK_API_KEY")
         assert KEY[:7] not in str(caught.value)
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("value", "says"),
+        [
+            (f'"{KEY}"', "has quotes around the key: set it to the key alone"),
+            (f" '{KEY}'\n", "has quotes around the key"),
+            (f"\N{LEFT DOUBLE QUOTATION MARK}{KEY}\N{RIGHT DOUBLE QUOTATION MARK}", "has quotes around the key"),
+            (f"Bearer {KEY}", "begins with Bearer: set it to the key alone"),
+            (f"bearer:{KEY}", "begins with Bearer"),
+            (f"Authorization: Bearer {KEY}", "begins with Bearer"),
+            (f'"Bearer {KEY}"', "begins with Bearer"),
+        ],
+    )
+    def test_what_often_stands_around_a_key_has_a_hint_of_its_own(self, value: str, says: str) -> None:
+        with pytest.raises(SettingsError, match=f"^DONUTWORK_API_KEY {says}") as caught:
+            read_key({"DONUTWORK_API_KEY": value}, "DONUTWORK_API_KEY")
+        assert KEY[:7] not in str(caught.value)
+        assert list(KeysIn({"DONUTWORK_API_KEY": value})) == [KEY]
+
+    @pytest.mark.parametrize("key", ['"12345678', "bearer_4f9aZ7Qp", "'1234567\"8"])
+    def test_a_quote_or_the_word_within_a_key_is_part_of_it(self, key: str) -> None:
+        assert read_key({"DONUTWORK_API_KEY": key}, "DONUTWORK_API_KEY").authorization() == b"Bearer " + key.encode()
