@@ -136,6 +136,10 @@ class Child:
         """
         self._end()
 
+    def release(self) -> None:
+        """Let the process go on after this one: nothing but `end` ends it any more."""
+        self._end.detach()
+
     def __repr__(self) -> str:
         return f"<Child {self._module} {'running' if self.alive() else 'ended'}>"
 

@@ -15,7 +15,7 @@ from donutwork_magics.grammar import SandboxCommand
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 
 if TYPE_CHECKING:
-    from donutwork_magics.sandbox.process import SandboxOptions
+    from donutwork_magics.sandbox.options import SandboxOptions
     from donutwork_magics.watch import Watch
 
 _PATIENCE_S: Final = 5.0
@@ -152,18 +152,11 @@ def _key_status(variable: str) -> KeyStatus:
 
 
 def _options(command: SandboxCommand) -> SandboxOptions:
-    from donutwork_magics.sandbox.process import SandboxOptions
+    from donutwork_magics.sandbox.options import SandboxOptions
 
     problem = ""
     try:
-        return SandboxOptions(
-            latency=command.latency,
-            server_time=command.server_time,
-            faults=command.faults,
-            retry_after_s=command.retry_after_s,
-            seed=command.seed,
-            port=command.port,
-        )
+        return SandboxOptions.of(command)
     except ValueError as error:
         problem = str(error)
     raise SettingsError(problem)
@@ -173,12 +166,5 @@ def _sandbox_status() -> SandboxStatus:
     sandbox = SWITCH.sandbox
     if sandbox is None:
         return SandboxStatus("stopped")
-    options = sandbox.options
-    given = {
-        "latency": options.latency or "",
-        "server time": options.server_time or "",
-        "faults": ", ".join(options.faults),
-    }
-    behaviour = tuple((name, text) for name, text in given.items() if text)
     state: Literal["running", "died"] = "running" if sandbox.alive() else "died"
-    return SandboxStatus(state, sandbox.url, sandbox.seed, behaviour, SWITCH.in_block)
+    return SandboxStatus(state, sandbox.url, sandbox.seed, tuple(sandbox.options.behaviour().items()), SWITCH.in_block)

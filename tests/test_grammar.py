@@ -38,7 +38,7 @@ from donutwork_magics.grammar import (
 from donutwork_magics.grammar import options as o
 from donutwork_magics.grammar.injection import ALIASES, FAULTS
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sandbox.process import SandboxOptions
+from donutwork_magics.sandbox.options import SandboxOptions
 
 Result = TypeVar("Result")
 
@@ -877,14 +877,7 @@ class TestSandboxValues:
     def options(line: str) -> SandboxOptions:
         command = parse_line(line)
         assert isinstance(command, SandboxCommand)
-        return SandboxOptions(
-            latency=command.latency,
-            server_time=command.server_time,
-            faults=command.faults,
-            retry_after_s=command.retry_after_s,
-            seed=command.seed,
-            port=command.port,
-        )
+        return SandboxOptions.of(command)
 
     def test_without_options_they_have_the_same_defaults(self) -> None:
         assert self.options("sandbox") == SandboxOptions()

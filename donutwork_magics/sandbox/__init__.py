@@ -1,6 +1,7 @@
 """The local stand-in for the API: ``with sandbox()``, ``python -m donutwork_magics.sandbox``, or `process.Sandbox`.
 
-behaviour.py   what is injected: latency, server time and faults, drawn from a seed; pure
+options.py     what a sandbox is asked for: one value for the magics, scripts, the command line and the child
+behaviour.py   what is injected: latency, server time and faults, drawn from a seed, and stalls; pure
 api.py         what the API answers; pure
 http1.py       one HTTP/1.1 connection
 server.py      listens, and ends with its parent
@@ -32,6 +33,7 @@ class SandboxModule(ModuleType):
         latency: str | None = None,
         server_time: str | None = None,
         faults: Sequence[str] = (),
+        stalls: Sequence[str] = (),
         retry_after_s: int = 1,
         seed: int | None = None,
         port: int = 0,
@@ -48,10 +50,14 @@ class SandboxModule(ModuleType):
             A delay outside and inside RRT: ``20ms``, or ``20ms/60ms`` for median and 95th percentile.
         faults
             ``KIND:SHARE`` each, such as ``"server_error:0.05"``.
+        stalls
+            ``LENGTH@START`` each, such as ``"2s@10s"``: 10 seconds after the sandbox has started, all requests hang
+            until 2 seconds have passed. RRT holds the wait.
         retry_after_s
             What ``rate_limited`` asks for.
         seed
-            The same delays and faults in each run; None for a random one.
+            The same delays and faults in each run: the k-th request meets the same ones, on whatever connection; None
+            for a random one.
         port
             0 for a free one.
 
@@ -73,19 +79,25 @@ class SandboxModule(ModuleType):
         >>> with sandbox(latency="20ms", faults=["server_error:0.05"], seed=1):
         ...     df = collect(100)
         """
-        from .process import SandboxOptions
+        from .options import SandboxOptions
         from .switch import Block
 
         return Block(
             SandboxOptions(
                 latency=latency,
                 server_time=server_time,
-                faults=(faults,) if isinstance(faults, str) else tuple(faults),
+                faults=_texts(faults),
+                stalls=_texts(stalls),
                 retry_after_s=retry_after_s,
                 seed=seed,
                 port=port,
             )
         )
+
+
+def _texts(given: Sequence[str]) -> tuple[str, ...]:
+    """Take a text alone as one of a sequence."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 sys.modules[__name__].__class__ = SandboxModule

@@ -1,10 +1,10 @@
-"""What the sandbox injects: latency, server time and faults, each drawn from its own seeded stream."""
+"""What the sandbox injects: latency, server time and faults, each drawn from its own seeded stream, and stalls."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +43,7 @@ class Draw:
 class Behaviour:
     """The seeded sequence of draws: equal arguments give equal sequences.
 
+    The k-th draw is for the k-th request, whenever and on whatever connection it arrives.
     Latency, server time and faults come from streams of their own, so that adding one leaves the others as they were.
 
     Parameters
@@ -79,6 +80,23 @@ class Behaviour:
                 return kind
             chance -= share
         return None
+
+
+class Stalls:
+    """When the server answers nothing: spans of time, counted from its start.
+
+    Parameters
+    ----------
+    spans_s
+        Length and start of each.
+    """
+
+    def __init__(self, spans_s: Iterable[tuple[float, float]] = ()) -> None:
+        self._spans_s = tuple((start_s, start_s + length_s) for length_s, start_s in spans_s)
+
+    def left_s(self, now_s: float) -> float:
+        """Return how long the stall of a moment still lasts; 0 where there is none."""
+        return max((end_s - now_s for start_s, end_s in self._spans_s if start_s <= now_s < end_s), default=0.0)
 
 
 def read_delay(text: str) -> Delay:

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Final, cast
 
 from .api import Api, Reply, Request, rrt_text
-from .behaviour import Behaviour, Draw
+from .behaviour import Behaviour, Draw, Stalls
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -113,10 +113,14 @@ class Connection(asyncio.Protocol):
     Callbacks instead of a task: a task's switch costs as much as the whole answer.
     """
 
-    def __init__(self, api: Api, behaviour: Behaviour, connections: set[Connection]) -> None:
+    def __init__(
+        self, api: Api, behaviour: Behaviour, connections: set[Connection], stalls: Stalls, began_s: float
+    ) -> None:
         self._api = api
         self._behaviour = behaviour
         self._connections = connections
+        self._stalls = stalls
+        self._began_s = began_s
         self._buffer = bytearray()
         self._busy = False
         self._reading = True
@@ -198,7 +202,10 @@ class Connection(asyncio.Protocol):
         self._serve(time.perf_counter_ns())
 
     def _answer(self, request: Request, draw: Draw, received_ns: int) -> None:
-        if draw.fault == "connection_lost":
+        stalled_s = self._stalls.left_s(self._loop.time() - self._began_s)
+        if stalled_s:
+            self._after(stalled_s, partial(self._answer_late, request, draw, received_ns))
+        elif draw.fault == "connection_lost":
             self._reset()
         elif draw.fault == "timeout":
             self._hang()

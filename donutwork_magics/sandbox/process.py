@@ -9,65 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn, SupportsIndex
 
 from ..child import Child, NotStartedError
-from ..client.arguments import whole
 from ..errors import Interrupted, SettingsError
-from ..grammar.injection import LARGEST_PORT, LARGEST_SEED, LONGEST_RETRY_AFTER_S, delay_s, fault_shares
 from ..interrupts import interrupts
+from .options import DEFAULT_OPTIONS, SandboxOptions
 
-_MODULE: Final = "donutwork_magics.sandbox"
+MODULE: Final = "donutwork_magics.sandbox"
 _STAGING: Final = "staging"
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxOptions:
-    """How the sandbox shall behave.
-
-    Parameters
-    ----------
-    latency, server_time
-        A delay outside and inside RRT: ``20ms``, or ``20ms/60ms`` for median and 95th percentile; None for none.
-    faults
-        ``KIND:SHARE`` each.
-    retry_after_s
-        What ``rate_limited`` asks for.
-    seed
-        None for a random one.
-    port
-        0 for a free one.
-
-    Raises
-    ------
-    ValueError
-        If a value cannot be read; one line that does not repeat it.
-    """
-
-    latency: str | None = None
-    server_time: str | None = None
-    faults: tuple[str, ...] = ()
-    retry_after_s: int = 1
-    seed: int | None = None
-    port: int = 0
-
-    def __post_init__(self) -> None:
-        problem = ""
-        for name, delay in (("latency", self.latency), ("server_time", self.server_time)):
-            try:
-                if delay is not None:
-                    delay_s(delay if isinstance(delay, str) else "")
-            except ValueError as error:
-                problem = f"{name} {error}"
-        try:
-            fault_shares(fault if isinstance(fault, str) else "" for fault in self.faults)
-        except ValueError as error:
-            problem = f"a fault {error}"
-        if problem:
-            raise ValueError(problem)
-        whole("retry_after_s", self.retry_after_s, 1, LONGEST_RETRY_AFTER_S)
-        whole("seed", 0 if self.seed is None else self.seed, 0, LARGEST_SEED)
-        whole("port", self.port, 0, LARGEST_PORT)
-
-
-DEFAULT_OPTIONS: Final = SandboxOptions()
 
 
 class Sandbox:
@@ -87,7 +34,7 @@ class Sandbox:
 
     __slots__ = ("__weakref__", "_child", "_key", "options", "pid", "seed", "url")
 
-    def __init__(self, options: SandboxOptions, child: Child, ready: _Ready) -> None:
+    def __init__(self, options: SandboxOptions, child: Child, ready: Ready) -> None:
         self.options = options
         self.url = ready.url
         self.seed = ready.seed
@@ -106,30 +53,10 @@ class Sandbox:
         Interrupted
             There was an interrupt first.
         """
-        deadline_s = time.monotonic() + timeout_s
-        # An exception right after the fork would leave a child that nobody ends.
-        with interrupts() as came:
-            try:
-                child = Child(_MODULE, "--parent-pipe", *_arguments(options))
-            except NotStartedError as error:
-                reason = str(error)
-            else:
-                try:
-                    ready = _read_ready(child.first_line(deadline_s, came.is_set))
-                    if came.is_set():
-                        raise Interrupted("the sandbox was not started.")
-                    if ready is not None:
-                        # From here on the child has nobody to talk to, so it cannot block on a full pipe.
-                        child.stdout.close()
-                        child.stderr.close()
-                        return cls(options, child, ready)
-                    in_time = time.monotonic() < deadline_s
-                    reason = child.reason() if in_time else f"it did not listen within {timeout_s:g} s; try again"
-                except BaseException:
-                    child.end()
-                    raise
-                child.end()
-        raise SettingsError(f"The sandbox did not start: {reason}")
+        # An exception between the two lines would leave a child that nobody ends.
+        with interrupts():
+            child, ready = launch("--child", options.as_json(), timeout_s=timeout_s)
+            return cls(options, child, ready)
 
     def key_for(self, env: str | None = None) -> str:
         """Return the key of an environment; the staging key where none is asked for.
@@ -166,7 +93,7 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
+class Ready:
     """What the child says once it listens; the keys are in the closure `key`, which no display looks into."""
 
     url: str
@@ -175,20 +102,42 @@ class _Ready:
     key: Callable[[str], str | None] = field(repr=False)
 
 
-def _arguments(options: SandboxOptions) -> list[str]:
-    arguments = [f"--port={options.port}", f"--retry-after={options.retry_after_s}s"]
-    if options.latency is not None:
-        arguments.append(f"--latency={options.latency}")
-    if options.server_time is not None:
-        arguments.append(f"--server-time={options.server_time}")
-    if options.seed is not None:
-        arguments.append(f"--seed={options.seed}")
-    return arguments + [f"--fault={fault}" for fault in options.faults]
+def launch(*arguments: str, timeout_s: float = 10.0) -> tuple[Child, Ready]:
+    """Start the process with some arguments of its command line, and wait until it listens.
+
+    Raises
+    ------
+    SettingsError, Interrupted
+        As `Sandbox.start`; the process has ended.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    with interrupts() as came:
+        try:
+            child = Child(MODULE, *arguments)
+        except NotStartedError as error:
+            reason = str(error)
+        else:
+            try:
+                ready = _read_ready(child.first_line(deadline_s, came.is_set))
+                if came.is_set():
+                    raise Interrupted("the sandbox was not started.")
+                if ready is not None:
+                    # From here on the child has nobody to talk to, so it cannot block on a full pipe.
+                    child.stdout.close()
+                    child.stderr.close()
+                    return child, ready
+                in_time = time.monotonic() < deadline_s
+                reason = child.reason() if in_time else f"it did not listen within {timeout_s:g} s; try again"
+            except BaseException:
+                child.end()
+                raise
+            child.end()
+    raise SettingsError(f"The sandbox did not start: {reason}")
 
 
-def _read_ready(line: bytes) -> _Ready | None:
+def _read_ready(line: bytes) -> Ready | None:
     try:
         said = json.loads(line)
     except ValueError:
         return None
-    return _Ready(said["url"], said["seed"], said["pid"], dict(said["keys"]).get)
+    return Ready(said["url"], said["seed"], said["pid"], dict(said["keys"]).get)

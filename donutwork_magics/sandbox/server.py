@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .api import Api, new_keys
-from .behaviour import Behaviour
+from .behaviour import Behaviour, Stalls
 from .http1 import Connection
 
 HOST: Final = "127.0.0.1"
@@ -25,12 +25,21 @@ class ListenError(Exception):
     """The port cannot be had; the text says why, and what to do."""
 
 
-def serve(behaviour: Behaviour, *, seed: int, port: int, retry_after_s: int, parent_pipe: bool) -> None:
-    """Answer until SIGINT, SIGTERM or the end of the parent.
+def serve(
+    behaviour: Behaviour,
+    stalls: Stalls,
+    *,
+    seed: int,
+    port: int,
+    retry_after_s: int,
+    for_s: float | None = None,
+    parent_pipe: bool = False,
+) -> None:
+    """Answer until SIGINT, SIGTERM, the end of the time or the end of the parent.
 
     Parameters
     ----------
-    behaviour
+    behaviour, stalls
         What is injected.
     seed
         What `behaviour` was made from; reported in the JSON line.
@@ -38,6 +47,8 @@ def serve(behaviour: Behaviour, *, seed: int, port: int, retry_after_s: int, par
         The TCP port, 0 for a free one.
     retry_after_s
         What a ``rate_limited`` fault asks for.
+    for_s
+        For how long to answer; None for no limit.
     parent_pipe
         End when stdin does, or when the parent changes.
 
@@ -51,10 +62,13 @@ def serve(behaviour: Behaviour, *, seed: int, port: int, retry_after_s: int, par
     connections: set[Connection] = set()
     loop = asyncio.new_event_loop()
     with contextlib.closing(loop):
-        server = _listen(loop, lambda: Connection(api, behaviour, connections), port)
+        began_s = loop.time()
+        server = _listen(loop, lambda: Connection(api, behaviour, connections, stalls, began_s), port)
         _stop_on_signals(loop)
         if parent_pipe:
             _stop_with_parent(loop)
+        if for_s is not None:
+            loop.call_later(for_s, loop.stop)
         url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
         print(json.dumps({"url": url, "keys": keys, "seed": seed, "pid": os.getpid()}), flush=True)
         loop.run_forever()

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from ..client.target import SWITCH
 from ..errors import Interrupted
 from ..interrupts import interrupts
-from .process import Sandbox, SandboxOptions
+from .options import SandboxOptions
+from .process import Sandbox
 
 
 def start(options: SandboxOptions) -> None:

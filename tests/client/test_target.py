@@ -20,7 +20,8 @@ import pytest
 from donutwork_magics import Client, Interrupted, SettingsError, check, collect, sandbox
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.sandbox import switch
-from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
+from donutwork_magics.sandbox.options import SandboxOptions
+from donutwork_magics.sandbox.process import Sandbox
 from tests.sandbox.conftest import address, listens
 from tests.servers import Server, answer, reply
 from tests.support.tables import about

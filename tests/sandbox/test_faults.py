@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -14,8 +15,8 @@ import pytest
 from donutwork_magics import collect
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import KINDS
-from donutwork_magics.grammar.injection import ALIASES, FAULTS, SLOW_S, fault_shares, retry_after_s
-from donutwork_magics.sandbox.behaviour import Behaviour, Delay, Draw, read_delay
+from donutwork_magics.grammar.injection import ALIASES, FAULTS, SLOW_S, fault_shares, retry_after_s, stall_s
+from donutwork_magics.sandbox.behaviour import Behaviour, Delay, Draw, Stalls, read_delay
 from donutwork_magics.sandbox.process import Sandbox
 
 from .conftest import CONNECTION, PING, Start, address, ask
@@ -185,6 +186,72 @@ def test_a_failed_call_takes_its_time_too(start: Start, option: str) -> None:
 
     assert ask(sandbox).status == 500
     assert time.perf_counter() - begin_s >= 0.029
+
+
+def test_all_requests_of_a_stall_hang_until_its_end_and_rrt_holds_the_wait(start: Start) -> None:
+    began_s = time.monotonic()
+    sandbox = start(stalls=("1500ms@500ms",), latency="1ms", server_time="1ms")
+    before = ask(sandbox)
+    with ThreadPoolExecutor(3) as pool:
+        time.sleep(max(0.0, began_s + 1.2 - time.monotonic()))
+        asked_s = time.monotonic()
+        held = list(pool.map(lambda _: ask(sandbox), range(3)))
+    waited_ms = (time.monotonic() - asked_s) * 1e3
+    after = ask(sandbox)
+
+    assert min(answer.rrt_ms for answer in held) > 300
+    assert max(answer.rrt_ms for answer in held) <= waited_ms
+    assert max(before.rrt_ms, after.rrt_ms) < 300
+    assert {answer.status for answer in held} == {200}
+
+
+def test_a_request_that_is_being_answered_when_a_stall_begins_hangs_too(start: Start) -> None:
+    sandbox = start(stalls=("700ms@300ms",), server_time="400ms")
+
+    assert ask(sandbox).rrt_ms > 500
+
+
+def test_stalls_may_follow_each_other_and_overlap() -> None:
+    stalls = Stalls([(2.0, 10.0), (5.0, 11.0), (1.0, 16.0)])
+
+    assert [stalls.left_s(now_s) for now_s in (9.9, 10.0, 11.0, 15.5, 16.0, 17.0)] == [0, 2, 5, 0.5, 1, 0]
+    assert Stalls().left_s(1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "length_s", "start_s"), [("2s@10s", 2, 10), ("200ms@0", 0.2, 0), ("1min@0s", 60, 0), ("1s@1.5h", 1, 5400)]
+)
+def test_a_stall_is_read(text: str, length_s: float, start_s: float) -> None:
+    assert stall_s(text) == (length_s, start_s)
+
+
+@pytest.mark.parametrize(
+    "text", ["sk_live_abc", "", "@", "2s", "2s@", "@10s", "2s@-1s", "0s@1s", "2s@10s@1s", "infs@1s"]
+)
+def test_a_bad_stall_is_refused_in_one_line_without_the_word(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^needs a length and a start") as caught:
+        stall_s(text)
+
+    assert "sk_live" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("connections", "rate_hz"), [(1, None), (1, 60.0), (8, None)])
+def test_the_k_th_request_meets_the_same_whatever_the_timing_and_the_number_of_connections(
+    start: Start, connections: int, rate_hz: float | None
+) -> None:
+    options = {"server_time": "2ms/20ms", "faults": ("server_error:0.3",), "seed": 11}
+    sandbox = start(**options)
+    target = sandbox_target(sandbox.url, sandbox.key_for(), None)
+    df = collect(40, rate_hz=rate_hz, concurrency=connections, target=target)
+    planned = draws(None, "2ms/20ms", "server_error:0.3", seed=11, count=40)
+
+    assert Counter(df.error.astype(object).where(df.error.notna(), None)) == Counter(draw.fault for draw in planned)
+    # What failed has no RRT; timers overshoot, and never undershoot by more than the last digit that RRT shows.
+    least_ms = sorted(draw.server_time_s * 1e3 for draw in planned if draw.fault is None)
+    assert all(took >= least - 0.01 for took, least in zip(sorted(df.rrt_ms.dropna()), least_ms, strict=True))
+    if connections == 1:
+        errors = [kind if isinstance(kind, str) else None for kind in df.error]
+        assert errors == [draw.fault for draw in planned]
 
 
 def statuses(sandbox: Sandbox, count: int = 30) -> list[int]:

@@ -15,14 +15,19 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from donutwork_magics import Client
+from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.sandbox.api import GRANTS
-from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
+from donutwork_magics.sandbox.exports import exports, failed, is_powershell
+from donutwork_magics.sandbox.options import SandboxOptions
+from donutwork_magics.sandbox.process import Sandbox
 
 from .conftest import Start, address, ask, listens
 
@@ -71,7 +76,16 @@ class TestCommandLine:
     def test_help_explains_every_option_and_kind_of_fault(self) -> None:
         shown = run("--help").stdout
 
-        for word in ("--latency", "--server-time", "--fault", "--retry-after", "--seed", "--port", "connection_lost"):
+        for word in (
+            "--latency",
+            "--fault",
+            "--stall",
+            "--seed",
+            "--for",
+            "--print-env",
+            "connection_lost",
+            "slow: 1s more",
+        ):
             assert word in shown
 
     @pytest.mark.parametrize(
@@ -83,7 +97,14 @@ class TestCommandLine:
             ["--port", "sk_live_abc"],
             ["--seed", "-1"],
             ["--retry-after", "sk_live_abc"],
-            ["--parent-pipe=sk_live_abc"],
+            ["--stall", "sk_live_abc"],
+            ["--for", "sk_live_abc"],
+            ["--for"],
+            ["stop"],
+            ["start", "start"],
+            ["--child=sk_live_abc"],
+            ["--child", "{}"],
+            ["--child", "[]"],
             ["--key", "sk_live_abc"],
             ["sk_live_abc"],
             ["--lat", "20ms"],
@@ -105,6 +126,102 @@ class TestCommandLine:
         assert (ended.returncode, ended.stdout) == (1, "")
         assert "is in use; choose another" in ended.stderr
         assert ended.stderr.count("\n") == 1
+
+    def test_it_ends_after_the_time_it_was_given(self) -> None:
+        ended = run("--for", "300ms")
+
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert json.loads(ended.stdout)["url"]
+
+
+EVAL = f"""
+set -e
+eval "$({sys.executable} -m {MODULE} --print-env --for 60s $1)"
+env | grep ^DONUTWORK_
+"""
+
+
+@posix_only
+class TestPrintEnv:
+    def shell(self, options: str = "") -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
+        real = {f"DONUTWORK_{env}API_KEY": "sk_live_abc" for env in ("", "STAGING_", "PRODUCTION_")}
+        ended = subprocess.run(
+            ["sh", "-c", EVAL, "sh", options],
+            env=os.environ | real,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return ended, dict(line.split("=", 1) for line in ended.stdout.splitlines())
+
+    def test_a_shell_that_evaluates_it_goes_on_at_once_with_the_address_and_keys_of_a_sandbox(self) -> None:
+        ended, variables = self.shell("--server-time=20ms")
+        url, pid = variables["DONUTWORK_BASE_URL"], int(variables["DONUTWORK_SANDBOX_PID"])
+        host, port = url.removeprefix("http://").split(":")
+        answered = []
+        try:
+            for prefix in ("DONUTWORK_", "DONUTWORK_STAGING_", "DONUTWORK_PRODUCTION_"):
+                assert variables[f"{prefix}BASE_URL"] == url
+                with Client(sandbox_target(url, variables[f"{prefix}API_KEY"], None)) as client:
+                    answered.append(client.ping())
+        finally:
+            os.kill(pid, signal.SIGTERM)
+
+        assert ended.stderr == ""
+        assert [ping.env for ping in answered] == ["staging", "staging", "production"]
+        assert all(ping.rrt_ms is not None and ping.rrt_ms > 19 for ping in answered)
+        assert until(lambda: not listens((host, int(port))))
+
+    def test_it_takes_the_place_of_every_real_key(self) -> None:
+        _, variables = self.shell()
+        os.kill(int(variables["DONUTWORK_SANDBOX_PID"]), signal.SIGTERM)
+
+        assert "sk_live_abc" not in variables.values()
+        assert len({variables[name] for name in variables if name.endswith("API_KEY")}) == 2
+
+    @pytest.mark.parametrize("options", ["--port=sk_live_abc", "--stall=1"])
+    def test_where_it_does_not_start_the_shell_stops(self, options: str) -> None:
+        """Else what follows would go to the real API, with the real key."""
+        ended, variables = self.shell(options)
+
+        assert (ended.returncode, variables) == (1, {})
+        assert ended.stderr.count("\n") == 1
+        assert "sk_live" not in ended.stderr
+
+    def test_a_port_in_use_stops_it_too(self, sandbox: Sandbox) -> None:
+        ended, variables = self.shell(f"--port={address(sandbox)[1]}")
+
+        assert (ended.returncode, variables) == (1, {})
+        assert "is in use; choose another" in ended.stderr
+
+    def test_it_ends_after_its_time(self) -> None:
+        ended = run("--print-env", "--for", "300ms")
+        url = ended.stdout.partition("DONUTWORK_BASE_URL=")[2].partition("\n")[0]
+        host, port = url.removeprefix("http://").split(":")
+
+        assert until(lambda: not listens((host, int(port))))
+
+
+class TestExports:
+    def test_powershell_has_its_own_form(self) -> None:
+        said = exports("http://127.0.0.1:1", {"staging": "s", "production": "p"}.get, 7, powershell=True)
+
+        assert said.splitlines()[:3] == [
+            '$env:DONUTWORK_SANDBOX_PID = "7"',
+            '$env:DONUTWORK_BASE_URL = "http://127.0.0.1:1"',
+            '$env:DONUTWORK_API_KEY = "s"',
+        ]
+        assert failed(powershell=True).startswith("throw ")
+
+    @pytest.mark.parametrize(
+        ("platform", "environ", "expected"),
+        [("linux", {}, False), ("win32", {}, True), ("win32", {"SHELL": "/usr/bin/bash"}, False)],
+    )
+    def test_it_is_powershell_on_windows_outside_of_another_shell(
+        self, platform: str, environ: dict[str, str], expected: bool
+    ) -> None:
+        assert is_powershell(platform, environ) is expected
 
 
 class TestSandbox:
@@ -187,6 +304,7 @@ class TestSandbox:
             {"latency": "sk_live_abc"},
             {"server_time": "sk_live_abc"},
             {"faults": ("sk_live_abc",)},
+            {"stalls": ("sk_live_abc",)},
             {"retry_after_s": -1},
             {"seed": -1},
             {"port": 65536},
@@ -200,9 +318,18 @@ class TestSandbox:
         assert "\n" not in str(caught.value)
 
     def test_every_option_reaches_the_child(self, start: Start) -> None:
-        sandbox = start(latency="1ms/2ms", server_time="10ms", faults=("schema:1",), retry_after_s=3, seed=9)
+        options = SandboxOptions(
+            latency="1ms/2ms",
+            server_time="10ms",
+            faults=("schema:1",),
+            stalls=("200ms@0s", "1ms@1h"),
+            retry_after_s=3,
+            seed=9,
+        )
+        sandbox = start(**asdict(options))
         answer = ask(sandbox)
 
+        assert SandboxOptions.from_json(options.as_json()) == options
         assert answer.json["status"] == "error"
         assert answer.rrt_ms >= 9.9
         assert sandbox.seed == 9
@@ -258,7 +385,7 @@ class TestKeys:
         sandbox = start(faults=("schema:0.5",))
         public = Path(f"/proc/{sandbox.pid}/environ").read_bytes() + Path(f"/proc/{sandbox.pid}/cmdline").read_bytes()
 
-        assert b"--fault=schema:0.5" in public
+        assert b'"faults": ["schema:0.5"]' in public
         assert b"DONUTWORK" not in public
         for key in ("sk_live_abc", "sk_test_abc", *map(sandbox.key_for, GRANTS)):
             assert key.encode() not in public
