@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from ..errors import Kind
@@ -84,14 +85,12 @@ def fault_shares(texts: Iterable[str]) -> dict[Fault, float]:
 
 
 def stall_s(text: str) -> tuple[float, float]:
-    """Read a stall, ``2s@10s``, as its length and its start after the sandbox's own, in seconds."""
-    length, at, start = text.partition("@")
-    try:
-        if at:
-            return duration_s(length), 0.0 if start in ("0", "0s") else duration_s(start)
-    except ValueError:
-        pass
-    raise ValueError("needs a length and a start after the sandbox's own, for example 2s@10s.")
+    """Read a stall, ``2s@10s``: how long it is, and how long after the sandbox's start it begins, in seconds."""
+    length, at, begins = text.partition("@")
+    if at:
+        with suppress(ValueError):
+            return duration_s(length), duration_s(begins)
+    raise ValueError("needs a stall's length and when it begins after the start, such as 2s@10s.")
 
 
 def retry_after_s(text: str) -> int:

@@ -219,7 +219,7 @@ def test_stalls_may_follow_each_other_and_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "length_s", "start_s"), [("2s@10s", 2, 10), ("200ms@0", 0.2, 0), ("1min@0s", 60, 0), ("1s@1.5h", 1, 5400)]
+    ("text", "length_s", "start_s"), [("2s@10s", 2, 10), ("200ms@0.5s", 0.2, 0.5), ("1min@1.5h", 60, 5400)]
 )
 def test_a_stall_is_read(text: str, length_s: float, start_s: float) -> None:
     assert stall_s(text) == (length_s, start_s)
@@ -229,7 +229,7 @@ def test_a_stall_is_read(text: str, length_s: float, start_s: float) -> None:
     "text", ["sk_live_abc", "", "@", "2s", "2s@", "@10s", "2s@-1s", "0s@1s", "2s@10s@1s", "infs@1s"]
 )
 def test_a_bad_stall_is_refused_in_one_line_without_the_word(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^needs a length and a start") as caught:
+    with pytest.raises(ValueError, match=r"^needs a stall's length and when it begins") as caught:
         stall_s(text)
 
     assert "sk_live" not in str(caught.value)

@@ -322,7 +322,7 @@ class TestSandbox:
             latency="1ms/2ms",
             server_time="10ms",
             faults=("schema:1",),
-            stalls=("200ms@0s", "1ms@1h"),
+            stalls=("200ms@1ms", "1ms@1h"),
             retry_after_s=3,
             seed=9,
         )
