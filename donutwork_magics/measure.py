@@ -178,9 +178,7 @@ def sandbox_settings(target: Target) -> dict[str, Any] | None:
     sandbox = SWITCH.sandbox
     if not target.sandbox or sandbox is None:
         return None
-    options = sandbox.options
-    given = {"latency": options.latency, "server_time": options.server_time, "faults": list(options.faults)}
-    return {**{name: value for name, value in given.items() if value}, "seed": sandbox.seed}
+    return {**sandbox.options.behaviour(), "seed": sandbox.seed}
 
 
 def early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesError | Interrupted | None:

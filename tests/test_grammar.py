@@ -458,7 +458,7 @@ class TestMistakes:
     @pytest.mark.parametrize("stall", ["2s", "@10s", "2s@", "0s@1s", "2s@-1s", "2s@x", "2s@1s@1s", ""])
     def test_a_stall_has_a_length_and_a_time(self, stall: str) -> None:
         assert refusal(f"sandbox --stall {stall}") == (
-            "--stall needs a length and a start after the sandbox's own, for example 2s@10s."
+            "--stall needs a stall's length and when it begins after the start, such as 2s@10s."
         )
 
     @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
-from donutwork_magics.series import collect
 
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import Interrupted
 from donutwork_magics.frame.table import table
+from donutwork_magics.measure import collect
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.benchmarks.figures import Figure, interval, quantile

@@ -6,8 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
-from donutwork_magics.series import collect
-
+from donutwork_magics.measure import collect
 from tests.benchmarks.figures import Figure, interval, quantile
 from tests.benchmarks.targets import slow, static
 
