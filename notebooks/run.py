@@ -51,11 +51,7 @@ def execute(notebook: nbformat.NotebookNode, directory: Path, done: Callable[[nb
     # Else debugpy warns that Python's own modules are frozen.
     environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, record_timing=False, coalesce_streams=True)
-    manager = client.create_kernel_manager()
-    manager.kernel_spec_manager = _ThisPython()
-    if sys.platform == "linux":
-        # A free port may be taken by somebody else before the kernel binds it.
-        manager.transport = "ipc"
+    client.create_kernel_manager().kernel_spec_manager = _ThisPython()
     # What a kernel says there is not the notebook's: when it is ended it may complain of its own closed sockets.
     with client.setup_kernel(cwd=str(directory), env=environ, stderr=subprocess.DEVNULL):
         for index, cell in enumerate(notebook.cells):

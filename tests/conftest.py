@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
 import pytest
-from jupyter_client.connect import ConnectionFileMixin
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
@@ -34,13 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
         ("JUPYTER_RUNTIME_DIR", "runtime"),
     ):
         os.environ[name] = str(Path(home.name).resolve() / directory)
-    if sys.platform == "linux":
-        # A port that is free when a kernel is started may be taken by another test before the kernel binds it. (On
-        # other systems the path of a socket may be shorter than that of a temporary directory.)
-        ConnectionFileMixin.transport.default_value = "ipc"
-        settings = Path(os.environ["JUPYTER_CONFIG_DIR"])
-        settings.mkdir()
-        (settings / "jupyter_config.json").write_text(json.dumps({"KernelManager": {"transport": "ipc"}}))
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Else each of the many processes here would compile pandas and IPython anew.
         os.environ["PYTHONPYCACHEPREFIX"] = str(Path(home.name).resolve() / "compiled")

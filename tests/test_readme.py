@@ -28,7 +28,7 @@ def test_there_are_two_commands_of_one_line_each() -> None:
 
     assert "\n" not in first + second
     assert first.endswith("python notebooks/run.py notebooks/01_first_ping.ipynb")
-    assert second.endswith(" pytest")
+    assert second.endswith(" pytest -n auto")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["first", "second"])

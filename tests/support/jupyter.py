@@ -91,7 +91,7 @@ def jupyter_server(home: Path) -> Iterator[JupyterServer]:
         *("--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"),
         *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
         *("--IdentityProvider.token=", "--ServerApp.log_level=ERROR"),
-        # As in tests/conftest.py, for the kernels that the server starts.
+        # As in tests/support/kernel.py.
         *(("--KernelManager.transport=ipc",) if sys.platform == "linux" else ()),
     ]
     log = home / "server.log"

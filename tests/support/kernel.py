@@ -73,6 +73,10 @@ class Kernel:
             language="python",
         )
         self._manager.connection_file = str(home / "connection.json")
+        if sys.platform == "linux":
+            # A port that is free as the kernel is started may be taken by somebody else before the kernel binds it.
+            # (Elsewhere the path of a socket may be shorter than those of temporary directories are.)
+            self._manager.transport = "ipc"
         self._home = home
         self._shown: dict[str, tuple[Cell, int]] = {}
         self.widgets: dict[str, dict[str, Any]] = {}

@@ -69,6 +69,10 @@ class LaneScheduling(LoadScopeScheduling):  # type: ignore[misc]
         super()._assign_work_unit(node)
 
     def remove_node(self, node: WorkerController) -> str | None:
+        # Else the worker that replaces one that has crashed would be given these again, and wait for ever.
+        work = self.assigned_work[node]
+        for file in [file for file, done in work.items() if all(done.values())]:
+            del work[file]
         crashed: str | None = super().remove_node(node)
         for other in self.nodes:
             if self.workqueue and other in self.registered_collections:
