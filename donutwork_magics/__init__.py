@@ -71,6 +71,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Put ``%donutwork`` and ``%%donutwork`` into a shell: what ``%load_ext donutwork_magics`` calls."""
     from donutwork_magics.shell.extension import load

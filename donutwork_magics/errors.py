@@ -43,14 +43,27 @@ class _OneLine(BaseException):
 
 
 class DonutworkError(_OneLine, Exception):
-    """Something that the user can act on.
+    """A call or a command failed; the message is one line: what happened, and what to do next.
 
     Parameters
     ----------
     message
-        One line: what happened, and what to do next.
+        That line.
     kind
         One of `KINDS` where a call was made and failed, else None.
+
+    Attributes
+    ----------
+    kind : str or None
+        As given; ``%donutwork help errors`` explains each.
+
+    Examples
+    --------
+    >>> try:
+    ...     client.ping()
+    ... except DonutworkError as error:
+    ...     if error.kind != "timeout":
+    ...         raise
     """
 
     def __init__(self, message: str, kind: Kind | None = None) -> None:
@@ -59,7 +72,7 @@ class DonutworkError(_OneLine, Exception):
 
 
 class SettingsError(DonutworkError):
-    """A setting is missing or not usable; it is raised before the first request."""
+    """A setting is missing or not usable; nothing was sent."""
 
 
 class OutOfThreadsError(SettingsError):
@@ -72,19 +85,21 @@ class OutOfThreadsError(SettingsError):
 
 
 class SeriesError(DonutworkError):
-    """A series ended before its plan did.
+    """A series ended before its plan did; its completed rows are kept.
 
     Attributes
     ----------
     df : pandas.DataFrame or None
-        The completed rows of a series.
+        The completed rows.
+    kind : str or None
+        What the ping failed with that ended it; None where something else did.
     """
 
     df: Any = None
 
 
 class Interrupted(_OneLine, KeyboardInterrupt):
-    """A call or a series was interrupted.
+    """A call or a series was interrupted (Ctrl-C, or the kernel's interrupt); a KeyboardInterrupt in one line.
 
     Attributes
     ----------

@@ -116,7 +116,7 @@ class Client:
     env
         The environment to ask for, where no target is given.
     http
-        ``auto`` (the server chooses), ``1.1`` or ``2``.
+        ``auto`` (the server chooses), ``1.1``, ``2`` or ``3``.
     family
         ``ipv4`` or ``ipv6`` only.
     timeout_s
@@ -129,7 +129,14 @@ class Client:
     ValueError
         An argument cannot be used.
     SettingsError
-        A variable is missing or not usable, or the sandbox is on and has died.
+        A variable is missing or not usable, the sandbox is on and has died, or the HTTP version is not available.
+
+    Examples
+    --------
+    >>> with Client(env="staging") as client:
+    ...     ping = client.ping()
+    >>> ping.rrt_ms, ping.timing["duration_ms"]
+    (1.42, 31.6)
     """
 
     def __init__(

@@ -38,6 +38,12 @@ class Ping(Result):
         The time that the server reports for its own side, as its text.
     rrt_ms : float
         The same in milliseconds; NaN where the text is no number with a unit.
+    timing : Mapping
+        What a row of the DataFrame has of a single call, by the names of its columns: ``timing["duration_ms"]``.
+    raw : Mapping
+        The whole reply, with fields that the documentation does not name; without the key.
+    host, sandbox : str, bool
+        Who answered, and whether that was the sandbox.
     """
 
     status: str
@@ -56,6 +62,8 @@ class Connection(Result):
         As answered.
     ipv4, ipv6 : str or None
         The client's addresses; one of them at least.
+    timing, raw, host, sandbox
+        As for `Ping`.
     """
 
     user_agent: str
