@@ -228,7 +228,7 @@ def _tls(found: _Found) -> Step:
 
 
 def _certificate(opened: Opened, host: str) -> Step:
-    version, ends_s = opened.exchange.tls_version, opened.agreed.certificate_ends_s
+    version, ends_s = opened.exchange.tls_version, opened.certificate_ends_s
     detail, tls_ms = f"{version}, certificate verified", opened.exchange.phases.tls_ms
     if ends_s is None:
         return Step("TLS", "ok", detail, duration_ms=tls_ms)
@@ -285,7 +285,7 @@ def _protocol(found: _Found) -> Step:
     if opened.exchange.tls_version is None:
         choice = "nothing to negotiate without TLS"
     else:
-        choice = f"ALPN: {' and '.join(ALPN[found.http])} offered, {opened.agreed.alpn or 'none'} chosen"
+        choice = f"ALPN: {' and '.join(ALPN[found.http])} offered, {opened.alpn or 'none'} chosen"
     if found.seen is None:
         return _skipped(name, f"HTTP/{spoken} ({choice}); what the API saw is not known")
     seen = http_version(found.seen.protocol)

@@ -21,7 +21,7 @@ from donutwork_magics.check_report import Step
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
-from donutwork_magics.network import opener, resolver
+from donutwork_magics.network import connection, resolver
 from donutwork_magics.network.resolver import Address, known_addresses
 from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
@@ -81,7 +81,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_localhost(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
         return [] if host == "localhost" else known_addresses(host, port, family)
 
-    monkeypatch.setattr(opener, "known_addresses", without_localhost)
+    monkeypatch.setattr(connection, "known_addresses", without_localhost)
 
 
 @pytest.fixture(autouse=True)
@@ -326,7 +326,7 @@ class TestNetwork:
         assert step(report, "TCP").detail == "no address is known"
 
     def test_localhost_needs_no_resolver(self, aim: Aim, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(opener, "known_addresses", known_addresses)
+        monkeypatch.setattr(connection, "known_addresses", known_addresses)
         with Server(answer_api(*GOOD, [])) as server:
             aim(server.url)
             report = check()

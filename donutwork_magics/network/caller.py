@@ -7,23 +7,19 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import httpx
 
 from donutwork_magics.interrupts import uninterrupted
-from donutwork_magics.network.deadline import Deadline
+from donutwork_magics.network.connection import Authorization, Connection, Destination
 from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.http1 import Http1Connection
-from donutwork_magics.network.http2 import Http2Connection
-from donutwork_magics.network.marks import Marks, Phases
-from donutwork_magics.network.message import Prepared, Reply
-from donutwork_magics.network.opener import Opener
-from donutwork_magics.network.stream import Agreed, TimedStream
+from donutwork_magics.network.http1 import Http1
+from donutwork_magics.network.http2 import Http2
+from donutwork_magics.network.message import Driver, Prepared, Reply
+from donutwork_magics.network.timing import Deadline, Phases, Timestamps
 from donutwork_magics.types import Http
 
-_VIEW_EVERY_NS = 5_000_000
 _SHORT_RTT_MS = 100.0
 """A container whose share of processors is used up stands still for up to this long, and we with it."""
 _UNKNOWN_RTT_MS = 500.0
@@ -56,7 +52,10 @@ class Opened(NamedTuple):
 
     exchange: Exchange
     """Of its phases only `dns_ms`, `connect_ms` and `tls_ms` are reached."""
-    agreed: Agreed
+    alpn: str | None
+    """The protocol that the server chose in the TLS handshake (RFC 7301); None where it chose none."""
+    certificate_ends_s: float | None
+    """When the server's certificate ends, since the epoch; None where there is no TLS."""
     fault: NetworkFaultError | None = None
     """Why there is no connection; never raised, so it holds no frames."""
 
@@ -95,7 +94,7 @@ class Caller:
     def __init__(
         self,
         origin: httpx.URL,
-        authorization: Callable[[], bytes] | None = None,
+        authorization: Authorization = None,
         *,
         context: ssl.SSLContext | None = None,
         http: Http = "auto",
@@ -104,12 +103,12 @@ class Caller:
         cold: bool = False,
     ) -> None:
         port = origin.port or {"http": 80, "https": 443}[origin.scheme]
-        self._opener = Opener(origin.raw_host.decode("ascii"), port, family, context)
+        self._destination = Destination(origin.raw_host.decode("ascii"), port, family, context)
         self._authorization = authorization
         self._http: Http = http
         self._timeout_s = timeout_s
         self._cold = cold
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._cancelled = threading.Event()
 
     @uninterrupted
@@ -124,15 +123,15 @@ class Caller:
             `cancel` was called.
         """
         deadline = Deadline(self._timeout_s, self._cancelled)
-        marks = Marks()
-        outcome = self._attempt(request, deadline, marks)
+        timestamps = Timestamps()
+        outcome = self._attempt(request, deadline, timestamps)
         retried = False
         rtt_ms = self._connection.smoothed_rtt_ms if self._connection is not None else math.nan
-        if _was_stale(outcome, marks, rtt_ms):
-            retried = marks.send_start_ns > 0
+        if _was_stale(outcome, timestamps, rtt_ms):
+            retried = timestamps.send_start_ns > 0
             self.close()
-            outcome = self._attempt(request, deadline, marks)
-        exchange = self._measured(outcome, marks, retried)
+            outcome = self._attempt(request, deadline, timestamps)
+        exchange = self._measured(outcome, timestamps, retried)
         if self._cold or isinstance(outcome, BaseException):
             # After a failure or an interrupt, what is still on the wire must not answer the next request.
             self.close()
@@ -152,22 +151,19 @@ class Caller:
             `cancel` was called.
         """
         self.close()
-        marks = Marks()
+        timestamps = Timestamps()
         fault: NetworkFaultError | None = None
-        agreed = Agreed(None, None)
+        connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), timestamps)
         try:
-            connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), marks)
-            try:
-                connection.open()
-            finally:
-                agreed = connection.stream.agreed()
+            connection.open()
             connection.opened_ahead = True
         except NetworkFaultError as error:
             fault = NetworkFaultError(error.kind, error.reason)
         except BaseException:
             self.close()
             raise
-        opened = Opened(self._measured(None, marks, retried=False), agreed, fault)
+        exchange = self._measured(None, timestamps, retried=False)
+        opened = Opened(exchange, connection.alpn, connection.certificate_ends_s, fault)
         if fault is not None:
             self.close()
         return opened
@@ -180,136 +176,69 @@ class Caller:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.stream.close()
+            connection.close()
 
-    def _attempt(self, request: Prepared, deadline: Deadline, marks: Marks) -> Reply | BaseException:
+    def _attempt(self, request: Prepared, deadline: Deadline, timestamps: Timestamps) -> Reply | BaseException:
         """Return what came of it.
 
-        Exceptions become values here: one that travelled on would keep frames alive in which the key can be read.
+        Exceptions become values here: one that is raised further keeps frames alive in which the key can be read.
         """
         try:
-            connection = self._ready_connection(deadline, marks)
+            connection = self._ready_connection(deadline, timestamps)
             failure = connection.send(request, self._authorization)
             # From here on no frame holds the key.
             reply = connection.reply(failure)
             # Also where it is this machine that was late to notice the last byte.
-            return NetworkFaultError("timeout") if deadline.was_missed(marks.last_byte_ns) else reply
+            return NetworkFaultError("timeout") if deadline.was_missed(timestamps.last_byte_ns) else reply
         except BaseException as outcome:
             return _bare(outcome)
 
-    def _ready_connection(self, deadline: Deadline, marks: Marks) -> _Connection:
+    def _ready_connection(self, deadline: Deadline, timestamps: Timestamps) -> Connection:
         connection = self._connection
         if connection is not None:
-            connection.stream.begin(deadline, marks)
+            connection.begin(deadline, timestamps)
             if connection.opened_ahead or connection.is_reusable():
-                marks.begin_attempt(reused=True)
-                # A connection opened ahead has served no request, so it is not "reused"; a lost call goes out once.
-                marks.reused = not connection.opened_ahead
+                timestamps.begin_attempt(reused=True)
+                # A connection opened ahead has served no request, so it is not "reused". A call that is lost on it is
+                # not retried.
+                timestamps.reused = not connection.opened_ahead
                 return connection
             self.close()
-        marks.begin_attempt(reused=False)
-        self._connection = connection = _Connection(self._opener, self._http)
-        connection.stream.begin(deadline, marks)
+        timestamps.begin_attempt(reused=False)
+        self._connection = connection = Connection(self._destination, self._drivers())
+        connection.begin(deadline, timestamps)
         return connection
 
-    def _measured(self, outcome: object, marks: Marks, retried: bool) -> Exchange:
+    def _drivers(self) -> dict[str | None, Driver]:
+        """Make the drivers of a new connection, by the server's answer to ALPN."""
+        encrypted = self._destination.context is not None
+        if self._http == "2":
+            return {"h2" if encrypted else None: Http2()}
+        http1 = Http1()
+        drivers: dict[str | None, Driver] = {"http/1.1": http1, None: http1}
+        if self._http == "auto" and encrypted:
+            drivers["h2"] = Http2()
+        return drivers
+
+    def _measured(self, outcome: object, timestamps: Timestamps, retried: bool) -> Exchange:
         reply = outcome if isinstance(outcome, Reply) else None
-        marks.complete = reply is not None
-        now_ns = marks.start()
+        timestamps.complete = reply is not None
+        now_ns = timestamps.start()
         connection = self._connection
         rtt_ms, retransmits = connection.kernel_view(now_ns) if connection else (math.nan, None)
         return Exchange(
-            started_ns=marks.started_ns,
-            timestamp_ns=marks.timestamp_ns,
-            duration_ms=marks.duration_ms(),
-            phases=marks.phases(),
-            reused=marks.reused,
+            started_ns=timestamps.started_ns,
+            timestamp_ns=timestamps.timestamp_ns,
+            duration_ms=timestamps.duration_ms(),
+            phases=timestamps.phases(),
+            reused=timestamps.reused,
             retried=retried,
             http_version=reply.http_version if reply else None,
-            peer=connection.stream.peer if connection else None,
-            tls_version=connection.stream.tls_version if connection else None,
+            peer=connection.peer if connection else None,
+            tls_version=connection.tls_version if connection else None,
             tcp_rtt_ms=rtt_ms,
             tcp_retransmits=retransmits,
         )
-
-
-_Driver = Http1Connection | Http2Connection
-
-
-class _Connection:
-    """One connection, and what it has told so far."""
-
-    def __init__(self, opener: Opener, http: Http) -> None:
-        self.stream = stream = TimedStream(opener)
-        # By the server's answer to ALPN; None where it chose nothing, or there is no TLS.
-        self._drivers: dict[str | None, _Driver] = {}
-        if http == "2":
-            self._drivers["h2" if opener.context else None] = Http2Connection(stream)
-        else:
-            self._drivers["http/1.1"] = self._drivers[None] = Http1Connection(stream)
-            if http == "auto" and opener.context:
-                self._drivers["h2"] = Http2Connection(stream)
-        self._driver: _Driver | None = None
-        self._viewed_ns = 0
-        self._rtt_ms = math.nan
-        self.smoothed_rtt_ms = math.nan
-        """How long the peer usually takes to be heard of, when it was asked last."""
-        self._retransmits = 0
-        self._no_retransmits: int | None = 0
-        self.opened_ahead = False
-        """Whether it is open, and has served no request yet."""
-
-    def open(self) -> _Driver:
-        """Open the connection unless it is open, and return what speaks the version that the server chose."""
-        if self._driver is None:
-            self.stream.open()
-            self._driver = self._drivers.get(self.stream.alpn)
-            if self._driver is None:
-                raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
-        return self._driver
-
-    def is_reusable(self) -> bool:
-        """Tell whether a further request may be sent."""
-        # Frees the driver that was not chosen; in `open` this would take time between the handshake and the request.
-        self._drivers.clear()
-        return self._driver is not None and self._driver.is_reusable()
-
-    def send(self, request: Prepared, authorization: Callable[[], bytes] | None) -> str:
-        """Send the request, and return why it could not be sent, or nothing."""
-        self.opened_ahead = False
-        if self._driver is not None:
-            return self.stream.send(_serialised(self._driver, request, authorization)())
-        # For each version that the server may choose, before connecting: serialising must not take time between phases.
-        ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
-        return self.stream.send(ready[self.open()]())
-
-    def reply(self, failure: str) -> Reply:
-        """Read the whole reply."""
-        assert self._driver is not None
-        return self._driver.reply(failure)
-
-    def kernel_view(self, now_ns: int) -> tuple[float, int | None]:
-        """Return the kernel's round-trip time, and the retransmits since it was asked before.
-
-        Asking costs a twentieth of a fast ping. So it is not asked again within a few milliseconds, in which its least
-        time says nothing new; a call of which a segment was sent again takes longer than that.
-        """
-        if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
-            return self._rtt_ms, self._no_retransmits
-        self._viewed_ns = now_ns
-        info = self.stream.tcp_info()
-        if info is None:
-            self._no_retransmits = None
-            return math.nan, None
-        self._rtt_ms, self.smoothed_rtt_ms = info.rtt_ms, info.smoothed_rtt_ms
-        before, self._retransmits = self._retransmits, info.total_retransmits
-        return info.rtt_ms, info.total_retransmits - before
-
-
-def _serialised(driver: _Driver, request: Prepared, authorization: Callable[[], bytes] | None) -> Callable[[], bytes]:
-    """Return what gives the request's bytes: no local variable holds the key while the connection is being opened."""
-    sent = driver.request(request, authorization() if authorization is not None else None)
-    return lambda: sent
 
 
 def _bare(exception: BaseException) -> BaseException:
@@ -317,7 +246,7 @@ def _bare(exception: BaseException) -> BaseException:
     return exception.with_traceback(None)
 
 
-def _was_stale(outcome: object, marks: Marks, rtt_ms: float) -> bool:
+def _was_stale(outcome: object, timestamps: Timestamps, rtt_ms: float) -> bool:
     """Tell whether a kept connection was closed just as we sent.
 
     Then, and only then, the request may go out once more, on a new one: no reply was seen, and a GET is idempotent
@@ -326,11 +255,11 @@ def _was_stale(outcome: object, marks: Marks, rtt_ms: float) -> bool:
     """
     if not isinstance(outcome, NetworkFaultError) or outcome.kind != "connection_lost":
         return False
-    if not marks.reused or marks.first_byte_ns:
+    if not timestamps.reused or timestamps.first_byte_ns:
         return False
     if outcome.unprocessed:
         # Then it does not matter how late that is heard of (RFC 9113, 8.7).
         return True
-    heard_after_ms = (time.perf_counter_ns() - marks.send_start_ns) / 1e6 if marks.send_start_ns else 0.0
+    heard_after_ms = (time.perf_counter_ns() - timestamps.send_start_ns) / 1e6 if timestamps.send_start_ns else 0.0
     longest_ms = _UNKNOWN_RTT_MS if math.isnan(rtt_ms) else max(_SHORT_RTT_MS, 3 * rtt_ms)
     return heard_after_ms <= longest_ms

@@ -1,8 +1,7 @@
-"""What the network can do to a call, told apart by name before httpx, h11 or ssl give it theirs."""
+"""What the network can do to a call, by name, before ssl, httptools, h2 or httpx give it theirs."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 from typing import Literal
 
@@ -31,35 +30,13 @@ class NetworkFaultError(Exception):
 
 
 class CallCancelledError(Exception):
-    """The call was given up from our side: it is no outcome, and makes no row."""
+    """The call was cancelled by this process: it has no outcome, and makes no row."""
 
 
 def os_reason(error: OSError) -> str:
-    """Say an operating system or OpenSSL error in its own words, without what Python adds to some."""
+    """Say an error of the operating system or of OpenSSL in its own words, without what Python adds to some."""
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, ssl.SSLError):
-        return ssl_reason(error)
+        return (error.reason or "bad record").replace("_", " ").lower()
     return (error.strerror or type(error).__name__).strip()
-
-
-def ssl_reason(error: ssl.SSLError) -> str:
-    """Say an OpenSSL error in words, without Python's source line."""
-    return (error.reason or "bad record").replace("_", " ").lower()
-
-
-def dns_fault(error: Exception) -> NetworkFaultError:
-    """Name a failed name resolution; a host that cannot be a name (``a..b``) raises UnicodeError."""
-    reason = os_reason(error) if isinstance(error, socket.gaierror) else "not a valid host name"
-    return NetworkFaultError("dns", reason)
-
-
-def tls_fault(error: OSError) -> NetworkFaultError:
-    """Name a failed TLS handshake: a certificate that is refused, or a peer that does not speak TLS."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NetworkFaultError("tls", error.verify_message or "certificate refused")
-    if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
-        return NetworkFaultError("tls", "the server closed the connection during the handshake")
-    if isinstance(error, ssl.SSLError):
-        return NetworkFaultError("tls", ssl_reason(error))
-    return NetworkFaultError("tls", os_reason(error))

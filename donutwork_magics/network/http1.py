@@ -1,8 +1,4 @@
-"""HTTP/1.1 (RFC 9112) on one connection: a request out, a reply in, and between the two nothing but the wait.
-
-The parser is llhttp, Node.js's own, by way of httptools. A parser in Python takes a tenth of a millisecond, and while
-it looks back at the request, a fast reply would lie unread: its time to the first byte would be the client's.
-"""
+"""HTTP/1.1 (RFC 9112), parsed by llhttp, Node.js's parser, through httptools."""
 
 from __future__ import annotations
 
@@ -12,89 +8,74 @@ import httptools
 import httpx
 
 from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.marks import Marks
-from donutwork_magics.network.message import (
-    CUT_OFF,
-    INVALID,
-    MAX_BODY_BYTES,
-    TOO_LARGE,
-    Header,
-    Prepared,
-    Reply,
-    checked,
-)
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.message import INVALID, MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
 
 _MAX_HEAD_BYTES: Final = 100 * 1024
-"""Beyond what any server sends before a body."""
+"""More than any server sends before a body."""
 _MAX_BYTES: Final = 1024 * 1024
-"""Of a body in the smallest chunks, and trailers without end."""
+"""Of a body in the smallest chunks, and of trailers."""
+_MOST_UNPARSED_BYTES: Final = 64 * 1024
+"""As much is kept without parsing, which bounds the memory that a server can fill."""
 _VERSIONS: Final = ("1.0", "1.1")
 _STARTS_WITH: Final = b"HTTP/"
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class Http1Connection:
-    """One connection that speaks HTTP/1.1.
+class Http1:
+    """The `Driver` of HTTP/1.1."""
 
-    Parameters
-    ----------
-    stream
-        Where it is written and read.
-    """
+    lull_s: Final = 0.0
+    """Only what has arrived already is read before parsing, which takes some microseconds."""
 
-    def __init__(self, stream: TimedStream) -> None:
-        self._stream = stream
-        self._reading: _Reading
-        self._keep = False
+    def __init__(self) -> None:
+        self._reading = _Reading()
+        self._unparsed: list[tuple[bytes, int]] = []
 
-    def is_reusable(self) -> bool:
-        """Tell whether a further request may be sent."""
-        return self._keep and self._stream.waiting() is None
+    @property
+    def first_byte_ns(self) -> int:
+        """When the first byte of the reply was received; 0 before."""
+        return self._reading.first_byte_ns
 
     def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
-        """Serialise a request, and be ready for its reply, which may be there as soon as it is sent."""
-        self._reading = _Reading(self._stream.marks)
+        """Begin a call, and return what is to be sent."""
+        self._reading, self._unparsed = _Reading(), []
         last = b"\r\n" if authorization is None else b"Authorization: " + authorization + b"\r\n\r\n"
         return prepared.http1 + last
 
-    def reply(self, failure: str) -> Reply:
-        """Read the reply to its end.
+    def receive(self, data: bytes, now_ns: int) -> bool:
+        """Keep a piece that has arrived, and tell whether a further one is to be waited for."""
+        self._unparsed.append((data, now_ns))
+        return sum(len(piece) for piece, _ in self._unparsed) < _MOST_UNPARSED_BYTES
 
-        Parameters
-        ----------
-        failure
-            Why the request could not be sent in full, or nothing.
+    def parse(self, *, ended: bool) -> Reply | None:
+        """Parse what was received, and return the reply once it is whole.
 
         Raises
         ------
         NetworkFaultError
-            There is no whole reply, or it is none.
+            ``protocol``, ``too_large`` or ``invalid_body``.
         """
+        pieces, self._unparsed = self._unparsed, []
         reading = self._reading
-        while not reading.complete:
-            data = self._stream.read()
-            if data:
-                reading.feed(data)
-            elif reading.ends_with_connection:
-                break
-            else:
-                raise NetworkFaultError("connection_lost", failure or CUT_OFF)
-        self._keep = reading.keep_alive and not failure
-        return reading.reply()
+        for data, received_ns in pieces:
+            reading.feed(data, received_ns)
+        if reading.complete or (ended and reading.ends_with_connection):
+            return reading.reply()
+        return None
+
+    def to_send(self) -> bytes:
+        """Return nothing: HTTP/1.1 has no messages but requests."""
+        return b""
+
+    def is_reusable(self, idle: bytes) -> bool:
+        """Tell whether a further request may be sent."""
+        return self._reading.keep_alive and not idle
 
 
 class _Reading:
-    """The reply that is being read; its methods ``on_...`` are the parser's callbacks.
+    """One reply while it is read; its methods ``on_...`` are the parser's callbacks."""
 
-    Parameters
-    ----------
-    marks
-        Gets the moment of the reply's first byte.
-    """
-
-    def __init__(self, marks: Marks) -> None:
-        self._marks = marks
+    def __init__(self) -> None:
         self._body = bytearray()
         self._all_bytes = 0
         self._in_body = False
@@ -102,7 +83,7 @@ class _Reading:
         self._problem: NetworkFaultError | None = None
         self.complete = False
         self.keep_alive = False
-        """Whether the connection may be used again; known when it is complete."""
+        """Whether the connection may be used again; known when the reply is complete."""
         self._begin()
 
     def _begin(self) -> None:
@@ -112,10 +93,10 @@ class _Reading:
         self._headers: list[Header] = []
         self._status = 0
         self._version = ""
-        self._marks.first_byte_ns = 0
+        self.first_byte_ns = 0
 
-    def feed(self, data: bytes) -> None:
-        """Parse what was received.
+    def feed(self, data: bytes, received_ns: int) -> None:
+        """Parse a piece.
 
         Raises
         ------
@@ -123,7 +104,7 @@ class _Reading:
             ``protocol``: it is not valid HTTP/1.1; ``too_large``.
         """
         while data and not self._in_body:
-            data = self._feed_head(data)
+            data = self._feed_head(data, received_ns)
         if not data:
             return
         self._all_bytes += len(data)
@@ -135,19 +116,19 @@ class _Reading:
         if self._all_bytes > _MAX_BYTES and not self.complete:
             raise NetworkFaultError("too_large", TOO_LARGE)
 
-    def _feed_head(self, data: bytes) -> bytes:
+    def _feed_head(self, data: bytes, received_ns: int) -> bytes:
         """Parse one head at most, and return the bytes after it.
 
-        The parser skips line breaks before a message and does not tell at which byte it begins, so the end of each head
-        is looked for here.
+        The parser skips line breaks before a message and does not tell at which byte the message begins. So the end of
+        each head is looked for here.
         """
         if not self._head:
-            self._marks.first_byte_ns = self._marks.last_byte_ns
+            self.first_byte_ns = received_ns
         searched = max(0, len(self._head) - len(_HEAD_END) + 1)
         self._head = head = self._head + data
         end = head.find(_HEAD_END, searched)
         rest = b"" if end < 0 else head[end + len(_HEAD_END) :]
-        # llhttp takes RTSP and ICE too.
+        # llhttp accepts RTSP and ICE too.
         is_http = head.startswith(_STARTS_WITH) or _STARTS_WITH.startswith(head)
         if not is_http or len(head) - len(rest) > _MAX_HEAD_BYTES:
             raise _invalid()
@@ -157,7 +138,7 @@ class _Reading:
         if not self._status:
             raise _invalid()
         if httpx.codes.is_informational(self._status):
-            # The reply has not begun: this is no part of it (RFC 9110, section 15.2).
+            # It is no part of the reply, which begins behind it (RFC 9110, section 15.2).
             self._begin()
         return rest
 
@@ -173,7 +154,7 @@ class _Reading:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the end of the connection is that of the reply, as nothing else marks it."""
+        """Whether the end of the connection marks the end of the reply, as nothing else does."""
         return self._in_body and not self._delimited
 
     def reply(self) -> Reply:
@@ -182,22 +163,22 @@ class _Reading:
         Raises
         ------
         NetworkFaultError
-            ``invalid_body``: it cannot be trusted, or read.
+            ``invalid_body``: it may be cut off, or is compressed.
         """
         reply = Reply(self._status, self._headers, bytes(self._body), self._version)
         return checked(reply, delimited=self.complete)
 
     def on_message_begin(self) -> None:
-        """Note that a reply begins: behind a whole one it is to no request of ours."""
+        """Note that a message begins. Behind a whole reply, it answers no request of this client."""
         self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; behind the body stand trailers, which nobody asked for."""
+        """Take a header, and ignore trailers, which follow the body."""
         if not self._in_body:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Look at the head as a whole."""
+        """Check the head as a whole."""
         if self.complete:
             return
         self._status = self._parser.get_status_code()
@@ -219,7 +200,7 @@ class _Reading:
                 self._problem = NetworkFaultError("too_large", TOO_LARGE)
 
     def on_message_complete(self) -> None:
-        """Note that the reply is whole, unless it is one of those that only announce it."""
+        """Note that the reply is whole, unless it is an informational one."""
         if self._in_body and not self.complete:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()

@@ -1,4 +1,4 @@
-"""HTTP/2 (RFC 9113) on one connection, one request at a time, on the state machine of h2.
+"""HTTP/2 (RFC 9113), on the state machine of h2.
 
 What arrives is cut into frames at once, but h2 parses it only when the reply has ended or nothing more has come for
 2 ms. h2 needs as long for a frame as a fast server for a reply: a frame that arrived meanwhile would be timed late.
@@ -6,8 +6,12 @@ What arrives is cut into frames at once, but h2 parses it only when the reply ha
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import h2.config
@@ -18,26 +22,11 @@ import h2.exceptions
 import h2.settings
 
 from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.message import (
-    CUT_OFF,
-    INVALID,
-    MAX_BODY_BYTES,
-    TOO_LARGE,
-    Header,
-    Prepared,
-    Reply,
-    checked,
-)
-from donutwork_magics.network.quiet import quiet
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.message import INVALID, MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
 
 _VERSION: Final = "2"
-_LULL_S: Final = 0.002
-"""Received frames are parsed when no further byte has come for this long."""
 _MOST_UNPARSED: Final = 64
-"""As many frames are parsed without waiting, which bounds the memory that a server can fill."""
-_MOST_IDLE_BYTES: Final = 64 * 1024
-"""A connection on which more arrives between two requests is replaced: parsing it would delay the next call."""
+"""As many frames are kept without parsing, which bounds the memory that a server can fill."""
 _MAX_FRAME_BYTES: Final = 16 * 1024
 _WINDOW_BYTES: Final = 2**24
 """Far above `MAX_BODY_BYTES`, so that no server has to wait for a WINDOW_UPDATE within a reply."""
@@ -67,17 +56,12 @@ class _Frame(NamedTuple):
     """When its first byte was received."""
 
 
-class Http2Connection:
-    """One connection that speaks HTTP/2.
+class Http2:
+    """The `Driver` of HTTP/2."""
 
-    Parameters
-    ----------
-    stream
-        Where it is written and read.
-    """
+    lull_s: Final = 0.002
 
-    def __init__(self, stream: TimedStream) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._h2 = h2.connection.H2Connection(_CONFIG)
         # h2 applies settings that are set before `initiate_connection` at once, and later ones once acknowledged.
         self._h2.local_settings = h2.settings.Settings(client=True, initial_values=_SETTINGS)
@@ -102,22 +86,10 @@ class Http2Connection:
         self._headers: list[Header] = []
         self._body = bytearray()
         self._is_whole = True
-
-    def is_reusable(self) -> bool:
-        """Tell whether a further request may be sent."""
-        said = b""
-        while (data := self._stream.waiting()) is not None:
-            said += data
-            if not data or len(said) > _MOST_IDLE_BYTES:
-                return False
-        # SETTINGS, PING and GOAWAY may come at any time.
-        self._cut(said, 0)
-        self._parse()
-        # A frame that began before the request would give the reply a first byte before it.
-        return self._usable and not self._cut_off
+        self.first_byte_ns = 0
 
     def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
-        """Serialise a request, after the acknowledgements that are still to be sent.
+        """Begin a call, and return what is to be sent: acknowledgements first.
 
         Raises
         ------
@@ -129,7 +101,8 @@ class Http2Connection:
             # h2 marks this field as never indexed, so neither side keeps it in its HPACK table.
             fields.append((b"authorization", authorization))
         self._status, self._headers, self._body, self._is_whole = 0, [], bytearray(), False
-        with quiet():
+        self.first_byte_ns = 0
+        with _quiet():
             try:
                 self._stream_id = self._h2.get_next_available_stream_id()
                 self._h2.send_headers(self._stream_id, fields, end_stream=True)
@@ -137,42 +110,35 @@ class Http2Connection:
                 raise NetworkFaultError("connection_lost", "the server takes no more requests on it") from None
             return self._h2.data_to_send()
 
-    def reply(self, failure: str) -> Reply:
-        """Read the reply to its end.
+    def receive(self, data: bytes, now_ns: int) -> bool:
+        """Keep a piece that has arrived, and tell whether a further one is to be waited for."""
+        self._cut(data, now_ns)
+        return not self._is_decided and len(self._unparsed) < _MOST_UNPARSED
 
-        Parameters
-        ----------
-        failure
-            Why the request could not be sent in full, or nothing.
+    def parse(self, *, ended: bool) -> Reply | None:  # noqa: ARG002
+        """Parse what was received, and return the reply once it is whole.
 
         Raises
         ------
         NetworkFaultError
-            There is no whole reply, or it is none.
+            There will be no valid reply. After a whole reply nothing is raised: the connection is just not reused.
         """
-        while True:
-            data = self._stream.read(_LULL_S if self._unparsed else None)
-            if data:
-                self._cut(data, self._stream.marks.last_byte_ns)
-                if not self._is_decided and len(self._unparsed) < _MOST_UNPARSED:
-                    continue
-            self._parse()
-            if self._is_whole:
-                break
-            if data == b"":
-                raise NetworkFaultError("connection_lost", failure or CUT_OFF)
-            failure = self._acknowledge() or failure
-        try:
-            self._usable = self._usable and not (failure or self._acknowledge())
-        except NetworkFaultError:
-            # The deadline passed while acknowledging: the reply itself was in time.
-            self._usable = False
+        self._parse()
+        if not self._is_whole:
+            return None
         return checked(Reply(self._status, self._headers, bytes(self._body), _VERSION), delimited=True)
 
-    def _acknowledge(self) -> str:
-        """Answer SETTINGS and PING, and open the window again."""
-        frames = self._h2.data_to_send()
-        return self._stream.write(frames) if frames else ""
+    def to_send(self) -> bytes:
+        """Return answers to SETTINGS and PING, and what opens the window again."""
+        return self._h2.data_to_send()
+
+    def is_reusable(self, idle: bytes) -> bool:
+        """Tell whether a further request may be sent."""
+        # SETTINGS, PING and GOAWAY may come at any time.
+        self._cut(idle, 0)
+        self._parse()
+        # A frame that began before the request would give the reply a first byte before it.
+        return self._usable and not self._cut_off
 
     def _cut(self, data: bytes, now_ns: int) -> None:
         """Cut what was received into frames."""
@@ -198,16 +164,10 @@ class Http2Connection:
         self._cut_off, self._cut_off_ns = data[at:], began_ns
 
     def _parse(self) -> None:
-        """Take the frames that were received.
-
-        Raises
-        ------
-        NetworkFaultError
-            There will be no whole reply. After a whole reply nothing is raised: the connection is just not reused.
-        """
+        """Take the frames that were received."""
         frames, self._unparsed, self._is_decided = self._unparsed, [], False
         try:
-            with quiet():
+            with _quiet():
                 for frame in frames:
                     self._take(frame)
             if self._broken:
@@ -237,8 +197,8 @@ class Http2Connection:
     def _go_away(self, raw: bytes) -> None:
         """Handle a GOAWAY without h2, which would refuse every later frame, those of our reply too.
 
-        nginx sends it before the last reply of a connection, Envoy and Go first with the highest possible stream
-        number. The server did not process a request above that number; others it still answers (RFC 9113, 6.8).
+        nginx sends it before the last reply of a connection. Envoy and Go send it first with the highest possible
+        stream number. The server has not processed requests above that number, and answers the others (RFC 9113, 6.8).
         """
         _high, _low, _kind, _flags, stream_id = _HEAD.unpack_from(raw)
         # The first bit is reserved, and ignored (RFC 9113, section 4.1).
@@ -254,7 +214,7 @@ class Http2Connection:
         match event:
             case h2.events.ResponseReceived(headers=fields):
                 # SETTINGS or an informational reply may have come before.
-                self._stream.marks.first_byte_ns = self._block_ns
+                self.first_byte_ns = self._block_ns
                 pseudo = [(name, value) for name, value in fields if name.startswith(b":")]
                 # One status, and nothing else (RFC 9113, section 8.3.2).
                 if [name for name, _value in pseudo] != [b":status"] or not _STATUS.fullmatch(pseudo[0][1]):
@@ -270,4 +230,34 @@ class Http2Connection:
                 self._is_whole = True
             case h2.events.StreamReset(error_code=code):
                 refused = code == h2.errors.ErrorCodes.REFUSED_STREAM
-                raise NetworkFaultError("connection_lost", "the server gave the request up", unprocessed=refused)
+                raise NetworkFaultError("connection_lost", "the server cancelled the request", unprocessed=refused)
+
+
+class _OwnCalls(threading.local):
+    active = False
+
+
+_own_calls: Final = _OwnCalls()
+
+
+class _QuietForOwnCalls(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        return not _own_calls.active
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what hpack logs in this thread, at every level, and leave its loggers as they are for all other calls.
+
+    It logs the header block of a request, which decodes back to the key, and the headers of a reply, in which a server
+    may repeat the key.
+    """
+    _own_calls.active = True
+    try:
+        yield
+    finally:
+        _own_calls.active = False
+
+
+for _name in ("hpack.hpack", "hpack.table"):
+    logging.getLogger(_name).addFilter(_QuietForOwnCalls())

@@ -1,17 +1,17 @@
-"""A request without a body, ready to be sent, and a reply that was read to its end."""
+"""A request without a body, a reply that was read to its end, and what each version of HTTP makes of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 
 from donutwork_magics.network.faults import NetworkFaultError
 
 MAX_BODY_BYTES: Final = 64 * 1024
-"""The documented replies have about a hundred bytes: what is much larger is not the API, and is not read to its end."""
+"""The documented replies have about a hundred bytes. A much larger one is not the API's, and is not read to its end."""
 
 TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
 INVALID: Final = "not valid HTTP"
@@ -72,20 +72,68 @@ class Reply(NamedTuple):
         return None
 
 
+class Driver(Protocol):
+    """Speaks one version of HTTP on one connection, one request at a time, and does no I/O (sans-io.readthedocs.io).
+
+    The connection reads all that has arrived before it lets the driver parse: no phase of a call contains parsing. So
+    each piece that arrives is only kept (`receive`), and is parsed (`parse`) once no further one is to be waited for.
+    """
+
+    @property
+    def lull_s(self) -> float:
+        """How long a further piece is waited for before those that were received are parsed."""
+
+    @property
+    def first_byte_ns(self) -> int:
+        """When the first byte of the current reply was received; 0 before."""
+
+    def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
+        """Begin a call, and return what is to be sent.
+
+        Raises
+        ------
+        NetworkFaultError
+            ``connection_lost``: the server takes no more requests on this connection.
+        """
+
+    def receive(self, data: bytes, now_ns: int) -> bool:
+        """Keep a piece that has arrived, and tell whether a further one is to be waited for."""
+
+    def parse(self, *, ended: bool) -> Reply | None:
+        """Parse what was received, and return the reply once it is whole.
+
+        Parameters
+        ----------
+        ended
+            The server has closed the connection in good order.
+
+        Raises
+        ------
+        NetworkFaultError
+            There will be no valid reply.
+        """
+
+    def to_send(self) -> bytes:
+        """Return what the protocol itself has to send after `parse`, such as acknowledgements."""
+
+    def is_reusable(self, idle: bytes) -> bool:
+        """Tell whether a further request may be sent, given what has arrived since the last reply."""
+
+
 def checked(reply: Reply, *, delimited: bool) -> Reply:
-    """Refuse the body of a success that we cannot trust or read; that of another status is not needed.
+    """Refuse the body of a 200 that may be cut off or is compressed; the body of another status is not needed.
 
     Parameters
     ----------
     delimited
-        The end of the body was marked: where it was not, a lost connection looks like a whole reply.
+        The end of the body was marked. Where it was not, a lost connection looks like a whole reply.
 
     Raises
     ------
     NetworkFaultError
-        ``invalid_body`` or ``protocol``.
+        ``invalid_body``.
     """
-    # Decompressing could make any size of it, and we never asked for a compressed one.
+    # A compressed body was not asked for, and could decompress to any size.
     coding = reply.header(b"content-encoding")
     encoded = coding is not None and coding.strip().lower() not in {"", "identity"}
     if reply.status != httpx.codes.OK:

@@ -1,4 +1,4 @@
-"""Name resolution that a deadline can end: `getaddrinfo` itself cannot be given one."""
+"""Name resolution with a deadline, in threads: `getaddrinfo` itself has no timeout."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import time
 from typing import Final, NamedTuple
 
 from donutwork_magics.errors import OutOfThreadsError
-from donutwork_magics.network.deadline import POLL_S, Deadline
-from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError, dns_fault
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError, os_reason
+from donutwork_magics.network.timing import POLL_S, Deadline
 from donutwork_magics.threads import start_thread
 
 
 class Address(NamedTuple):
-    """One place to connect to, as `socket.getaddrinfo` gives it."""
+    """One address to connect to, as `socket.getaddrinfo` gives it."""
 
     family: socket.AddressFamily
     sockaddr: tuple[str | int | bytes, ...]
 
 
 _MOST_PARKED: Final = 4
+"""How many threads wait for the next lookup."""
 _MOST_THREADS: Final = 256
-"""Those that hang are some few: one for each worker that has asked for the same host before the first gave up."""
+"""Few of them hang: one for each worker that has asked for the same host before the first of them timed out."""
 _NO_ANSWER_S: Final = 30.0
-"""A lookup that was given up is waited for this long after it began, and then left alone: the system may never end it,
-although it would answer anew."""
+"""For this long, further callers wait for a lookup that has timed out. Then they start a new one: the system may never
+end the first, although it would answer a second."""
 _LOCALHOST: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 _Question = tuple[str, int, socket.AddressFamily]
@@ -35,7 +36,7 @@ _Answers = queue.SimpleQueue[list[Address] | Exception]
 
 
 class _Lookup:
-    """A question to the system, and those who wait for the answer."""
+    """A question to the system, and the queues of the callers that wait for its answer."""
 
     def __init__(self, question: _Question) -> None:
         self.question = question
@@ -44,7 +45,7 @@ class _Lookup:
 
 
 class _Resolver:
-    """Asks the system in threads; one that hangs is left behind until it ends by itself."""
+    """Asks the system in threads; a thread that hangs is left to end by itself."""
 
     def __init__(self) -> None:
         self.begin_anew()
@@ -55,7 +56,7 @@ class _Resolver:
         """The inboxes of threads that wait for a lookup."""
         self._threads = 0
         self._hanging: dict[_Question, _Lookup] = {}
-        """The latest lookup of each question that was given up, and has not ended yet."""
+        """The latest lookup of each question that has timed out, and has not ended yet."""
 
     def resolve(self, question: _Question, deadline: Deadline) -> list[Address] | Exception:
         answers: _Answers = queue.SimpleQueue()
@@ -129,10 +130,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadline) -> list[Address]:
-    """Resolve a host name in another thread, which is left behind if it hangs.
+    """Resolve a host name in another thread, which is left to end by itself where it hangs.
 
-    A resolver that hangs (4 s and more is usual when a name server is gone) would otherwise outlive the deadline. While
-    a lookup hangs that was given up, whoever asks the same waits for its answer too, instead of for one more thread.
+    A resolver that hangs (for 4 s and more, where a name server is gone) would otherwise outlive the deadline. While a
+    lookup hangs that has timed out, the next callers with the same question wait for it instead of starting a thread.
 
     Returns
     -------
@@ -144,7 +145,7 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
     NetworkFaultError
         ``dns`` or ``timeout``.
     CallCancelledError
-        The call was given up.
+        The call was cancelled.
     """
     try:
         found = _resolver.resolve((host, port, family), deadline)
@@ -153,12 +154,13 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
     if found is None:
         raise NetworkFaultError("dns", "this process can start no further thread")
     if isinstance(found, Exception):
-        raise dns_fault(found)
+        # `getaddrinfo` raises UnicodeError where a host cannot be a name (``a..b``).
+        raise NetworkFaultError("dns", os_reason(found) if isinstance(found, OSError) else "not a valid host name")
     return found
 
 
 def park() -> None:
-    """Have a thread wait for the first question: to start one takes as long as a lookup, and would count as one.
+    """Start a thread ahead of the first lookup: starting one takes as long as a lookup, and would be in `dns_ms`.
 
     Raises
     ------
@@ -169,9 +171,9 @@ def park() -> None:
 
 
 def known_addresses(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
-    """Return the addresses that need no resolver: one that `host` spells out, or those of localhost (RFC 6761, 6.3).
+    """Return the addresses that need no resolver: a numeric `host`, or localhost (RFC 6761, 6.3); else an empty list.
 
-    IPv4 comes first there, as more of what runs on one's own machine listens on it. Empty for every other name.
+    IPv4 comes first for localhost, as more local servers listen on it.
     """
     if host == "localhost":
         wanted = [known for known in _LOCALHOST if family in {known, socket.AF_UNSPEC}]
@@ -180,7 +182,7 @@ def known_addresses(host: str, port: int, family: socket.AddressFamily) -> list[
 
 
 def numeric_address(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
-    """Return the address that `host` spells out, or an empty list where it is a name."""
+    """Return the address of a numeric `host`, or an empty list where it is a name."""
     try:
         return _getaddrinfo(host, port, family, socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):

@@ -11,9 +11,9 @@ from unittest.mock import patch
 from donutwork_magics.client.client import Client
 from donutwork_magics.network import caller
 from donutwork_magics.network.caller import Caller, Exchange
-from donutwork_magics.network.marks import Marks, Phases
+from donutwork_magics.network.connection import Connection
 from donutwork_magics.network.message import Reply
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.timing import Phases, Timestamps
 from tests.benchmarks.figures import Figure, ratio
 from tests.benchmarks.targets import Served, slow, static
 
@@ -124,24 +124,22 @@ def _spin(duration_s: float) -> None:
         pass
 
 
-class _UntimedStream(TimedStream):
-    """The same stream, deadline and all, that looks at no clock for its own sake."""
+class _UntimedConnection(Connection):
+    """The same connection, deadline and all, that looks at no clock for its own sake."""
 
-    def send(self, request: bytes) -> str:
-        """Send all of a request."""
-        return self.write(request)
+    def _send(self, request: bytes) -> str:
+        return self._write(request)[1]
 
-    def read(self, patience_s: float | None = None) -> bytes | None:
-        """Receive some bytes."""
+    def _read(self, patience_s: float | None) -> bytes | None:
         return self._receive(patience_s)
 
 
 _NO_PHASES = Phases(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def _unmeasured(transport: Caller, outcome: object, marks: Marks, retried: bool) -> Exchange:
+def _unmeasured(of: Caller, outcome: object, timestamps: Timestamps, retried: bool) -> Exchange:
     """Say the same of the connection, and nothing of time."""
-    connection = transport._connection
+    connection = of._connection
     assert connection is not None
     assert isinstance(outcome, Reply)
     return Exchange(
@@ -149,11 +147,11 @@ def _unmeasured(transport: Caller, outcome: object, marks: Marks, retried: bool)
         timestamp_ns=0,
         duration_ms=0.0,
         phases=_NO_PHASES,
-        reused=marks.reused,
+        reused=timestamps.reused,
         retried=retried,
         http_version=outcome.http_version,
-        peer=connection.stream.peer,
-        tls_version=connection.stream.tls_version,
+        peer=connection.peer,
+        tls_version=connection.tls_version,
         tcp_rtt_ms=0.0,
         tcp_retransmits=None,
     )
@@ -163,7 +161,7 @@ def cost_of_timing() -> Iterator[Figure]:
     """Compare a whole ping with one over the same transport without its clocks and its TCP_INFO."""
     with static() as served, Client(served.target) as timed, Client(served.target) as untimed:
         with (
-            patch.object(caller, "TimedStream", _UntimedStream),
+            patch.object(caller, "Connection", _UntimedConnection),
             patch.object(Caller, "_measured", _unmeasured),
         ):
             untimed.sample()

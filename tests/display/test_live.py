@@ -18,7 +18,7 @@ from jupyter_client.manager import KernelManager, start_new_kernel
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.display.live import LiveView, Readout, live_view, takes_widgets
 from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.marks import Phases
+from donutwork_magics.network.timing import Phases
 from donutwork_magics.sampling.outages import Outage, Outages, Pinged
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows

@@ -16,10 +16,10 @@ import pytest
 
 from donutwork_magics import Client, SettingsError, collect
 from donutwork_magics.errors import Kind
-from donutwork_magics.network import opener, resolver
-from donutwork_magics.network.connector import connect_first
-from donutwork_magics.network.deadline import Deadline
+from donutwork_magics.network import connection, resolver
 from donutwork_magics.network.resolver import Address
+from donutwork_magics.network.tcp import connect_first
+from donutwork_magics.network.timing import Deadline
 from donutwork_magics.sampling.warm_up import warm_up
 from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
@@ -107,7 +107,7 @@ def test_a_reset_between_connect_and_tls_handshake(monkeypatch: pytest.MonkeyPat
         assert select.select([sock], [], [], LONG_S)[0]
         return sock, peer
 
-    monkeypatch.setattr(opener, "connect_first", connect_and_be_reset)
+    monkeypatch.setattr(connection, "connect_first", connect_and_be_reset)
     with Server(reset_now) as server, warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         error, _took_s = single(target_of(secure(server), tls.ca_pem), LONG_S)
@@ -178,7 +178,7 @@ def test_a_series_whose_resolver_hangs_costs_no_thread_a_ping(monkeypatch: pytes
     warm_up()
     released = threading.Event()
     monkeypatch.setattr(resolver, "_getaddrinfo", lambda *_question: released.wait(30) and [])
-    monkeypatch.setattr(opener, "known_addresses", lambda *_question: [])
+    monkeypatch.setattr(connection, "known_addresses", lambda *_question: [])
     before = threading.active_count()
     df = collect(60, rate_hz=None, timeout_s=0.02, target=target_of("http://localhost:9"))
     assert threading.active_count() <= before + 1

@@ -16,9 +16,9 @@ import pytest
 from donutwork_magics import Client
 from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.settings import Target, Variables
+from donutwork_magics.network.connection import Connection
 from donutwork_magics.network.faults import CallCancelledError
-from donutwork_magics.network.opener import Opener
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.tls import start_tls
 from tests.leaks import KEY
 from tests.leaks.search import Search
 from tests.servers import Handler, Server, answer_then_hang, hang, reply
@@ -110,7 +110,7 @@ def test_the_key_is_nowhere_while_a_worker_waits(version: str, answered: int) ->
         waiting = threading.Thread(target=call_until_cancelled, args=(client,))
         waiting.start()
         try:
-            frames = wait_for(waiting, TimedStream._receive.__code__)
+            frames = wait_for(waiting, Connection._receive.__code__)
             assert findings(frames) == set()
         finally:
             client.cancel()
@@ -127,7 +127,7 @@ def test_the_key_is_nowhere_while_the_connection_is_being_opened() -> None:
         waiting = threading.Thread(target=call_until_cancelled, args=(client,))
         waiting.start()
         try:
-            frames = wait_for(waiting, Opener.secure.__code__)
+            frames = wait_for(waiting, start_tls.__code__)
             assert findings(frames) == set()
         finally:
             client.cancel()
@@ -136,19 +136,19 @@ def test_the_key_is_nowhere_while_the_connection_is_being_opened() -> None:
 
 def test_the_search_finds_it_while_the_request_is_being_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     found: set[str] = set()
-    write = TimedStream._write
+    write = Connection._write
 
-    def look(stream: TimedStream, buffer: bytes) -> tuple[int, str]:
+    def look(connection: Connection, buffer: bytes) -> tuple[int, str]:
         # Not pytest's own, below which is everything.
         ours = [each for each in frames_of(threading.current_thread()) if "donutwork" in each.f_globals["__name__"]]
         found.update(findings(ours))
-        return write(stream, buffer)
+        return write(connection, buffer)
 
-    monkeypatch.setattr(TimedStream, "_write", look)
+    monkeypatch.setattr(Connection, "_write", look)
     tls = trusted(protocol="h2")
     with (
         Server(answer_one_over_http2(), tls=tls.server) as server,
         Client(target_of(server, tls.ca_pem), timeout_s=5.0) as client,
     ):
         assert client.sample().error is None
-    assert "TimedStream.send: request" in found
+    assert "Connection._send: request" in found

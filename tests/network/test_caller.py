@@ -17,14 +17,12 @@ from typing import TypeVar, cast
 import httpx
 import pytest
 
-from donutwork_magics.network import opener, resolver
+from donutwork_magics.network import connection, resolver, tcp
 from donutwork_magics.network.caller import Caller, CallFaultError, Exchange
-from donutwork_magics.network.connector import connect_first
-from donutwork_magics.network.deadline import Deadline
+from donutwork_magics.network.connection import Connection
 from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
-from donutwork_magics.network.marks import Phases
 from donutwork_magics.network.message import Reply, prepare
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.timing import Deadline, Phases
 from donutwork_magics.network.tls import tls_context
 from donutwork_magics.types import Http
 from tests.servers import (
@@ -128,7 +126,7 @@ class TestPhases:
     def test_a_new_connection_has_them_all_and_a_kept_one_only_the_exchange(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(opener, "known_addresses", lambda *_name: [])
+        monkeypatch.setattr(connection, "known_addresses", lambda *_name: [])
         with Server(answer(reply())) as server:
             first, second = exchanges(server, 2)
         assert not first.reused
@@ -153,9 +151,9 @@ class TestPhases:
         self, cold: bool, spoken: str, tls: Tls, tls_http2: Tls, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Each phase but `send` takes a few milliseconds, beside which the client's own microseconds are small.
-        monkeypatch.setattr(opener, "known_addresses", lambda *_name: [])
-        monkeypatch.setattr(opener, "resolve", late(resolver.resolve))
-        monkeypatch.setattr(opener, "connect_first", late(connect_first))
+        monkeypatch.setattr(connection, "known_addresses", lambda *_name: [])
+        monkeypatch.setattr(connection, "resolve", late(resolver.resolve))
+        monkeypatch.setattr(connection, "connect_first", late(tcp.connect_first))
         offered = tls_http2 if spoken == "2" else tls
         encrypted = "clear" not in spoken
         handler = answer_http2 if spoken == "2" else answer(reply())
@@ -242,15 +240,15 @@ class TestPhases:
         assert 0 < last.tcp_rtt_ms < 15
 
     def test_a_reply_that_is_noticed_after_the_deadline_is_a_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        receive = TimedStream._receive
+        receive = Connection._receive
 
-        def receive_late(stream: TimedStream, patience_s: float | None) -> bytes | None:
-            data = receive(stream, patience_s)
+        def receive_late(connection: Connection, patience_s: float | None) -> bytes | None:
+            data = receive(connection, patience_s)
             # As on a machine that has other things to do.
             time.sleep(0.25)
             return data
 
-        monkeypatch.setattr(TimedStream, "_receive", receive_late)
+        monkeypatch.setattr(Connection, "_receive", receive_late)
         with Server(answer(reply())) as server:
             fault = fault_of(server, timeout_s=0.2)
         assert fault.kind == "timeout"
@@ -302,8 +300,8 @@ class TestOpenedAhead:
         assert math.isnan(opened.exchange.phases.send_ms)
         assert first.phases[:3] == second.phases[:3] == (0, 0, 0)
         assert first.http_version == version
-        assert opened.agreed.alpn == ("h2" if version == "2" else "http/1.1")
-        assert (opened.agreed.certificate_ends_s or 0) > time.time()
+        assert opened.alpn == ("h2" if version == "2" else "http/1.1")
+        assert (opened.certificate_ends_s or 0) > time.time()
         assert server.connections == 1
 
     @pytest.mark.parametrize("version", ["1.1", "2"])

@@ -11,11 +11,12 @@ import pytest
 
 from donutwork_magics import Client
 from donutwork_magics.client.sample import Sample
-from donutwork_magics.network.stream import TimedStream
+from donutwork_magics.network.connection import Connection
 from tests.faults.calls import target_of
 from tests.servers import BODY, Server, answer, read_request, reply
 
 PAUSE_S = 0.002
+Receive = Callable[[Connection, float | None], bytes | None]
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
 
 
@@ -41,17 +42,18 @@ class Cut:
     def end(self) -> None:
         self._was_read = threading.Semaphore(0)
 
-    def note(self, receive: Callable[..., bytes | None], stream: TimedStream, patience_s: float | None) -> bytes | None:
-        data = receive(stream, patience_s)
-        self._was_read.release()
+    def note(self, receive: Receive, connection: Connection, patience_s: float | None) -> bytes | None:
+        data = receive(connection, patience_s)
+        if data:
+            self._was_read.release()
         return data
 
 
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> Cut:
     cut = Cut()
-    receive = TimedStream._receive
-    monkeypatch.setattr(TimedStream, "_receive", lambda stream, patience_s: cut.note(receive, stream, patience_s))
+    receive = Connection._receive
+    monkeypatch.setattr(Connection, "_receive", lambda self, patience_s: cut.note(receive, self, patience_s))
     return cut
 
 

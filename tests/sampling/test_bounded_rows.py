@@ -10,7 +10,7 @@ import pytest
 
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.marks import Phases
+from donutwork_magics.network.timing import Phases
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot

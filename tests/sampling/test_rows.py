@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from donutwork_magics.client.sample import Sample
 from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.marks import Phases
+from donutwork_magics.network.timing import Phases
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import Slot
 

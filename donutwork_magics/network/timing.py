@@ -1,20 +1,69 @@
-"""The moments of one call, and the phases between them."""
+"""The clock of one call: its deadline, the moments at which bytes pass, and the phases between them."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from typing import Final, NamedTuple
 
+from donutwork_magics.interrupts import Stop, interruption
+from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
+
+POLL_S: Final = 0.1
+"""The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
 _NOT_REACHED: Final = math.nan
 
 
+class Deadline:
+    """One total deadline, looked at before every blocking step.
+
+    The timeouts of httpx and of sockets are for one operation. A server that sends a byte now and then never exceeds
+    them.
+
+    Parameters
+    ----------
+    timeout_s
+        Seconds from now.
+    cancelled
+        Set from another thread to cancel the call. A signal whose handler raises cancels it, too.
+    """
+
+    __slots__ = ("_at_ns", "_stops")
+
+    def __init__(self, timeout_s: float, cancelled: threading.Event) -> None:
+        self._at_ns = time.perf_counter_ns() + int(timeout_s * 1e9)
+        self._stops: tuple[Stop, Stop] = (cancelled, interruption())
+
+    def was_missed(self, moment_ns: int) -> bool:
+        """Tell whether a moment of `time.perf_counter_ns` was too late."""
+        return moment_ns > self._at_ns
+
+    def remaining_s(self) -> float:
+        """Return how many seconds are left, always more than 0.
+
+        Raises
+        ------
+        CallCancelledError
+            The call was cancelled.
+        NetworkFaultError
+            ``timeout``: nothing is left.
+        """
+        for stop in self._stops:
+            if stop.is_set():
+                raise CallCancelledError
+        remaining_ns = self._at_ns - time.perf_counter_ns()
+        if remaining_ns <= 0:
+            raise NetworkFaultError("timeout")
+        return remaining_ns / 1e9
+
+
 class Phases(NamedTuple):
-    """Where the time of one call went, in milliseconds.
+    """The phases of one call, in milliseconds.
 
     A phase is 0 where it did not happen (a reused connection), and NaN where it was not completed. The wait for the
-    first byte begins as the last byte of the request is given to the kernel: so it holds all of the server's time, also
-    where the server answers before that call returns.
+    first byte begins when the kernel is given the last byte of the request. So all of the server's time is in it, also
+    where the server answers before that system call returns.
     """
 
     dns_ms: float
@@ -25,8 +74,8 @@ class Phases(NamedTuple):
     receive_ms: float
 
 
-class Marks:
-    """Moments on the monotonic clock (`time.perf_counter_ns`), written down as the bytes pass; 0 where not reached.
+class Timestamps:
+    """Moments of `time.perf_counter_ns`, noted as the bytes pass; 0 where not reached.
 
     The connection's phases are kept as durations, since two of them may not happen.
     """
@@ -64,7 +113,7 @@ class Marks:
         self.last_byte_ns = 0
 
     def start(self) -> int:
-        """Return now, and take it as the start of the call unless it has one."""
+        """Return now; the first time, it is the start of the call."""
         if not self.started_ns:
             self.timestamp_ns = time.time_ns()
             self.started_ns = time.perf_counter_ns()
@@ -72,7 +121,7 @@ class Marks:
         return time.perf_counter_ns()
 
     def phases(self) -> Phases:
-        """Compute the phases from the moments."""
+        """Compute the phases."""
         sent_ns, first_ns = self.send_end_ns, self.first_byte_ns
         return Phases(
             _NOT_REACHED if self.dns_ns is None else self.dns_ns / 1e6,

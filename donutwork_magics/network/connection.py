@@ -1,0 +1,358 @@
+"""One connection: it is opened phase by phase, notes when bytes pass, and never blocks past the deadline.
+
+It sees each byte leave and arrive, beneath every HTTP library. What the bytes mean is known to its `Driver`.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from donutwork_magics.network.faults import NetworkFaultError, os_reason
+from donutwork_magics.network.message import CUT_OFF, Driver, Prepared, Reply
+from donutwork_magics.network.resolver import known_addresses, resolve
+from donutwork_magics.network.tcp import TcpInfo, connect_first, tcp_info
+from donutwork_magics.network.timing import POLL_S, Deadline, Timestamps
+from donutwork_magics.network.tls import start_tls
+
+_MOST_BYTES: Final = 16 * 1024
+"""What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read.
+
+It is also the most that a TLS record holds, so that nothing received stays behind in OpenSSL, where poll() is blind.
+"""
+_MOST_IDLE_BYTES: Final = 64 * 1024
+"""A connection on which more arrives between two requests is replaced: parsing it would delay the next call."""
+_VIEW_EVERY_NS: Final = 5_000_000
+
+Authorization = Callable[[], bytes] | None
+"""Gives the value of the Authorization header; None for no header."""
+
+
+class Destination(NamedTuple):
+    """Where to connect, and how."""
+
+    host: str
+    port: int
+    family: socket.AddressFamily
+    context: ssl.SSLContext | None
+    """None for a connection without TLS."""
+
+
+class Connection:
+    """One connection, used for one call at a time.
+
+    Parameters
+    ----------
+    destination
+        Where to connect, and how.
+    drivers
+        By the server's answer to ALPN; None stands for no answer, and for no TLS.
+    """
+
+    timestamps: Timestamps
+    """Those of the current call."""
+
+    def __init__(self, destination: Destination, drivers: Mapping[str | None, Driver]) -> None:
+        self._destination = destination
+        self._drivers = drivers
+        self._driver: Driver | None = None
+        self._deadline: Deadline
+        self._socket: socket.socket | None = None
+        self._wait_s = -1.0
+        """The timeout that the socket has."""
+        self._usable = False
+        self._poll: Callable[[int], object] | None = None
+        self._closed_info: TcpInfo | None = None
+        self._viewed_ns = 0
+        self._rtt_ms = math.nan
+        self.smoothed_rtt_ms = math.nan
+        """The smoothed round-trip time, when the kernel was asked last."""
+        self._retransmits = 0
+        self._no_retransmits: int | None = 0
+        self.opened_ahead = False
+        """Whether it is open, and has served no request yet."""
+        self.peer: str | None = None
+        """The address that was connected to."""
+
+    def begin(self, deadline: Deadline, timestamps: Timestamps) -> None:
+        """Attach the connection to the next call."""
+        self._deadline = deadline
+        self.timestamps = timestamps
+
+    def open(self) -> Driver:
+        """Resolve, connect, make the TLS handshake, and choose the driver.
+
+        Raises
+        ------
+        NetworkFaultError
+            ``dns``, ``connect``, ``tls`` or ``timeout``; ``protocol``: the server speaks no version that may be spoken.
+        CallCancelledError
+            The call was cancelled.
+        """
+        host, port, family, context = self._destination
+        timestamps = self.timestamps
+        began_ns = resolved_ns = timestamps.start()
+        addresses = known_addresses(host, port, family)
+        if not addresses:
+            addresses = resolve(host, port, family, self._deadline)
+            resolved_ns = time.perf_counter_ns()
+        timestamps.dns_ns = resolved_ns - began_ns
+        sock, self.peer = connect_first(addresses, self._deadline)
+        timestamps.connect_ns = time.perf_counter_ns() - resolved_ns
+        if context is None:
+            timestamps.tls_ns = 0
+        else:
+            began_ns = time.perf_counter_ns()
+            sock = start_tls(sock, context, host, self._deadline)
+            timestamps.tls_ns = time.perf_counter_ns() - began_ns
+        self._socket = sock
+        self._driver = driver = self._drivers.get(self.alpn)
+        if driver is None:
+            raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
+        return driver
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that the server chose in the TLS handshake (RFC 7301)."""
+        return self._socket.selected_alpn_protocol() if isinstance(self._socket, ssl.SSLSocket) else None
+
+    @property
+    def tls_version(self) -> str | None:
+        """The version of TLS of the open connection, as OpenSSL names it."""
+        return self._socket.version() if isinstance(self._socket, ssl.SSLSocket) else None
+
+    @property
+    def certificate_ends_s(self) -> float | None:
+        """When the certificate of the server ends, since the epoch; None without TLS, or where it does not say."""
+        ends = (self._socket.getpeercert() or {}).get("notAfter") if isinstance(self._socket, ssl.SSLSocket) else None
+        try:
+            return ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+        except ValueError:
+            # OpenSSL accepts times that it cannot print.
+            return None
+
+    def is_reusable(self) -> bool:
+        """Tell whether a further request may be sent."""
+        # Frees the driver that was not chosen; in `open` this would take time between the handshake and the request.
+        self._drivers = {}
+        if self._driver is None or not self._usable:
+            return False
+        idle = b""
+        while (data := self._waiting()) is not None:
+            idle += data
+            if not data or len(idle) > _MOST_IDLE_BYTES:
+                return False
+        return self._driver.is_reusable(idle)
+
+    def send(self, request: Prepared, authorization: Authorization) -> str:
+        """Send a request, and return why it could not be sent, or nothing.
+
+        Go on to read in any case: the server may have answered before it closed.
+
+        Raises
+        ------
+        NetworkFaultError, CallCancelledError
+            As `open`, or ``timeout``.
+        """
+        self.opened_ahead = False
+        if self._driver is not None:
+            return self._send(_serialised(self._driver, request, authorization)())
+        # For each version that the server may choose, before connecting: serialising must not take time between phases.
+        ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
+        return self._send(ready[self.open()]())
+
+    def reply(self, failure: str) -> Reply:
+        """Read the reply to its end.
+
+        Parameters
+        ----------
+        failure
+            Why the request could not be sent in full, or nothing.
+
+        Raises
+        ------
+        NetworkFaultError
+            There is no whole and valid reply.
+        CallCancelledError
+            The call was cancelled.
+        """
+        driver = self._driver
+        assert driver is not None
+        unparsed = False
+        while True:
+            lost: NetworkFaultError | None = None
+            try:
+                data = self._read(driver.lull_s if unparsed else None)
+            except NetworkFaultError as fault:
+                if not unparsed:
+                    raise
+                # What came before may be the whole reply.
+                lost, data = fault, None
+            if data:
+                unparsed = driver.receive(data, self.timestamps.last_byte_ns)
+                if unparsed:
+                    continue
+            try:
+                reply = driver.parse(ended=data == b"")
+            finally:
+                self.timestamps.first_byte_ns = driver.first_byte_ns
+            unparsed = False
+            if reply is not None:
+                break
+            if lost is not None:
+                raise lost
+            if data == b"":
+                raise NetworkFaultError("connection_lost", failure or CUT_OFF)
+            failure = self._acknowledge() or failure
+        try:
+            self._usable = not (failure or lost or self._acknowledge())
+        except NetworkFaultError:
+            # The deadline passed while acknowledging: the reply itself was in time.
+            self._usable = False
+        return reply
+
+    def kernel_view(self, now_ns: int) -> tuple[float, int | None]:
+        """Return the kernel's round-trip time, and the retransmits since it was asked before.
+
+        Asking takes a twentieth of a fast ping. So it is not asked again within a few milliseconds, in which its least
+        time says nothing new; a call of which a segment was sent again takes longer than that.
+        """
+        if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
+            return self._rtt_ms, self._no_retransmits
+        self._viewed_ns = now_ns
+        info = self._closed_info if self._socket is None else tcp_info(self._socket)
+        if info is None:
+            self._no_retransmits = None
+            return math.nan, None
+        self._rtt_ms, self.smoothed_rtt_ms = info.rtt_ms, info.smoothed_rtt_ms
+        before, self._retransmits = self._retransmits, info.total_retransmits
+        return info.rtt_ms, info.total_retransmits - before
+
+    def close(self) -> None:
+        """Close the connection, if it is open."""
+        if self._socket is not None:
+            self._closed_info = tcp_info(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _acknowledge(self) -> str:
+        """Send what the protocol itself has to say, untimed; return why it could not be sent, or nothing."""
+        assert self._driver is not None
+        frames = self._driver.to_send()
+        return self._write(frames)[1] if frames else ""
+
+    def _send(self, request: bytes) -> str:
+        timestamps = self.timestamps
+        timestamps.send_start_ns = timestamps.start()
+        handed_ns, failure = self._write(request)
+        if not failure:
+            timestamps.send_end_ns = handed_ns
+        return failure
+
+    def _write(self, buffer: bytes) -> tuple[int, str]:
+        """Send all; return the moment before the kernel was given the last of it, and why it could not be sent.
+
+        The moment after would be too late: on the same machine a server can be woken, and answer, before the call
+        returns, and its time would count as time of sending.
+        """
+        sock = self._socket
+        assert sock is not None
+        sent = 0
+        handed_ns = 0
+        while sent < len(buffer):
+            self._limit_wait(sock, POLL_S)
+            handed_ns = time.perf_counter_ns()
+            try:
+                sent += sock.send(buffer[sent:] if sent else buffer)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                return handed_ns, os_reason(error)
+        return handed_ns, ""
+
+    def _read(self, patience_s: float | None) -> bytes | None:
+        """Receive some bytes, and note when; as `_receive`."""
+        data = self._receive(patience_s)
+        now_ns = time.perf_counter_ns()
+        if data:
+            self.timestamps.last_byte_ns = now_ns
+        return data
+
+    def _receive(self, patience_s: float | None) -> bytes | None:
+        """Receive some bytes.
+
+        Parameters
+        ----------
+        patience_s
+            How long to wait, at most a few milliseconds; None to wait until the deadline.
+
+        Returns
+        -------
+        bytes or None
+            No bytes if the peer has closed its side, None if nothing came within `patience_s`.
+
+        Raises
+        ------
+        NetworkFaultError, CallCancelledError
+            ``connection_lost``, ``tls`` or ``timeout``.
+        """
+        sock = self._socket
+        assert sock is not None
+        if patience_s == 0.0 and not self._is_readable(sock):
+            return None
+        while True:
+            self._limit_wait(sock, POLL_S if patience_s is None else patience_s)
+            try:
+                return sock.recv(_MOST_BYTES)
+            except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+                # A socket that is readable may have no data: TLS 1.3 sends session tickets and key updates at any time.
+                if patience_s is not None:
+                    return None
+            except ssl.SSLError as error:
+                raise NetworkFaultError("tls", os_reason(error)) from None
+            except OSError as error:
+                raise NetworkFaultError("connection_lost", os_reason(error)) from None
+
+    def _waiting(self) -> bytes | None:
+        """Return what has arrived on an idle connection: None if nothing has, no bytes if it was closed."""
+        if self._socket is None:
+            return b""
+        try:
+            return self._receive(0.0)
+        except NetworkFaultError:
+            return b""
+
+    def _limit_wait(self, sock: socket.socket, most_s: float) -> None:
+        """Let the next operation wait until the deadline, and for `most_s` at most.
+
+        Raises
+        ------
+        CallCancelledError, NetworkFaultError
+            It is not to begin at all.
+        """
+        wait_s = min(most_s, self._deadline.remaining_s())
+        # Setting it is a system call, between a byte and its timestamp.
+        if wait_s != self._wait_s:
+            sock.settimeout(wait_s)
+            self._wait_s = wait_s
+
+    def _is_readable(self, sock: socket.socket) -> bool:
+        # select() cannot take descriptors of 1024 and above; Windows has no poll(), and no such limit.
+        if not hasattr(select, "poll"):
+            return bool(select.select([sock], [], [], 0)[0])
+        if self._poll is None:
+            poll = select.poll()
+            poll.register(sock, select.POLLIN)
+            self._poll = poll.poll
+        return bool(self._poll(0))
+
+
+def _serialised(driver: Driver, request: Prepared, authorization: Authorization) -> Callable[[], bytes]:
+    """Return what gives the request's bytes: no local variable holds the key while the connection is being opened."""
+    sent = driver.request(request, authorization() if authorization is not None else None)
+    return lambda: sent
