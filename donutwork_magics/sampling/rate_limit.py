@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -51,6 +52,8 @@ class SharedMemory:
             self.file = _new_file() if handle is None else int(handle)
             """Its file, which a child process is to inherit; below 0 where it needs none."""
             self.handle = str(self.file)
+            if handle is None:
+                weakref.finalize(self, os.close, self.file)
             self._memory = mmap.mmap(self.file, _BYTES)
         self.numbers = memoryview(self._memory).cast("q")
         self._lock = threading.Lock()
