@@ -1,16 +1,29 @@
-"""Given a host that has had enough, everything that calls it rests."""
+"""Given a host that has had enough, everything that calls it rests, in whatever process."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
+import os
+import socket
+import subprocess
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
-from donutwork_magics.client.settings import sandbox_target
-from donutwork_magics.sampling.rate_limit import RateLimit
+from donutwork_magics import collect
+from donutwork_magics.client.key import ApiKey
+from donutwork_magics.client.settings import Target, Variables, sandbox_target
+from donutwork_magics.sampling.rate_limit import RateLimit, SharedMemory, rate_limit_of
+from tests.servers import Server, read_request, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows shares memory by name, and has no 0.0.0.0")
 
 
 @pytest.fixture
@@ -21,29 +34,29 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return now_ns
 
 
-def rest_s(manners: RateLimit, asked_s: float) -> float:
+def rest_s(limit: RateLimit, asked_s: float) -> float:
     """Ask for a rest, and return by how much that extends the one under way."""
-    from_ns = max(time.perf_counter_ns(), manners.rests_until_ns)
-    manners.rest(asked_s)
-    return max(0, manners.rests_until_ns - from_ns) / 1e9
+    from_ns = max(time.perf_counter_ns(), limit.rests_until_ns)
+    limit.rest(asked_s)
+    return max(0, limit.rests_until_ns - from_ns) / 1e9
 
 
 @pytest.mark.parametrize("asked_s", [2.0, 60.0, 120.0])
 def test_what_it_asks_for_is_the_least(asked_s: float) -> None:
-    manners = RateLimit()
+    limit = RateLimit()
     began_ns = time.perf_counter_ns()
-    manners.rest(asked_s)
-    assert manners.rests_until_ns - began_ns >= asked_s * 1e9
+    limit.rest(asked_s)
+    assert limit.rests_until_ns - began_ns >= asked_s * 1e9
 
 
 def test_without_a_wish_the_rests_grow_with_full_jitter(clock: list[int]) -> None:
     seen_s = []
     for _ in range(300):
-        manners = RateLimit()
+        limit = RateLimit()
         rests_s = []
         for _ in range(10):
-            clock[0] = max(clock[0], manners.rests_until_ns)
-            rests_s.append(rest_s(manners, 0.0))
+            clock[0] = max(clock[0], limit.rests_until_ns)
+            rests_s.append(rest_s(limit, 0.0))
         seen_s.append(rests_s)
     # Anything from nothing up to a bound that doubles, and is capped.
     bounds_s = [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
@@ -53,35 +66,37 @@ def test_without_a_wish_the_rests_grow_with_full_jitter(clock: list[int]) -> Non
 
 
 def test_calls_that_were_refused_together_count_once_and_their_rests_are_one(clock: list[int]) -> None:
-    manners = RateLimit()
-    rests_s = [rest_s(manners, 3.0) for _ in range(8)]
+    limit = RateLimit()
+    rests_s = [rest_s(limit, 3.0) for _ in range(8)]
     assert rests_s == [3.0, *[0.0] * 7]
-    assert manners._throttled == 1
-    assert rest_s(manners, 5.0) == 2.0
+    assert rest_s(limit, 5.0) == 2.0
+    # Had each counted, a rest of up to 30 s would follow.
+    clock[0] = limit.rests_until_ns
+    assert rest_s(limit, 0.0) <= 1.0
 
 
 def test_an_answer_as_usual_makes_it_forget(clock: list[int]) -> None:
-    manners = RateLimit()
+    limit = RateLimit()
     for _ in range(8):
-        clock[0] = max(clock[0], manners.rests_until_ns)
-        manners.rest(0.0)
-    manners.forgive()
-    clock[0] = manners.rests_until_ns
-    assert rest_s(manners, 0.0) <= 0.5
+        clock[0] = max(clock[0], limit.rests_until_ns)
+        limit.rest(0.0)
+    limit.forgive()
+    clock[0] = limit.rests_until_ns
+    assert rest_s(limit, 0.0) <= 0.5
 
 
 def test_a_server_that_refuses_for_days_is_rested_from_no_longer_than_the_cap(clock: list[int]) -> None:
-    manners = RateLimit()
+    limit = RateLimit()
     for _ in range(3000):
-        clock[0] = max(clock[0], manners.rests_until_ns)
-        assert rest_s(manners, 0.0) <= 30.0
+        clock[0] = max(clock[0], limit.rests_until_ns)
+        assert rest_s(limit, 0.0) <= 30.0
 
 
 def test_twenty_a_second_and_no_more(clock: list[int]) -> None:
-    manners = RateLimit()
+    limit = RateLimit()
     begun_ns = []
     for _ in itertools.count():
-        if manners.take():
+        if limit.take():
             begun_ns.append(clock[0])
         clock[0] += 1_000_000
         if clock[0] >= 10**12 + 3 * 10**9:
@@ -90,9 +105,91 @@ def test_twenty_a_second_and_no_more(clock: list[int]) -> None:
     assert max(sum(at <= other < at + 10**9 for other in begun_ns) for at in begun_ns) <= 21
 
 
+def within_a_second(begun_s: list[float]) -> list[int]:
+    """Count, for each call, those of the second that begins with it."""
+    return [sum(at_s <= other_s < at_s + 1 for other_s in begun_s) for at_s in begun_s]
+
+
 def test_each_origin_has_its_own() -> None:
-    one, other = (sandbox_target(f"http://127.0.0.1:{port}", KEY, None) for port in (1, 2))
-    assert manners_towards(one) is manners_towards(one)
-    assert manners_towards(one) is not manners_towards(other)
-    manners_towards(one).rest(1.0)
-    assert manners_towards(other).rests_until_ns < time.perf_counter_ns()
+    memory = SharedMemory()
+    one, other = (rate_limit_of(sandbox_target(f"http://127.0.0.1:{port}", KEY, None), memory) for port in (1, 2))
+    again = rate_limit_of(sandbox_target("http://127.0.0.1:1/v2", KEY, None), memory)
+    one.rest(1.0)
+    assert again.rests_until_ns == one.rests_until_ns > time.perf_counter_ns()
+    assert other.rests_until_ns < time.perf_counter_ns()
+
+
+@posix_only
+def test_memory_that_nobody_has_any_more_keeps_no_file_open() -> None:
+    RateLimit()
+    gc.collect()
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path would open one more
+    for _ in range(20):
+        RateLimit().rest(1.0)
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) <= before  # noqa: PTH208
+
+
+COUNTING = """
+import sys
+from donutwork_magics.sampling.rate_limit import RateLimit, SharedMemory
+limit = RateLimit(SharedMemory(sys.argv[1]), 3)
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(int(sys.argv[2])):
+    limit.count()
+"""
+
+
+@posix_only
+def test_no_call_is_forgotten_that_processes_count_at_the_same_time() -> None:
+    memory, calls = SharedMemory(), 50_000
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", COUNTING, memory.handle, str(calls)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    pass_fds=[memory.file],
+                )
+            )
+            for _ in range(3)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        began_ns = time.perf_counter_ns()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    # Each of them takes a twentieth of a second, after which the next may come a little earlier.
+    assert (RateLimit(memory, 3).next_ns() - began_ns) / 1e9 >= 3 * calls / 20 - 0.02
+
+
+@posix_only
+def test_runs_that_call_the_same_host_have_twenty_a_second_together() -> None:
+    requests_s: list[float] = []
+    lock = threading.Lock()
+
+    def handler(connection: socket.socket) -> None:
+        while read_request(connection):
+            with lock:
+                requests_s.append(time.perf_counter())
+            connection.sendall(reply())
+
+    variables = Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")
+    with Server(handler) as server:
+        # It leads to this machine, and is none of the names under which that need not be spared.
+        target = Target(httpx.URL(f"http://0.0.0.0:{server.port}"), ApiKey(KEY, variables.key), variables)
+        assert not target.is_loopback
+        with ThreadPoolExecutor() as runs:
+            dfs = list(runs.map(lambda _: collect(duration_s=2.5, rate_hz=20, target=target), range(2)))
+    assert server.connections == 2
+    assert all(df["error"].isna().all() and len(df) > 5 for df in dfs)
+    assert 40 <= len(requests_s) <= 70
+    # A request that was late by a little is seen late by the server, as two that follow it are not.
+    assert max(within_a_second(requests_s)) <= 23

@@ -17,12 +17,12 @@ from donutwork_magics.sampling.schedule import Schedule, Slot
 
 
 def schedule_of(
-    plan: Plan, *, loopback: bool, manners: RateLimit | None = None, pauses: list[tuple[int, int]] | None = None
+    plan: Plan, *, loopback: bool, rate_limit: RateLimit | None = None, pauses: list[tuple[int, int]] | None = None
 ) -> Schedule:
     """Make a schedule that writes down when it was held back."""
     seen = [] if pauses is None else pauses
     return Schedule(
-        plan, loopback=loopback, manners=manners or RateLimit(), held_back=lambda *pause: seen.append(pause)
+        plan, loopback=loopback, rate_limit=rate_limit or RateLimit(), held_back=lambda *pause: seen.append(pause)
     )
 
 
@@ -117,11 +117,12 @@ def test_a_rest_beyond_the_end_of_the_duration_ends_the_series_at_once() -> None
 
 def test_a_rest_between_two_planned_starts_holds_nothing_back() -> None:
     pauses: list[tuple[int, int]] = []
-    manners = RateLimit()
-    schedule = schedule_of(Plan(count=2, rate_hz=1), loopback=True, manners=manners, pauses=pauses)
+    rate_limit = RateLimit()
+    schedule = schedule_of(Plan(count=2, rate_hz=1), loopback=True, rate_limit=rate_limit, pauses=pauses)
     schedule.begin()
     schedule.next()
-    manners.rests_until_ns = schedule.origin_ns + 900_000_000
+    # Longer than the jitter may be, so that it is as long as that.
+    rate_limit.rest((schedule.origin_ns + 900_000_000 - time.perf_counter_ns()) / 1e9)
     slot = schedule.next()
     assert slot is not None
     assert slot.scheduled_ns == schedule.origin_ns + 1_000_000_000
@@ -145,8 +146,8 @@ CALLS = st.lists(
 def virtual_lags_ns(calls: list[Call], rate_hz: float, pauses: list[tuple[int, int]]) -> list[int]:
     """Carry out a plan on a clock that only the calls and the waits move, and return how late each call began."""
     now_ns = 10**12
-    manners = RateLimit()
-    schedule = schedule_of(Plan(count=len(calls), rate_hz=rate_hz), loopback=True, manners=manners, pauses=pauses)
+    rate_limit = RateLimit()
+    schedule = schedule_of(Plan(count=len(calls), rate_hz=rate_hz), loopback=True, rate_limit=rate_limit, pauses=pauses)
 
     def sleep_until(due_ns: int) -> int:
         nonlocal now_ns
@@ -166,10 +167,10 @@ def virtual_lags_ns(calls: list[Call], rate_hz: float, pauses: list[tuple[int, i
             planned_ns.append(scheduled_ns)
             now_ns += took_ns // 2
             if foreign_s is not None:
-                manners.rest(foreign_s)
+                rate_limit.rest(foreign_s)
             now_ns += took_ns - took_ns // 2
             if own_s is not None:
-                manners.rest(own_s)
+                rate_limit.rest(own_s)
     # The plan was shifted by what was told, and by nothing else.
     shift_ns = planned_ns[-1] - schedule.origin_ns - int((len(calls) - 1) / rate_hz * 1e9)
     assert shift_ns == sum(until_ns - from_ns for from_ns, until_ns in pauses)
@@ -334,8 +335,8 @@ def test_retries_count_against_the_rate_of_another_machine() -> None:
 
 
 def test_what_runs_beside_it_counts_too() -> None:
-    manners = RateLimit()
-    both = [schedule_of(Plan(duration_s=1.5, rate_hz=20), loopback=False, manners=manners) for _ in range(2)]
+    rate_limit = RateLimit()
+    both = [schedule_of(Plan(duration_s=1.5, rate_hz=20), loopback=False, rate_limit=rate_limit) for _ in range(2)]
     requests_s: list[float] = []
 
     def start(schedule: Schedule) -> None:
@@ -369,14 +370,14 @@ def test_the_most_that_is_polite_does_not_run_late() -> None:
 
 
 def test_a_rest_holds_for_the_next_series_too() -> None:
-    manners = RateLimit()
+    rate_limit = RateLimit()
     of_first: list[tuple[int, int]] = []
     of_second: list[tuple[int, int]] = []
-    first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, manners=manners, pauses=of_first)
+    first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, rate_limit=rate_limit, pauses=of_first)
     starts(first)
     first.rest(0.6)
     assert first.next() is None
-    second = schedule_of(Plan(count=2, rate_hz=100), loopback=True, manners=manners, pauses=of_second)
+    second = schedule_of(Plan(count=2, rate_hz=100), loopback=True, rate_limit=rate_limit, pauses=of_second)
     (slot, started_s), _ = starts(second)
     assert started_s >= 0.3
     # Nothing was left to start in the first, and so it was not held back.

@@ -45,15 +45,15 @@ def test_a_refusal_ends_it_at_once(error: Kind) -> None:
 
 @pytest.mark.parametrize("error", ["timeout", "connection_lost", "protocol", "schema", "server_error", "not_found"])
 def test_other_failures_never_end_it(error: Kind) -> None:
-    guard = StopRules()
-    assert not any(guard.must_end(sample(error, None)) for _ in range(100))
+    rules = StopRules()
+    assert not any(rules.must_end(sample(error, None)) for _ in range(100))
 
 
 def test_an_address_that_was_never_reached_ends_it_after_five_in_a_row_of_any_such_kind() -> None:
-    guard = StopRules()
+    rules = StopRules()
     kinds: list[Kind] = ["dns", "connect", "tls", "connect", "dns"]
     assert len(kinds) == HOPELESS_IN_A_ROW
-    assert [guard.must_end(sample(kind, None)) for kind in kinds] == [False] * 4 + [True]
+    assert [rules.must_end(sample(kind, None)) for kind in kinds] == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ def test_an_address_that_was_never_reached_ends_it_after_five_in_a_row_of_any_su
     ids=lambda reached: str(reached.error),
 )
 def test_once_a_request_was_sent_an_outage_never_ends_it(reached: Sample) -> None:
-    guard = StopRules()
-    assert not any(guard.must_end(sample("connect", None)) for _ in range(4))
-    assert not guard.must_end(reached)
-    assert not any(guard.must_end(sample("connect", None)) for _ in range(100))
-    assert not StopRules(reached=guard.reached).must_end(sample("dns", None))
+    rules = StopRules()
+    assert not any(rules.must_end(sample("connect", None)) for _ in range(4))
+    assert not rules.must_end(reached)
+    assert not any(rules.must_end(sample("connect", None)) for _ in range(100))
+    assert not StopRules(reached=rules.reached).must_end(sample("dns", None))
 
 
 @pytest.mark.parametrize("error", ["timeout", "connection_lost", "tls"])
 def test_a_connection_on_which_nothing_could_be_sent_shows_no_address_to_be_right(error: Kind) -> None:
-    guard = StopRules()
-    guard.must_end(sample(error, None))
-    assert not guard.reached
+    rules = StopRules()
+    rules.must_end(sample(error, None))
+    assert not rules.reached
 
 
 @pytest.mark.parametrize(

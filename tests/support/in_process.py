@@ -21,8 +21,8 @@ class ThreadedChild:
         assert module == "donutwork_magics.sampling"
         commands, stdin = os.pipe()
         self._output, self._lines = os.pipe()
-        self.stdin = open(stdin, "wb", buffering=0)  # noqa: SIM115 - closed in `end`
-        self.stdout = open(self._output, "rb", buffering=0)  # noqa: SIM115 - closed by the prober's reader
+        self.stdin = os.fdopen(stdin, "wb", buffering=0)
+        self.stdout = os.fdopen(self._output, "rb", buffering=0)
         self.stderr = io.BytesIO()
         self.pid = os.getpid()
         self._thread = threading.Thread(target=self._serve, args=(commands, handle), daemon=True)
@@ -30,7 +30,7 @@ class ThreadedChild:
 
     def _serve(self, commands: int, handle: str) -> None:
         prober = Prober(Output(self._lines), SharedMemory(handle))
-        with open(commands, "rb") as lines:
+        with os.fdopen(commands, "rb") as lines:
             prober.serve(lines)
         os.close(self._lines)
 

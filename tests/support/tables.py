@@ -21,4 +21,4 @@ def about(df: pd.DataFrame) -> Mapping[str, Any]:
 def describe(df: pd.DataFrame, attrs: Mapping[str, Any], run: str = RUN) -> None:
     """Make a table one of a single run, of which that is known."""
     df["run"] = pd.array([run] * len(df), dtype="string")
-    describe(df, {"schema": 1, "runs": {run: dict(attrs)}})
+    df.attrs["donutwork"] = {"schema": 1, "runs": {run: dict(attrs)}}
