@@ -12,13 +12,13 @@ from donutwork_magics.client.sample import Sample
 from donutwork_magics.network.caller import Exchange
 from donutwork_magics.network.timing import Phases
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.rows import Rows
+from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows, Words, row_of
 from donutwork_magics.sampling.schedule import Slot
 
 
-def sample(**outcome: Any) -> Sample:
+def sample(started_ns: int = 0, **outcome: Any) -> Sample:
     exchange = Exchange(
-        started_ns=0,
+        started_ns=started_ns,
         timestamp_ns=0,
         duration_ms=1.0,
         phases=Phases(0.0, 0.0, 0.0, 0.0, 1.0, 0.0),
@@ -33,9 +33,15 @@ def sample(**outcome: Any) -> Sample:
     return Sample(exchange, **outcome)
 
 
-def add(rows: Rows, n: int, **outcome: Any) -> None:
+def add(rows: Rows, n: int, *, warmup: bool = False, **outcome: Any) -> None:
+    made = sample(**outcome)
     for _ in range(n):
-        rows.append(sample(**outcome), Slot(rows.total, None), origin_ns=0, label="ping")
+        slot = Slot(rows.total, None)
+        rows.extend([row_of(made, slot, origin_ns=0, label="ping", block=0, warmup=warmup)])
+
+
+def words_of(column: Words) -> list[str | None]:
+    return [None if code == NOT_AVAILABLE else column.distinct[code] for code in column.codes]
 
 
 def lengths(rows: Rows) -> set[int]:
@@ -86,8 +92,8 @@ def test_words_that_went_with_their_rows_are_forgotten_and_the_others_stay_right
     copy = rows.copy()
     kept = range(8000, 10_000)
     assert list(copy.texts["rrt"]) == [f"{number} ms" if number % 3 else None for number in kept]
-    assert [copy.words["env"][row] for row in range(2000)] == [f"{number}" for number in kept]
-    assert [copy.words["error"][row] for row in range(2000)] == [None, "timeout"] * 1000
+    assert words_of(copy.words["env"]) == [f"{number}" for number in kept]
+    assert words_of(copy.words["error"]) == [None, "timeout"] * 1000
 
 
 def test_memory_is_bounded() -> None:
@@ -103,7 +109,7 @@ def test_errors_are_counted_also_those_that_made_room() -> None:
     rows = Rows(keep=10)
     add(rows, 30, error="timeout")
     add(rows, 70)
-    rows.append(sample(error="dns"), Slot(100, None), origin_ns=0, label="ping", warmup=True)
+    add(rows, 1, error="dns", warmup=True)
     assert rows.errors == 30
 
 
@@ -135,6 +141,29 @@ def test_a_tail_is_of_one_moment_while_rows_come_in_and_go() -> None:
     finally:
         done.set()
         writer.join()
+
+
+def started(rows: Rows, seq: int, started_ms: float) -> None:
+    made = sample(started_ns=int(started_ms * 1e6))
+    rows.extend([row_of(made, Slot(seq, None), origin_ns=0, label="ping", block=0, warmup=False)])
+
+
+def test_runs_that_follow_one_another_are_told_apart_also_when_rows_made_room() -> None:
+    rows = Rows(keep=10)
+    rows.begin("first")
+    for seq in range(12):
+        started(rows, seq, seq * 10.0)
+    rows.begin("second", offset_ms=1000.0)
+    rows.begin("third", offset_ms=2000.0)
+    for seq in range(5):
+        started(rows, seq, seq * 10.0)
+    copy = rows.copy()
+    assert list(copy.spans()) == [("first", 5), ("third", 5)]
+    assert list(copy.integers["seq"]) == [*range(7, 12), *range(5)]
+    # A chart has one axis for all of them; a table has the clock of each run.
+    for kept in (rows, copy):
+        assert list(kept.tail(7).started_ms) == [100.0, 110.0, 2000.0, 2010.0, 2020.0, 2030.0, 2040.0]
+    assert list(copy.floats["started_ms"][-2:]) == [30.0, 40.0]
 
 
 def test_a_plan_without_an_end_has_to_say_so() -> None:
