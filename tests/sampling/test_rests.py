@@ -11,10 +11,11 @@ import pytest
 
 from donutwork_magics import collect, load
 from donutwork_magics.client.settings import Target, sandbox_target
-from donutwork_magics.sampling.journal import open_journals
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Handler, Server, read_request, reply
+from tests.support.processes import until
+from tests.support.recordings import PATIENCE_S, carried_out, running, table
 from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -72,27 +73,27 @@ def test_a_stall_is_not_forgiven_for_the_rest_that_follows_it(raw: bytes) -> Non
 
 
 def test_a_rest_is_told_by_each_run_that_it_holds_back() -> None:
-    asked, other, later = Run(), Run(), Run()
     with Server(refuse_once(5)) as server:
         target = target_of(server)
-        beside = threading.Thread(
-            target=run_series, args=(other, Series(Plan(duration_s=3.0, rate_hz=50, label="other"), target))
-        )
-        beside.start()
-        run_series(asked, Series(Plan(count=30, rate_hz=50, label="asked"), target))
-        beside.join()
+        with running(Series(Plan(duration_s=3.0, rate_hz=50, label="other"), target)) as other:
+            until(lambda: other.done > 0)
+            # Refused is the one or the other: both rest, each in a process of its own.
+            asked = carried_out(Series(Plan(count=30, rate_hz=50, label="asked"), target))
+            assert other.over.wait(PATIENCE_S)
     with Server(refuse_once(4)) as server:
         # The last ping is refused: that holds back nothing of this run, and the start of the next.
-        run_series(last := Run(), Series(Plan(count=4, rate_hz=50), target_of(server)))
-        run_series(later, Series(Plan(count=4, rate_hz=50), target_of(server)))
-    assert last.pauses.count == 0
+        last = carried_out(Series(Plan(count=4, rate_hz=50), target_of(server)))
+        later = carried_out(Series(Plan(count=4, rate_hz=50), target_of(server)))
+    assert last.attrs["pauses"]["count"] == 0
+    assert sum(run.rows.errors for run in (asked, other, last, later)) == 2
     for run in (asked, other, later):
-        assert run.pauses.count == 1
-        assert 0.3 < run.pauses.total_s <= 1.0
-        planned_ms = list(run.rows.floats["scheduled_ms"])
+        pauses = run.attrs["pauses"]
+        assert pauses["count"] == 1
+        assert 0.3 < pauses["total_s"] <= 1.0
+        planned_ms = table(run)["scheduled_ms"].tolist()
         number = len(planned_ms) - 1
-        assert planned_ms[-1] == pytest.approx(number * 20 + run.pauses.total_s * 1e3, abs=0.01)
-    assert later.pauses.first[0][0] == pytest.approx(0.0, abs=0.2)
+        assert planned_ms[-1] == pytest.approx(number * 20 + pauses["total_s"] * 1e3, abs=0.01)
+    assert later.attrs["pauses"]["first"][0][0] == pytest.approx(0.0, abs=0.2)
 
 
 def test_without_a_plan_a_rest_is_told_too() -> None:
@@ -106,10 +107,12 @@ def test_without_a_plan_a_rest_is_told_too() -> None:
 
 def test_the_journal_of_a_run_that_has_not_ended_tells_of_its_rests(tmp_path: Path) -> None:
     file = tmp_path / "pings.jsonl"
-    run = Run()
-    with Server(refuse_once(5)) as server, open_journals([file]) as run.journals:
-        run_series(run, Series(Plan(count=10, rate_hz=50), target_of(server), journal=file))
-    attrs = load(file).attrs["donutwork"]
+    with (
+        Server(refuse_once(5)) as server,
+        running(Series(Plan(count=10**6, rate_hz=50), target_of(server), journal=file)) as run,
+    ):
+        until(lambda: run.done > 10)
+        attrs = about(load(file))
     assert attrs["ended"] == "unfinished"
-    assert attrs["pauses"] == run.pauses.as_attrs()
+    assert attrs["pauses"] == run.attrs["pauses"]
     assert attrs["pauses"]["count"] == 1
