@@ -56,10 +56,6 @@ class Recording:
     ----------
     run : str
         Its id.
-    attrs : dict
-        What is known of it, as in ``df.attrs``.
-    outage : Outage or None
-        The outage that goes on now.
     result : Ended
         How it has ended; meaningful once `over` is set.
     refused : str
@@ -82,7 +78,7 @@ class Recording:
         self.lines = tuple(lines)
         self.segments = tuple(segments)
         self.rows = rows
-        self.attrs: dict[str, Any] = {**beginning(lines, sandbox=sandbox, seed=seed), **NOT_BEGUN}
+        self._attrs: dict[str, Any] = {**beginning(lines, sandbox=sandbox, seed=seed), **NOT_BEGUN}
         self.result = Ended()
         self.refused = ""
         self.elsewhere = self.unread = 0
@@ -95,6 +91,12 @@ class Recording:
         self._first_row = rows.total
         self._began_s = time.monotonic()
         rows.begin(self.run, offset_ms)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What is known of it, as in ``df.attrs``."""
+        # An outage is not described ping by ping: while it goes on, the rows tell.
+        return self._attrs if self.over.is_set() else {**self._attrs, "outages": self._outages.as_attrs()}
 
     @property
     def done(self) -> int:
@@ -128,7 +130,7 @@ class Recording:
             self._began_s = time.monotonic()
             self.begun.set()
         elif isinstance(event, Described):
-            self.attrs, self.elsewhere, self.unread = event.attrs, event.elsewhere, event.unread
+            self._attrs, self.elsewhere, self.unread = event.attrs, event.elsewhere, event.unread
         else:
             if isinstance(event, Refused):
                 self.refused = event.why
@@ -141,10 +143,8 @@ class Recording:
         """Take note that its prober is gone."""
         if self.over.is_set():
             return
-        # What the prober has not come to say of outages, its rows tell.
         self._outages.finish()
-        ended = "interrupted" if interrupted else LOST
-        self.attrs = {**self.attrs, "outages": self._outages.as_attrs(), "ended": ended}
+        self._attrs = {**self.attrs, "ended": "interrupted" if interrupted else LOST}
         self.take(Ended(why="" if interrupted else _WHY_LOST, reached=True))
 
 
