@@ -10,15 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from donutwork_magics import Interrupted, SettingsError, collect, load
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.interrupts import interrupts
-from donutwork_magics.sampling.journal import Journal, sealed
+from donutwork_magics.sampling.journal import Journal
+from donutwork_magics.sampling.rows import Rows
 from tests.servers import Server, answer, reply
+from tests.support.processes import is_running, until
+from tests.support.tables import RUN, about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
@@ -60,12 +66,12 @@ def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
 def test_one_that_comes_when_all_is_done_keeps_the_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from donutwork_magics.frame import table as module
 
-    def interrupted(run: object) -> object:
+    def interrupted(rows: Rows, runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         signal.raise_signal(signal.SIGINT)
-        return made(run)  # type: ignore[arg-type]
+        return made(rows, runs)
 
-    made = module.table
-    monkeypatch.setattr(module, "table", interrupted)
+    made = module.table_of
+    monkeypatch.setattr(module, "table_of", interrupted)
     with Server(answer(reply())) as server, pytest.raises(Interrupted, match="3 rows are kept") as caught:
         collect(3, rate_hz=None, target=sandbox_target(server.url, KEY, None))
     assert len(caught.value.df) == 3
@@ -98,66 +104,60 @@ def test_another_thread_than_the_main_one_leaves_signals_alone() -> None:
     assert seen == [False]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path) -> None:
-    file = tmp_path / "run.jsonl"
-    journal = Journal(file)
+FORKING = """
+import os, signal, sys, threading, time
+from donutwork_magics import collect
+from donutwork_magics.client.settings import sandbox_target
+url, key, file, how = sys.argv[1:]
+
+def fork_while_it_pings():
+    while not os.path.exists(file) or os.path.getsize(file) < 3000:
+        time.sleep(0.01)
     pid = os.fork()
     if not pid:
         time.sleep(60)
         os._exit(0)
-    try:
-        journal.close()
-        Journal(file).close()
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    print(pid, flush=True)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
 
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_that_closes_a_journal_does_not_give_the_parents_free(tmp_path: Path) -> None:
-    file = tmp_path / "run.jsonl"
-    journal = Journal(file)
-    pid = os.fork()
-    if not pid:
-        try:
-            journal.close()
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    with pytest.raises(SettingsError, match="is being written by another run"):
-        Journal(file)
-    journal.append({"seq": 0})
-    journal.close()
-    assert file.read_bytes() == sealed(b'{"seq":0}') + b"\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_a_forked_child_keeps_no_journal_of_a_parent_that_was_killed(tmp_path: Path) -> None:
-    file = tmp_path / "run.jsonl"
-    code = f"""
-import os, signal, time
-from pathlib import Path
-from donutwork_magics.sampling.journal import Journal
-from tests.support.tables import about
-journal = Journal(Path({str(file)!r}))
-pid = os.fork()
-if not pid:
-    time.sleep(60)
-    os._exit(0)
-print(pid, flush=True)
-time.sleep(0.5)
-os.kill(os.getpid(), signal.SIGKILL)
+forking = threading.Thread(target=fork_while_it_pings)
+forking.start()
+target = sandbox_target(url, key, None)
+collect(200, rate_hz=100, target=target, journal=file)
+forking.join()
+print(len(collect(3, rate_hz=100, target=target, journal=file)))
 """
-    parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    with parent, parent.stdout:
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+@pytest.mark.parametrize("how", ["ended", "killed"])
+def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "run.jsonl"
+    command = [sys.executable, "-W", "ignore", "-c", FORKING]
+    with (
+        Server(answer(reply())) as server,
+        subprocess.Popen([*command, server.url, KEY, file, how], stdout=subprocess.PIPE, text=True) as parent,
+    ):
+        assert parent.stdout is not None
         child = int(parent.stdout.readline())
         try:
-            assert parent.wait(10) == -signal.SIGKILL
-            os.kill(child, 0)
-            Journal(file).close()
+            assert parent.wait(60) == (0 if how == "ended" else -signal.SIGKILL)
+            # Where it was killed, its prober notices, though the child has the pipes to it.
+            until(lambda: is_free(file))
+            assert is_running(child)
+            if how == "ended":
+                # The child has the pipe too, so that there is no end to be read.
+                assert parent.stdout.readline() == "3\n"
         finally:
             os.kill(child, signal.SIGKILL)
+    rows = len(load(file))
+    assert rows == 203 if how == "ended" else rows > 3
+
+
+def is_free(file: Path) -> bool:
+    try:
+        Journal(file, RUN).close()
+    except SettingsError:
+        return False
+    return True

@@ -15,7 +15,7 @@ import pytest
 from donutwork_magics import SeriesError, collect, load
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import KINDS
-from donutwork_magics.frame.table import table
+from donutwork_magics.measure import measure
 from donutwork_magics.sampling.outages import DOWN, MOST_OUTAGES, Outages, Pinged
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
@@ -169,7 +169,7 @@ class TestRun:
         assert len(df) == 75
         failed = failed_rows(df)
         assert 5 < len(failed) < 60
-        attrs = df.attrs["donutwork"]
+        attrs = about(df)
         [outage] = attrs["outages"]["first"]
         first, after = failed.iloc[0], df.loc[failed.index[-1] + 1]
         assert outage["at_s"] == pytest.approx(first["started_ms"] / 1e3)
@@ -201,19 +201,19 @@ class TestRun:
         killed.write_bytes(b"".join(whole[: begins[1] - 1]))
         assert about(load(killed))["ended"] == "unfinished"
         assert about(load(killed))["outages"] == about(df)["outages"]
-        joined = load(file).attrs["donutwork"]
-        assert joined["outages"] == about(df)["outages"]
+        joined = about(load(file))["outages"]
+        assert (joined["count"], joined["first"]) == (2, about(df)["outages"]["first"])
         assert about(both)["outages"]["count"] == 0
 
-    def test_series_of_two_services_are_not_added_up(self) -> None:
-        run = Run()
+    def test_lines_of_two_services_are_not_added_up(self) -> None:
         with Server(hang) as one, Server(hang) as other:
-            for server in (one, other):
-                series = Series(Plan(count=2, rate_hz=50), sandbox_target(server.url, KEY, None), timeout_s=0.2)
-                run_series(run, series)
-        run.finish()
-        assert set(table(run)["error"]) == {"timeout"}
-        assert run.outages.as_attrs()["count"] == 0
+            lines = [
+                Series(Plan(count=2, rate_hz=50, label=label), sandbox_target(server.url, KEY, None), timeout_s=0.2)
+                for label, server in (("one", one), ("other", other))
+            ]
+            df = measure(lines, keep=lambda _df: "nowhere")
+        assert df["error"].tolist() == ["timeout"] * 4
+        assert about(df)["outages"]["count"] == 0
 
 
 class TestWatch:
