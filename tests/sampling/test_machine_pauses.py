@@ -2,138 +2,128 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
+import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from donutwork_magics import collect
+from donutwork_magics import collect, probers
 from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
 from tests.servers import Server, answer, read_request, reply
+from tests.support.processes import probers_of
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 PAUSE_S = 1.5
-SCRIPT = """
-import json, sys
-from donutwork_magics import collect
-from donutwork_magics.client.settings import sandbox_target
-from tests.support.tables import about
-df = collect(65, rate_hz=10, target=sandbox_target(sys.argv[1], sys.argv[2], None))
-attrs = df.attrs["donutwork"]
-rows = df[["scheduled_ms", "started_ms", "duration_ms"]].to_dict("list")
-print(json.dumps([attrs["machine_pauses"], rows, repr(df.donutwork)]))
-"""
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 TOOK_LONG = "Some pings began late, behind others that took long, or timed out."
 NOT_THE_API = "Pings began late because of that, not because of the API."
 
 
-@dataclass
-class Told:
-    """What a run says of itself."""
-
-    pauses: dict[str, Any]
-    rows: dict[str, list[float]]
-    card: str
+def card_of(df: pd.DataFrame) -> str:
+    return " ".join(repr(df.donutwork).split())
 
 
-def told_by_a_process(stop: Callable[[socket.socket, Callable[[], None]], None], *, stall_at: int = 0) -> Told:
-    """Collect in a process of its own, which its server can stop for a while.
+def pauses_of(df: pd.DataFrame) -> dict[str, Any]:
+    pauses = about(df)["machine_pauses"]
+    assert isinstance(pauses, dict)
+    return pauses
+
+
+def pause_prober(seconds: float) -> None:
+    """Stop the prober that pings for this process, as a machine that stands still does."""
+    [pid] = probers_of()
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+
+
+def collected(stop: Callable[[socket.socket], None], *, stall_at: int = 0) -> pd.DataFrame:
+    """Collect, and stop the prober for a while.
 
     Parameters
     ----------
     stop
-        Answers the 20th request, and calls what it is given to stop the process.
+        Answers the 20th request, and stops the prober.
     stall_at
         Before this request is answered, the server takes as long as a pause.
     """
-    children: list[subprocess.Popen[str]] = []
-
-    def pause() -> None:
-        os.kill(children[0].pid, signal.SIGSTOP)
-        time.sleep(PAUSE_S)
-        os.kill(children[0].pid, signal.SIGCONT)
 
     def handler(connection: socket.socket) -> None:
         number = 0
         while read_request(connection):
             number += 1
             if number == 20:
-                stop(connection, pause)
+                stop(connection)
                 continue
             if number == stall_at:
                 time.sleep(PAUSE_S)
             connection.sendall(reply())
 
+    probers.end_idle()
     with Server(handler) as server:
-        child = subprocess.Popen([sys.executable, "-c", SCRIPT, server.url, KEY], stdout=subprocess.PIPE, text=True)
-        children.append(child)
-        try:
-            output, _ = child.communicate(timeout=60)
-        finally:
-            child.kill()
-            child.wait()
-    pauses, rows, card = json.loads(output)
-    return Told(pauses, rows, " ".join(card.split()))
+        return collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
 
 
-def while_waiting(connection: socket.socket, pause: Callable[[], None]) -> None:
+def while_waiting(connection: socket.socket) -> None:
     connection.sendall(reply())
     # The next ping is due in 100 ms.
     time.sleep(0.03)
-    pause()
+    pause_prober(PAUSE_S)
 
 
-def while_receiving(connection: socket.socket, pause: Callable[[], None]) -> None:
-    pause()
+def while_receiving(connection: socket.socket) -> None:
+    pause_prober(PAUSE_S)
     connection.sendall(reply())
 
 
 @posix_only
-def test_a_process_that_was_stopped_between_pings_does_not_blame_the_api() -> None:
-    told = told_by_a_process(while_waiting)
-    assert told.pauses["longest_s"] == pytest.approx(PAUSE_S, abs=0.5)
-    assert told.pauses["longest_s"] <= told.pauses["total_s"]
-    at_s, pause_s = max(told.pauses["first"], key=lambda pause: pause[1])
-    assert pause_s == told.pauses["longest_s"]
+def test_a_prober_that_was_stopped_between_pings_does_not_blame_the_api() -> None:
+    df = collected(while_waiting)
+    pauses, card = pauses_of(df), card_of(df)
+    assert pauses["longest_s"] == pytest.approx(PAUSE_S, abs=0.5)
+    assert pauses["longest_s"] <= pauses["total_s"]
+    at_s, pause_s = max(pauses["first"], key=lambda pause: pause[1])
+    assert pause_s == pauses["longest_s"]
     # It ended as the next ping began, late.
-    assert at_s + pause_s == pytest.approx(told.rows["started_ms"][20] / 1e3, abs=0.2)
-    assert "This machine stood still" in told.card
-    assert NOT_THE_API in told.card
-    assert "Corrected, what a punctual caller would have waited:" in told.card
-    assert "behind others" not in told.card
-    assert "not reached" not in told.card
-    assert "Machine pauses" in told.card
+    assert at_s + pause_s == pytest.approx(df["started_ms"][20] / 1e3, abs=0.2)
+    assert "This machine stood still" in card
+    assert NOT_THE_API in card
+    assert "Corrected, what a punctual caller would have waited:" in card
+    assert "behind others" not in card
+    assert "not reached" not in card
+    assert "Machine pauses" in card
 
 
 @posix_only
-def test_a_process_that_was_stopped_within_a_ping_says_that_its_duration_contains_it() -> None:
-    told = told_by_a_process(while_receiving)
-    assert told.rows["duration_ms"][19] >= 1400
-    assert told.pauses["longest_s"] == pytest.approx(PAUSE_S, abs=0.5)
-    assert "This machine stood still" in told.card
-    assert "The duration of 1 ping contains such a pause." in told.card
-    assert "behind others" not in told.card
+def test_a_prober_that_was_stopped_within_a_ping_says_that_its_duration_contains_it() -> None:
+    df = collected(while_receiving)
+    card = card_of(df)
+    assert df["duration_ms"][19] >= 1400
+    assert pauses_of(df)["longest_s"] == pytest.approx(PAUSE_S, abs=0.5)
+    assert "This machine stood still" in card
+    assert "The duration of 1 ping contains such a pause." in card
+    assert "behind others" not in card
 
 
 @posix_only
 def test_a_pause_of_this_machine_and_a_stall_of_the_server_are_both_said() -> None:
-    told = told_by_a_process(while_waiting, stall_at=40)
-    assert "This machine stood still" in told.card
-    assert "Some pings began late because of that." in told.card
-    assert TOOK_LONG in told.card
-    assert "not because of the API" not in told.card
+    card = card_of(collected(while_waiting, stall_at=40))
+    assert "This machine stood still" in card
+    assert "Some pings began late because of that." in card
+    assert TOOK_LONG in card
+    assert "not because of the API" not in card
 
 
 def test_a_stall_of_the_server_is_told_as_that() -> None:
@@ -148,30 +138,64 @@ def test_a_stall_of_the_server_is_told_as_that() -> None:
     with Server(handler) as server:
         df = collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
     # A machine under load may stand still for a tenth of a second, and never for as long as the server did.
-    assert about(df)["machine_pauses"]["longest_s"] < PAUSE_S / 2
-    card = " ".join(repr(df.donutwork).split())
-    assert TOOK_LONG in card
-    assert "not because of the API" not in card
+    assert pauses_of(df)["longest_s"] < PAUSE_S / 2
+    assert TOOK_LONG in card_of(df)
+    assert "not because of the API" not in card_of(df)
 
 
 @posix_only
 def test_pauses_too_short_to_be_listed_are_not_blamed_on_other_pings() -> None:
     over = threading.Event()
 
-    def hold() -> None:
-        # A function of a `PyDLL` keeps the interpreter lock.
-        usleep = ctypes.PyDLL(None).usleep
-        while not over.wait(0.13):
-            usleep(80_000)
+    def stop_again_and_again() -> None:
+        while not over.wait(0.05):
+            if probers_of():
+                pause_prober(0.08)
 
-    holder = threading.Thread(target=hold)
+    stopping = threading.Thread(target=stop_again_and_again)
+    probers.end_idle()
     with Server(answer(reply())) as server:
-        holder.start()
+        stopping.start()
         try:
             df = collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
         finally:
             over.set()
-            holder.join()
-    card = " ".join(repr(df.donutwork).split())
-    assert "Some pings began late, though none before them took that long" in card
-    assert "behind others" not in card
+            stopping.join()
+    assert "Some pings began late, though none before them took that long" in card_of(df)
+    assert "behind others" not in card_of(df)
+
+
+def compute_for(seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        sum(range(1000))
+
+
+def backtrack_for(seconds: float) -> None:
+    """Keep the interpreter lock for at least so long in one piece; each letter doubles the time."""
+    letters, took_s = 18, 0.0
+    while took_s < seconds:
+        letters += 1 if took_s < seconds / 2 else 2
+        began_s = time.monotonic()
+        re.match("(a+)+$", "a" * letters + "b")
+        took_s = time.monotonic() - began_s
+
+
+@pytest.mark.parametrize("keep_busy", [compute_for, backtrack_for])
+def test_whatever_this_process_does_meanwhile_moves_no_number(keep_busy: Callable[[float], None]) -> None:
+    box = Sandbox.start(SandboxOptions())
+    try:
+        target = sandbox_target(box.url, box.key_for(), None)
+        with ThreadPoolExecutor() as aside:
+            run = aside.submit(collect, 100, rate_hz=20, target=target)
+            while not run.done():
+                keep_busy(PAUSE_S)
+    finally:
+        box.stop()
+    df = run.result()
+    assert len(df) == 100
+    # Other processes may hold up a ping for a moment, and never for so long.
+    assert df["lag_ms"].max() < PAUSE_S * 1e3 / 2
+    assert df["duration_ms"].max() < PAUSE_S * 1e3 / 2
+    assert df["lag_ms"].median() < 5
+    assert pauses_of(df)["longest_s"] < PAUSE_S / 2
