@@ -9,7 +9,7 @@ import pandas as pd
 
 from donutwork_magics.errors import Kind
 from donutwork_magics.frame.schema import COLUMNS
-from tests.support.tables import describe
+from tests.support.tables import RUN, describe
 
 ATTRS: dict[str, Any] = {
     "schema": 1,
@@ -70,6 +70,8 @@ def frame(
         "tcp_rtt_ms": 0.1,
         "tcp_retransmits": 0,
         "body_bytes": 60,
+        "vantage": None,
+        "run": RUN,
     }
     df = pd.DataFrame({name: columns[name] for name in COLUMNS}).astype(COLUMNS)
     describe(df, ATTRS)

@@ -118,7 +118,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).replace("\u00a0", " ").split())
 
 
-CLIENT = ClientLoad(0.4, 0.9, 0.1, 5.0, 0.9, 0.3, 400).as_attrs()
+CLIENT = ClientLoad(0.4, 0.9, 0.1, 5.0, 0.9, 400).as_attrs()
 CARDS = sorted(everything())
 
 
@@ -679,6 +679,7 @@ def test_rows_of_another_label_are_not_missing() -> None:
 
 def test_runs_joined_under_one_label_are_on_one_axis_and_it_says_so() -> None:
     first, second = frame([5.0] * 100), frame([5.0] * 100)
+    describe(second, ATTRS, run="20261125T120000.000Z-0a1b2c")
     second["timestamp"] += pd.Timedelta(days=1)
     text = mimebundle(RunCard(pd.concat([first, second])))["text/plain"]
     assert "2 runs are joined here under one label." in " ".join(text.split())
@@ -729,7 +730,7 @@ def test_how_late_the_machine_woke_is_a_percentile_only_of_enough_wakes(wakes: i
     df = frame([1.0] * 60)
     client = {**CLIENT, "notices": ["machine_busy"], "wakes": wakes}
     describe(df, {**ATTRS, "client": [client]})
-    assert f"this machine began {late}." in " ".join(mimebundle(RunCard(df))["text/plain"].split())
+    assert f"affected the timings: it began {late}." in " ".join(mimebundle(RunCard(df))["text/plain"].split())
 
 
 def test_all_that_failed_is_bad_and_says_how_many() -> None:
@@ -780,7 +781,7 @@ def test_what_to_know_of_each_label_is_said_in_sight_of_the_comparison() -> None
     plans = [{**ATTRS["plan"][0], "label": label} for label in ("a", "b")]
     a, b = (frame([1.0] * 20, label=label, every_ms=200.0) for label in ("a", "b"))
     a["lag_ms"] = a["seq"] * 100.0
-    b["timestamp"] += pd.Timedelta(seconds=10)
+    b[["started_ms", "scheduled_ms"]] += 10_000.0
     df = pd.concat([a, b], ignore_index=True)
     describe(df, {**ATTRS, "plan": plans})
     text = mimebundle(RunCard(df))["text/plain"]
@@ -788,7 +789,7 @@ def test_what_to_know_of_each_label_is_said_in_sight_of_the_comparison() -> None
     assert "a: The planned rate was not reached: 5.00/s of 10.0/s." in before
     assert "b: The planned" not in before
     assert "The labels ran one after the other" in before
-    b["timestamp"] -= pd.Timedelta(seconds=9)
+    b[["started_ms", "scheduled_ms"]] -= 9_000.0
     interleaved = pd.concat([a, b], ignore_index=True)
     assert "one after the other" not in mimebundle(RunCard(interleaved))["text/plain"]
 
@@ -832,10 +833,11 @@ def test_each_label_of_an_interleaved_run_has_its_own_plan() -> None:
     assert "6 of 6 planned" in mimebundle(RunCard(only_b))["text/plain"]
 
 
-def test_a_frame_that_lost_its_attrs_and_categories_still_has_a_card() -> None:
+@pytest.mark.parametrize("dtype", ["str", "category", "object"])
+def test_a_frame_that_lost_its_attrs_and_its_kind_of_text_still_has_a_card(dtype: str) -> None:
     df = pd.concat([frame([1.0] * 5, label="a"), frame([2.0] * 5, label="b")])
     df.attrs.clear()
-    df["label"] = df["label"].astype(str)
+    df = df.astype({"label": dtype})
     text = mimebundle(RunCard(df))["text/plain"]
     assert text.startswith("✓ Pings: 10 pings, no errors [staging]")
 

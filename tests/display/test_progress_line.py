@@ -15,7 +15,7 @@ from tqdm.std import tqdm
 from donutwork_magics.display.progress_line import ProgressLine
 from donutwork_magics.display.units import width
 from donutwork_magics.sampling.plan import Plan
-from tests.display.test_live import Screen, Series, last_line, showing_on
+from tests.display.test_live import Screen, Series, course, last_line, showing_on
 from tests.display.values import run
 
 FACTS = ("5/10", "10.0/s", "1 s left", "0 errors", "p50 30.0 ms")
@@ -58,7 +58,7 @@ def test_nothing_is_drawn_before_there_is_something_to_show(screen: Screen) -> N
 
 def test_a_card_that_stands_is_not_blanked(screen: Screen) -> None:
     with showing_on(screen) as live:
-        live.begin(Plan(count=5), 1, 1)
+        live.begin(course(Plan(count=5)))
         live.finish(run())
     assert rows(screen.getvalue())[0].startswith("⚠ Pings: 70 pings, 2 errors")
 
@@ -73,7 +73,7 @@ def test_open_bars_of_the_user_leave_the_line_and_the_card_alone(
     before = len(screen.getvalue())
     series = Series(Plan(count=2))
     with showing_on(screen) as live:
-        live.begin(series.plan, 1, 1)
+        live.begin(series.course)
         series.ping(1.0)
         live.observe(series)
         assert not {"\n", "\x1b"} & set(screen.getvalue()[before:])
@@ -94,7 +94,7 @@ from tests.display.test_live import Series
 stream = io.StringIO()
 series = Series(Plan(count=4))
 with _TerminalView(stream) as live:
-    live.begin(series.plan, 1, 1)
+    live.begin(series.course)
     series.ping(1.0)
     live.observe(series)
     live.finish("the card")
@@ -159,7 +159,7 @@ def test_a_broken_stream_does_not_reach_the_series(screen: Screen, error: Except
     broken = Broken(error, method, after)
     series = Series(Plan(count=2))
     with showing_on(broken) as live:
-        live.begin(series.plan, 1, 1)
+        live.begin(series.course)
         series.ping(1.0)
         live.observe(series)
         live.finish(None)
@@ -170,7 +170,7 @@ def test_a_broken_stream_does_not_reach_the_series(screen: Screen, error: Except
 def test_a_stream_that_is_closed_meanwhile_does_not_reach_the_series(screen: Screen) -> None:
     series = Series(Plan(count=2))
     with showing_on(screen) as live:
-        live.begin(series.plan, 1, 1)
+        live.begin(series.course)
         screen.close()
         series.ping(1.0)
         live.observe(series)

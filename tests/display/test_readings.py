@@ -16,7 +16,7 @@ from tests.display.test_live import Series
 
 
 def series(rows: Rows | None = None) -> Series:
-    return Series(Plan(endless=True), rows)
+    return Series(Plan(endless=True), rows=rows)
 
 
 def texts(svg: str) -> list[str]:

@@ -31,7 +31,6 @@ BUSY = {
     "wake_p50_ms": 3.0,
     "wake_p95_ms": 3.0,
     "cpu_share": 0.8,
-    "other_cpu_share": 0.5,
     "wakes": 60,
     "notices": ["client_saturated", "machine_busy"],
 }
