@@ -179,10 +179,13 @@ class Watch(Displayed):
                         f"A sandbox is on, and this watch calls {target.host}. Stop the sandbox, or begin a new watch."
                     )
                 if self._thread is None:
-                    self._begin_run()
+                    # It waits for the lock. Where there is none, nothing was sent.
                     self._start_thread()
+                if self._recording is None:
+                    self._begin_run()
             except SettingsError as error:
-                self._problem = str(error)
+                self._problem, self._wish = str(error), "stopped"
+                self._change.set()
                 raise
             self._wish = "running"
             self._problem = ""
@@ -192,12 +195,7 @@ class Watch(Displayed):
         # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
-        try:
-            start_thread(thread)
-        except SettingsError:
-            self._end_run()
-            self._release()
-            raise
+        start_thread(thread)
         self._ended.clear()
         self._thread, self._process = thread, os.getpid()
 
