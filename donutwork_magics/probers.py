@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -171,6 +172,8 @@ class Prober:
         self._owner = os.getpid()
         self._recording: Recording | None = None
         self._interrupted = False
+        self.is_kept = True
+        """Whether it is kept for another run when it is given back."""
         self.lost = False
         """Whether it has ended."""
         try:
@@ -250,6 +253,7 @@ class Prober:
 
 _lock = threading.Lock()
 _idle: list[Prober] = []
+_busy: Final[weakref.WeakSet[Prober]] = weakref.WeakSet()
 _shared: list[SharedMemory] = []
 
 
@@ -270,14 +274,19 @@ def acquire() -> Prober:
     """
     with _lock:
         prober = _idle.pop() if _idle else None
-    return prober if prober is not None and prober.is_usable else Prober()
+    if prober is None or not prober.is_usable:
+        prober = Prober()
+    with _lock:
+        _busy.add(prober)
+    return prober
 
 
 def release(prober: Prober) -> None:
     """Give a prober back: it is kept for the next run, unless another one is."""
     prober.forget()
     with _lock:
-        keep = prober.is_usable and not _idle
+        _busy.discard(prober)
+        keep = prober.is_kept and prober.is_usable and not _idle
         if keep:
             _idle.append(prober)
     if not keep:
@@ -285,9 +294,11 @@ def release(prober: Prober) -> None:
 
 
 def end_idle() -> None:
-    """End the prober that is kept."""
+    """End the prober that is kept, and keep none of those that are at work now."""
     with _lock:
         probers = list(_idle)
         _idle.clear()
+        for prober in _busy:
+            prober.is_kept = False
     for prober in probers:
         prober.end()
