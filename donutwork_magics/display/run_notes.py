@@ -120,7 +120,8 @@ def _notes_on_the_rows(series: RunSeries) -> Iterator[Note]:
             f"Between these rows {plural(series.missing, 'ping')} of the run {'is' if series.missing == 1 else 'are'} "
             "missing, as in a table that was filtered. The figures are of the rows that are here.",
         )
-    if series.joined > 1:
+    # Of a watch each start and each change is a run.
+    if series.joined > 1 and not series.plan.get("endless"):
         yield Note(
             "Several runs are joined",
             f"{series.joined} runs are joined here under one label. The figures are of all of them together.",
