@@ -6,11 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.shell.watching import THREADS
-from tests.support.kernel import Kernel
+from tests.shell.watching import THREADS, until
+from tests.support.kernel import ROOT, Kernel
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 _SANDBOX = "getattr(__import__('donutwork_magics.client.target').client.target.SWITCH.sandbox, 'url', '')"
+_IN_THE_KERNEL = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from donutwork_magics import probers
+from tests.support.in_process import ThreadedChild
+probers.Child = ThreadedChild
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,22 +36,42 @@ def sandboxed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
         yield kernel
 
 
+@pytest.fixture(scope="module")
+def _with_its_prober(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with Kernel(tmp_path_factory.mktemp("kernel")) as kernel:
+        assert kernel.run(f"{_IN_THE_KERNEL}\n%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;").ok
+        yield kernel
+
+
+@pytest.fixture
+def changeable(_with_its_prober: Kernel) -> Iterator[Kernel]:
+    """A kernel whose calls go to a sandbox, and whose prober is a thread of its own: what a test changes, pings too."""
+    _with_its_prober.widgets.clear()
+    before = _with_its_prober.value(_SANDBOX)
+    yield _with_its_prober
+    _clean_up(_with_its_prober, before)
+
+
 @pytest.fixture
 def no_watch_left(sandboxed: Kernel) -> Iterator[None]:
     """Leave no watch behind, and a sandbox without faults in the place of one that a test took away."""
     before = sandboxed.value(_SANDBOX)
     yield
+    _clean_up(sandboxed, before)
+
+
+def _clean_up(kernel: Kernel, sandbox: str) -> None:
     # Only those that have not ended: one that is stopped again draws its card again.
-    ended = sandboxed.run(
+    ended = kernel.run(
         "import gc, os\n"
         "for w in [w for w in gc.get_objects() if type(w).__name__ == 'Watch' and w._thread]: w.stop()\n"
         "for w in ('DONUTWORK_API_KEY', 'DONUTWORK_BASE_URL'): os.environ.pop(w, None)\n"
-        "del w"
+        "w = None"
     )
     assert ended.ok, ended.text
-    assert sandboxed.value(THREADS) == "[]"
-    if sandboxed.value(_SANDBOX) != before:
-        assert sandboxed.run("%donutwork sandbox start --seed 1;").ok
+    until(kernel, f"{THREADS} == []")
+    if kernel.value(_SANDBOX) != sandbox:
+        assert kernel.run("%donutwork sandbox start --seed 1;").ok
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import ast
 import sys
+import time
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.shell.watching import CHILDREN, PATIENCE_S, rows_in, until, until_free
 from tests.support.kernel import Kernel
 
 HEAVY = ("httpx", "httpcore", "pandas", "numpy", "ipywidgets")
@@ -19,20 +22,32 @@ STATE = (
 )
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; where nobody takes note of its end, it stays a zombie."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Kernel:
     """A kernel in which nothing was loaded yet."""
     return Kernel(tmp_path)
 
 
-def test_load_ext_imports_nothing_heavy_and_opens_no_socket(fresh: Kernel) -> None:
+def test_load_ext_imports_nothing_heavy_opens_no_socket_and_starts_nothing(fresh: Kernel) -> None:
     with fresh as kernel:
         kernel.run("import sys, socket; made = []; _init = socket.socket.__init__")
         kernel.run("socket.socket.__init__ = lambda self, *a, **k: (made.append(a), _init(self, *a, **k))[1]")
+        kernel.run("import psutil, threading; threads = threading.active_count()")
         before = set(eval(kernel.value("sorted(sys.modules)")))
         assert kernel.run("%load_ext donutwork_magics").ok
         after = set(eval(kernel.value("sorted(sys.modules)")))
         assert kernel.value("made") == "[]"
+        assert kernel.value(f"({CHILDREN}, threading.active_count() - threads)") == "([], 0)"
+        assert kernel.run("%donutwork sandbox start;\n%donutwork ping;").ok
+        assert kernel.value(CHILDREN) == "['donutwork_magics.sandbox']"
     assert not (after - before) & set(HEAVY)
     assert "donutwork_magics.shell.magics" in after
 
@@ -48,16 +63,32 @@ def test_unload_takes_everything_back(fresh: Kernel) -> None:
         kernel.run("%unload_ext nothing")  # IPython registers its own magics for extensions when they are first used
         before = kernel.value(STATE)
         kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\n%donutwork ping;")
-        pid = int(
-            kernel.value("_donutwork and __import__('donutwork_magics.client.target').client.target.SWITCH.sandbox.pid")
-        )
+        kernel.run("%donutwork ping -n 2 -q;\nw = %donutwork watch\n%donutwork ping -n 2 -q;")
         assert kernel.value(STATE) != before
+        assert kernel.value(CHILDREN) == str(["donutwork_magics.sampling"] * 2 + ["donutwork_magics.sandbox"])
         assert kernel.run("%unload_ext donutwork_magics").ok
         assert kernel.value(STATE) == before
+        assert kernel.value(CHILDREN) == "[]"
         assert "not found" in kernel.run("%donutwork ping").stderr
-    if sys.platform != "win32":
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("end", ["shutdown", "killed"])
+def test_no_process_outlives_the_kernel(fresh: Kernel, tmp_path: Path, end: str) -> None:
+    files = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    with fresh as kernel:
+        kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start;")
+        kernel.run(f"w = %donutwork watch -r 50 --journal {files[0]}\nv = %donutwork watch --journal {files[1]}")
+        pids = ast.literal_eval(kernel.value("[child.pid for child in __import__('psutil').Process().children()]"))
+        if end == "killed":
+            kernel.kill_during("w.wait()", when=lambda: rows_in(files[0]) > 20)
+    assert len(pids) == 3
+    for file in files:
+        until_free(file)
+    deadline_s = time.monotonic() + PATIENCE_S
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline_s, "a process is left"
+        time.sleep(0.05)
 
 
 def test_an_interrupt_of_unloading_leaves_nothing_behind_either(fresh: Kernel) -> None:
@@ -71,6 +102,7 @@ def test_an_interrupt_of_unloading_leaves_nothing_behind_either(fresh: Kernel) -
         assert kernel.run("%unload_ext donutwork_magics").ename == "KeyboardInterrupt"
         assert kernel.value(STATE) == before
         assert kernel.value("(wait(w, 5), sandbox.alive())") == "(True, False)"
+        until(kernel, f"{CHILDREN} == []")
         assert kernel.run("%unload_ext donutwork_magics\n%load_ext donutwork_magics\n%donutwork").ok
 
 
@@ -82,6 +114,9 @@ def test_reload_doubles_nothing(fresh: Kernel) -> None:
             assert kernel.run("%reload_ext donutwork_magics").ok
         assert kernel.value(STATE) == once
         assert kernel.run("%donutwork").ok
+        kernel.run("%donutwork sandbox start;\n%donutwork ping -n 2 -q;\n%reload_ext donutwork_magics")
+        assert kernel.run("%donutwork ping -n 2 -q;").ok
+        assert kernel.value(CHILDREN) == "['donutwork_magics.sampling', 'donutwork_magics.sandbox']"
 
 
 def test_a_variable_of_the_user_survives_unloading(fresh: Kernel) -> None:

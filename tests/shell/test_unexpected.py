@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.kernel import Kernel
+from tests.support.kernel import ABOUT, Kernel
 
 _BREAK = """
 import itertools, {module} as module
@@ -21,9 +21,9 @@ module.{name} = broken
 
 
 @pytest.fixture
-def breakable(sandboxed: Kernel) -> Iterator[Kernel]:
-    yield sandboxed
-    assert sandboxed.run("module.__dict__.update({broken_name: whole})").ok
+def breakable(changeable: Kernel) -> Iterator[Kernel]:
+    yield changeable
+    assert changeable.run("module.__dict__.update({broken_name: whole})").ok
 
 
 def break_in(kernel: Kernel, module: str, name: str, *, at: int) -> None:
@@ -36,25 +36,23 @@ def test_what_cannot_be_drawn_costs_no_row(breakable: Kernel, name: str) -> None
     break_in(breakable, "donutwork_magics.display.live", name, at=1)
     cell = breakable.run("df = %donutwork ping -n 40 -r 100")
     assert cell.ok, cell.text
-    assert breakable.value("(len(df), df.attrs['donutwork']['ended'])") == "(40, None)"
+    assert breakable.value(f"(len(df), {ABOUT}(df)['ended'])") == "(40, None)"
     assert [set(bundle) for bundle in cell.displays] == [{"text/plain", "text/html"}]
 
 
 def test_a_ping_that_breaks_ends_the_series_with_its_rows_kept(breakable: Kernel) -> None:
-    break_in(breakable, "donutwork_magics.sampling.run", "Slot", at=5)
+    break_in(breakable, "donutwork_magics.sampling.workers", "row_of", at=5)
     cell = breakable.run("df = None\n%donutwork ping -n 40 -r 100 -o df")
     assert cell.ename == "SeriesError"
     assert len(cell.traceback.strip().splitlines()) == 1
     assert "4 rows are kept in df. Unexpected: ValueError" in cell.evalue
     assert "secret" not in cell.text
-    assert breakable.value("(len(df), _donutwork is df, df.attrs['donutwork']['ended'])") == (
-        "(4, True, 'unexpected_error')"
-    )
+    assert breakable.value(f"(len(df), _donutwork is df, {ABOUT}(df)['ended'])") == ("(4, True, 'unexpected_error')")
     assert "ended early by unexpected_error" in cell.displays[-1]["text/plain"]
 
 
 def test_so_it_does_in_a_cell_of_several(breakable: Kernel) -> None:
-    break_in(breakable, "donutwork_magics.sampling.run", "Slot", at=15)
+    break_in(breakable, "donutwork_magics.sampling.workers", "row_of", at=15)
     cell = breakable.run("%%donutwork\na: ping -n 10 -r 100\nb: ping -n 10 -r 100\nc: ping -n 10 -r 100")
     assert cell.ename == "SeriesError"
     assert breakable.value("_donutwork.label.value_counts(sort=False).to_dict()") == "{'a': 10, 'b': 4}"

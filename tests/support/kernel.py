@@ -20,6 +20,18 @@ from jupyter_client.manager import KernelManager
 from jupyter_core.utils import ensure_event_loop
 
 PATIENCE_S = 60.0
+ROOT = Path(__file__).parents[2]
+
+ABOUT = "__import__('donutwork_magics.analysis.runs').analysis.runs.described"
+"""A function in the kernel: what is known of the runs of a table."""
+
+KILL_SANDBOX = """
+import os, time
+from donutwork_magics.client.target import SWITCH
+os.kill(SWITCH.sandbox.pid, 9)
+while SWITCH.sandbox.alive(): time.sleep(0.01)
+"""
+"""The sandbox dies."""
 
 
 @dataclass
