@@ -10,7 +10,7 @@ from donutwork_magics.client.replies import http_version
 from donutwork_magics.client.results import Connection, Ping, Result
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table
 from donutwork_magics.display.phases import known, phases, server_share
-from donutwork_magics.display.units import UNKNOWN, format_ms, format_utc
+from donutwork_magics.units import UNKNOWN, format_ms, format_utc
 
 _PHASES_CAPTION: Final = "Phases of this call"
 _RETRIED_CAPTION: Final = "Phases of the second attempt: the total holds both"

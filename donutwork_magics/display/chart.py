@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from donutwork_magics.display.units import format_ms, format_tick_ms, format_tick_s, short_name
+from donutwork_magics.units import format_ms, format_tick_ms, format_tick_s, short_name
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]

@@ -6,7 +6,7 @@ from typing import Final
 
 from donutwork_magics.check_report import CheckReport, Step, StepState
 from donutwork_magics.display.card import Card, Row, Steps, Tone
-from donutwork_magics.display.units import format_ms, plural
+from donutwork_magics.units import format_ms, plural
 
 _STATES: Final[dict[StepState, tuple[Tone, str]]] = {
     "ok": ("ok", "ok"),

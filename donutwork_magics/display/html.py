@@ -25,7 +25,7 @@ from donutwork_magics.display.card import (
     Table,
     Tone,
 )
-from donutwork_magics.display.units import clean, format_share, shorten
+from donutwork_magics.units import clean, format_share, shorten
 
 # Front ends typeset TeX in HTML, which can draw links and boxes, but not inside of elements of these classes: the first
 # is MathJax 2's (nbconvert, nbviewer), the second MathJax 3's and 4's (JupyterLab, Notebook 7).

@@ -15,7 +15,12 @@ from donutwork_magics.display.card import Card, Figure, Picture, Pictures
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.outages import down_since
 from donutwork_magics.display.readings import Reader, Reading, lately, live_picture
-from donutwork_magics.display.units import (
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.sampling.outages import Outage
+from donutwork_magics.sampling.plan import Course
+from donutwork_magics.sampling.rows import Rows
+from donutwork_magics.sampling.run import Progress
+from donutwork_magics.units import (
     UNKNOWN,
     clean,
     format_ms,
@@ -23,10 +28,6 @@ from donutwork_magics.display.units import (
     format_s,
     plural,
 )
-from donutwork_magics.displayed import Displayed
-from donutwork_magics.sampling.outages import Outage
-from donutwork_magics.sampling.plan import Course
-from donutwork_magics.sampling.rows import Rows
 
 if TYPE_CHECKING:
     from donutwork_magics.display.progress_line import ProgressLine

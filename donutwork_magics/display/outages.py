@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from donutwork_magics.display.card import Details, Table
-from donutwork_magics.display.units import enumerate_some, format_ms, format_s, format_utc, plural
 from donutwork_magics.sampling.outages import FEWEST, Outage
+from donutwork_magics.units import enumerate_some, format_ms, format_s, format_utc, plural
 
 _MOST_UNFOLDED: Final = 3
 _MINUTE_S: Final = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from donutwork_magics.display.card import Breakdown, Segment
-from donutwork_magics.display.units import format_ms
+from donutwork_magics.units import format_ms
 
 PHASES: Final[dict[str, str]] = {
     "dns_ms": "DNS",

@@ -8,7 +8,7 @@ from typing import Any, Final, TextIO
 
 from tqdm.std import tqdm
 
-from donutwork_magics.display.units import clean, shorten, width
+from donutwork_magics.units import clean, shorten, width
 
 _COLUMNS_OF_A_CONSOLE: Final = 60
 _MOST_COLUMNS: Final = 120

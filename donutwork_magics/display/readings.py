@@ -11,8 +11,8 @@ import numpy as np
 from donutwork_magics.analysis.percentiles import percentile, pings_needed
 from donutwork_magics.display.card import Figure, Picture
 from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, timeline
-from donutwork_magics.display.units import format_ms, format_s, plural
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
+from donutwork_magics.units import format_ms, format_s, plural
 
 LATEST: Final = 6000
 """An update looks at so many rows at most: it costs the same after an hour."""

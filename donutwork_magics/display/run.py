@@ -27,7 +27,12 @@ from donutwork_magics.display.run_notes import (
 )
 from donutwork_magics.display.run_series import RunSeries, figures_of, series_of
 from donutwork_magics.display.text import to_text
-from donutwork_magics.display.units import (
+from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import KINDS
+from donutwork_magics.frame.restored import restored
+from donutwork_magics.frame.schema import missing_columns, repeated_columns
+from donutwork_magics.sampling.describe import CONTINUED, UNFINISHED
+from donutwork_magics.units import (
     UNKNOWN,
     enumerate_some,
     format_difference_ms,
@@ -39,11 +44,6 @@ from donutwork_magics.display.units import (
     plural,
     short_name,
 )
-from donutwork_magics.displayed import Displayed
-from donutwork_magics.errors import KINDS
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import missing_columns, repeated_columns
-from donutwork_magics.sampling.describe import CONTINUED, UNFINISHED
 
 _MOST_LABELS: Final = 20
 """Of a comparison; a saved notebook is not to grow without end."""

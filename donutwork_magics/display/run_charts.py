@@ -25,7 +25,7 @@ from donutwork_magics.display.chart import (
     ridges,
     timeline,
 )
-from donutwork_magics.display.units import format_ms, format_tick_s, plural, short_name
+from donutwork_magics.units import format_ms, format_tick_s, plural, short_name
 
 _BLOCKS: Final = 60
 _FEWEST: Final = 2

@@ -12,9 +12,9 @@ from donutwork_magics.analysis.machine_pauses import Held, behind_others, held_b
 from donutwork_magics.analysis.percentiles import pings_needed
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
-from donutwork_magics.display.units import enumerate_some, format_ms, format_rate, plural, short_name
 from donutwork_magics.sampling.client_load import BUSY_WAKE_MS
 from donutwork_magics.sampling.describe import CONTINUED
+from donutwork_magics.units import enumerate_some, format_ms, format_rate, plural, short_name
 
 _RATE_REACHED: Final = 0.95
 _FEW: Final = 0.01

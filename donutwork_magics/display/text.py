@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Steps, Table
-from donutwork_magics.display.units import clean, fitting, format_share, short_name, shorten, width
+from donutwork_magics.units import clean, fitting, format_share, short_name, shorten, width
 
 COLUMNS: Final = 80
 _INDENT: Final = "  "

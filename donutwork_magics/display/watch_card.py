@@ -14,7 +14,7 @@ from donutwork_magics.display.readings import Reading, lately, live_picture
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.run_notes import skipped_starts
 from donutwork_magics.display.setup import badges_of
-from donutwork_magics.display.units import format_plan, format_rate, format_s, format_utc, plural
+from donutwork_magics.units import format_plan, format_rate, format_s, format_utc, plural
 
 if TYPE_CHECKING:
     from donutwork_magics.watch import State, Watch

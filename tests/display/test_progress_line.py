@@ -13,8 +13,8 @@ import pytest
 from tqdm.std import tqdm
 
 from donutwork_magics.display.progress_line import ProgressLine
-from donutwork_magics.display.units import width
 from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.units import width
 from tests.display.test_live import Screen, Series, course, last_line, showing_on
 from tests.display.values import run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from donutwork_magics.display.units import width
+from donutwork_magics.units import width
 
 if sys.platform == "win32":
     pytest.skip("there is no pseudo-terminal on Windows", allow_module_level=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from donutwork_magics.display.units import (
+from donutwork_magics.units import (
     clean,
     enumerate_some,
     format_difference_ms,
