@@ -13,6 +13,8 @@ from donutwork_magics._version import __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from donutwork_magics.analysis.compare import compare
+    from donutwork_magics.analysis.percentiles import percentiles
     from donutwork_magics.analysis.summary import summary
     from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.client import Client
@@ -39,7 +41,9 @@ __all__ = [
     "__version__",
     "check",
     "collect",
+    "compare",
     "load",
+    "percentiles",
     "sandbox",
     "summary",
 ]
@@ -57,7 +61,9 @@ _HOME: Final = {
     "TimedTransport": "client.timed_transport",
     "check": "preflight",
     "collect": "measure",
+    "compare": "analysis.compare",
     "load": "frame.load",
+    "percentiles": "analysis.percentiles",
     "summary": "analysis.summary",
 }
 

@@ -3,7 +3,8 @@
 DonutworkError           one line, rendered without a traceback; `kind` is one of KINDS where a call failed
 ├── SettingsError        a key, a URL or the sandbox is not usable; no request was sent
 │   └── OutOfThreadsError    nor is this process: it can start no further thread
-└── SeriesError          a series ended early; its rows are kept
+├── SeriesError          a series ended early; its rows are kept
+└── AnalysisError        a table does not have what an analysis asks for; also a ValueError
 Interrupted        a KeyboardInterrupt, also one line; the rows are kept
 """
 
@@ -96,6 +97,10 @@ class SeriesError(DonutworkError):
     """
 
     df: Any = None
+
+
+class AnalysisError(DonutworkError, ValueError):
+    """A table does not have what an analysis asks for, or what it asks for does not exist."""
 
 
 class Interrupted(_OneLine, KeyboardInterrupt):

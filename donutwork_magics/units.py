@@ -11,7 +11,7 @@ from donutwork_magics.plain import plain
 
 UNKNOWN: Final = "–"
 
-_UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
+UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
 _LONG_UNITS: Final = ((86_400, 2, "d"), (3600, 1, "h"), (60, 1, "min"), (1, 1, "s"))
 """Seconds, from how many of them it is used, and its name."""
 _SLOW_HZ: Final = 0.1
@@ -27,7 +27,7 @@ def format_ms(value_ms: float) -> str:
         return "0 ms"
     # Rounded first: 999.9 µs is 1.00 ms.
     rounded = float(f"{abs(value_ms):.3g}")
-    size, unit = next(((size, unit) for size, unit in reversed(_UNITS) if rounded >= size), _UNITS[0])
+    size, unit = next(((size, unit) for size, unit in reversed(UNITS) if rounded >= size), UNITS[0])
     return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
 
 
@@ -35,7 +35,7 @@ def format_tick_ms(value_ms: float) -> str:
     """Format a round time as briefly as it goes: ``20 ms``, ``0.5 µs``, ``1 s``."""
     if value_ms == 0:
         return "0"
-    size, unit = next(((size, unit) for size, unit in reversed(_UNITS) if abs(value_ms) * 1.0001 >= size), _UNITS[0])
+    size, unit = next(((size, unit) for size, unit in reversed(UNITS) if abs(value_ms) * 1.0001 >= size), UNITS[0])
     return f"{_brief(value_ms / size)} {unit}"
 
 

@@ -12,9 +12,9 @@ from donutwork_magics.sampling.outages import MOST_OUTAGES
 from donutwork_magics.sampling.pauses import MOST_PAUSES
 
 
-def runs(df: pd.DataFrame) -> pd.Series[str]:
-    """Return the id of each row's run; empty where it is missing."""
-    return df["run"].fillna("")
+def runs(df: pd.DataFrame) -> pd.Series[int]:
+    """Return a number for the run of each row, from 0; -1 where no run is told."""
+    return pd.Series(pd.factorize(df["run"])[0], index=df.index, dtype="int64")
 
 
 def clock_s(df: pd.DataFrame) -> pd.Series[float]:

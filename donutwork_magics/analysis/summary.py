@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from donutwork_magics.analysis.percentiles import percentile
+from donutwork_magics.analysis.counted import By, as_array, counted, groups, measured
+from donutwork_magics.analysis.intervals import share_interval
+from donutwork_magics.analysis.quantiles import percentile
 from donutwork_magics.analysis.runs import clock_s, runs
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import COLUMNS, missing_columns, repeated_columns
-
-METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
-"""The columns that can be summarised."""
 
 PERCENTILES: Final[dict[str, float]] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
 
-_NEEDED: Final = (
-    *("seq", "timestamp", "scheduled_ms", "started_ms", "lag_ms", "duration_ms"),
-    *("ttfb_ms", "rrt_ms", "reused", "warmup", "error"),
-)
-_Z_95: Final = 1.959964
+_NEEDED: Final = ("scheduled_ms", "lag_ms", "duration_ms", "ttfb_ms", "rrt_ms", "reused")
 _STEPS_AROUND: Final = 7
 _STEP_OF_A_REST: Final = 2.0
 _IDLE_MS: Final = 1000.0
 
 
-def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: str = "duration_ms") -> pd.DataFrame:
+def summary(df: pd.DataFrame, by: By = None, *, metric: str = "duration_ms") -> pd.DataFrame:
     """Summarise a run, or each of its groups.
 
     Warm-up rows are left out. Latency is taken over successes, with the errors beside it; with ``corrected_ms`` a
@@ -41,9 +33,10 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
     df
         A table of schema 1.
     by
-        A column, or several, to group by, for example ``"label"``; None for one row over all.
+        Whatever ``groupby`` takes, for example ``"label"``, or ``pd.Grouper(key="timestamp", freq="1min")`` for windows
+        of time; None for one row over all.
     metric
-        The column that is summarised, one of `METRICS`.
+        The column that is summarised, one of `donutwork_magics.analysis.counted.METRICS`.
 
     Returns
     -------
@@ -54,7 +47,7 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
         ``n``, ``ok``, ``errors``
             Pings without warm-up, those that succeeded and those that did not.
         ``error_share``, ``error_share_low``, ``error_share_high``
-            The share of errors and its 95 % interval (`wilson`).
+            The share of errors and its 95 % interval (`share_interval`), which is wide where errors come in outages.
         ``min_ms``, ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms``
             Of the metric: the median, and for the tail the nearest rank, which is a value that was measured (between
             two modes, interpolation would name one that no ping had). NaN where there are fewer values than
@@ -76,55 +69,20 @@ def summary(df: pd.DataFrame, by: str | Sequence[str] | None = None, *, metric: 
 
     Raises
     ------
-    ValueError
-        The frame lacks a column, or has one more than once, or `by` or `metric` is not one.
+    AnalysisError
+        A ValueError: the frame lacks a column, or has one more than once, or `by` or `metric` is not one.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}")
-    groups = [by] if isinstance(by, str) else list(by or ())
-    lacking = [name for name in missing_columns(df) if name in {*_NEEDED, metric}]
-    lacking += [str(name) for name in groups if name not in df.columns]
-    if lacking:
-        raise ValueError(f"This DataFrame lacks the columns {', '.join(lacking)}: it cannot be summarised.")
-    repeated = repeated_columns(df)
-    if repeated:
-        raise ValueError(f"This DataFrame has the columns {', '.join(repeated)} twice: it cannot be summarised.")
-    df = restored(df)
-    counted = df[~df["warmup"].astype(bool)]
-    if not groups:
-        return pd.DataFrame([_summarise(counted, metric)], index=["all"])
-    parts = list(counted.groupby(groups, sort=False, observed=True, dropna=False))
-    index = pd.MultiIndex.from_tuples([key for key, _ in parts], names=groups)
-    return pd.DataFrame(
-        [_summarise(part, metric) for _, part in parts],
-        index=index.get_level_values(0) if len(groups) == 1 else index,
-        columns=list(_summarise(counted.iloc[:0], metric)),
-    )
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (E. B. Wilson, "Probable inference, the law of succession", 1927).
-
-    Unlike the textbook interval it does not shrink to nothing where no error was seen. NaN where `n` is 0.
-    """
-    if n == 0:
-        return math.nan, math.nan
-    share, z2 = hits / n, _Z_95**2
-    center = share + z2 / (2 * n)
-    half = _Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low, high = (center - half) / (1 + z2 / n), (center + half) / (1 + z2 / n)
-    # At the ends the two halves cancel only up to rounding.
-    return (0.0 if hits == 0 else low), (1.0 if hits == n else high)
+    keys, parts = groups(df, by, metric, more=_NEEDED)
+    columns = list(_summarise(counted(df.iloc[:0], metric), metric))
+    return pd.DataFrame([_summarise(part, metric) for part in parts], index=keys, columns=columns)
 
 
 def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
-    df = df.loc[clock_s(df).sort_values(kind="stable").index]
     succeeded = df["error"].isna()
     ok = df[succeeded]
-    timed_out = df["error"] == "timeout"
-    values = df.loc[succeeded | timed_out if metric == "corrected_ms" else succeeded, metric].dropna()
+    values = as_array(measured(df, metric))
     n, errors = len(df), len(df) - len(ok)
-    low, high = wilson(errors, n)
+    low, high = share_interval(~succeeded.to_numpy(dtype=bool))
     server_share = _server_share(ok)
     return {
         "n": n,
@@ -134,7 +92,7 @@ def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
         "error_share_low": low,
         "error_share_high": high,
         "min_ms": float(values.min()) if len(values) else math.nan,
-        **{name: percentile(values.to_numpy(dtype=np.float64), quantile) for name, quantile in PERCENTILES.items()},
+        **{name: percentile(values, quantile) for name, quantile in PERCENTILES.items()},
         "max_ms": float(values.max()) if len(values) else math.nan,
         "jitter_ms": float(np.abs(np.diff(values)).mean()) if len(values) > 1 else math.nan,
         "network_share": 1 - server_share,

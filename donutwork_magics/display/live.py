@@ -19,7 +19,6 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.plan import Course
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.run import Progress
 from donutwork_magics.units import (
     UNKNOWN,
     clean,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from donutwork_magics.analysis.percentiles import pings_needed
+from donutwork_magics.analysis.quantiles import pings_needed
 from donutwork_magics.analysis.runs import clock_s, described
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.display import card_of

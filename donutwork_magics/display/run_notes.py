@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from donutwork_magics.analysis.drift import drift
 from donutwork_magics.analysis.machine_pauses import Held, behind_others, held_by_machine
-from donutwork_magics.analysis.percentiles import pings_needed
+from donutwork_magics.analysis.quantiles import pings_needed
 from donutwork_magics.analysis.summary import PERCENTILES, summary
 from donutwork_magics.display.run_series import RunSeries
 from donutwork_magics.sampling.client_load import BUSY_WAKE_MS

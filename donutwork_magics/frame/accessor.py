@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -20,13 +21,13 @@ class DonutworkAccessor(Displayed):
         # pandas calls this for whatever looks at the attribute, completion too: complaints wait until it is used.
         self._df = df
 
-    def summary(self, by: str | Sequence[str] | None = None, *, metric: str = "duration_ms") -> pd.DataFrame:
-        """Summarise the run, or each of its groups.
+    def summary(self, by: Any = None, *, metric: str = "duration_ms") -> pd.DataFrame:
+        """Summarise the run, or each of its groups: counts, percentiles, shares, the rate.
 
         Parameters
         ----------
         by
-            A column, or several, to group by; None for one row over all.
+            Whatever ``groupby`` takes: a column, several, a `pandas.Grouper`, a Series; None for one row over all.
         metric
             The column that is summarised, in milliseconds.
 
@@ -37,12 +38,72 @@ class DonutworkAccessor(Displayed):
 
         Raises
         ------
-        ValueError
-            The frame lacks a column, or `by` or `metric` is not one.
+        AnalysisError
+            A ValueError: the frame lacks a column, or `by` or `metric` is not one.
         """
         from donutwork_magics.analysis.summary import summary
 
         return summary(self._df, by, metric=metric)
+
+    def percentiles(
+        self,
+        q: float | Sequence[float] = (0.5, 0.9, 0.95, 0.99, 0.999),
+        by: Any = None,
+        *,
+        metric: str = "duration_ms",
+    ) -> pd.DataFrame:
+        """Compute percentiles with 95 % intervals that hold also where pings resemble each other.
+
+        Parameters
+        ----------
+        q
+            Quantiles, each above 0 and below 1.
+        by, metric
+            As for `summary`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a group and quantile, as described at `donutwork_magics.analysis.percentiles.percentiles`.
+
+        Raises
+        ------
+        AnalysisError
+            A ValueError: the frame lacks a column, or `q`, `by` or `metric` is not one.
+        """
+        from donutwork_magics.analysis.percentiles import percentiles
+
+        return percentiles(self._df, q, by, metric=metric)
+
+    def compare(
+        self, baseline: Any = None, metric: str = "duration_ms", q: float = 0.5, by: Any = "label"
+    ) -> pd.DataFrame:
+        """Compare the lines of an experiment, or other groups, with one of them: by how much, and how surely.
+
+        Parameters
+        ----------
+        baseline
+            The group with which the others are compared; the first line unless named.
+        metric
+            The column that is compared, in milliseconds.
+        q
+            The quantile that is compared.
+        by
+            Whatever ``groupby`` takes.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a group but the baseline, with a verdict; see `donutwork_magics.analysis.compare.compare`.
+
+        Raises
+        ------
+        AnalysisError
+            A ValueError: the frame lacks a column, an argument does not exist in it, or there are not two groups.
+        """
+        from donutwork_magics.analysis.compare import compare
+
+        return compare(self._df, baseline, metric, q, by)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from donutwork_magics.display.run import RunCard

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
-from donutwork_magics.analysis.percentiles import pings_needed
-from donutwork_magics.analysis.summary import METRICS, summary, wilson
+from donutwork_magics.analysis.counted import METRICS
+from donutwork_magics.analysis.intervals import wilson
+from donutwork_magics.analysis.quantiles import pings_needed
+from donutwork_magics.analysis.summary import summary
 from tests.display.frames import frame
 
 
@@ -225,7 +227,7 @@ def test_no_pings_have_no_interval() -> None:
 
 def test_a_frame_without_the_columns_is_refused_in_one_line_that_names_them() -> None:
     df = frame([1.0]).drop(columns=["error", "warmup"])
-    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns warmup, error: it cannot be summarised.$"):
+    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns warmup, error: it cannot be analysed.$"):
         summary(df)
 
 
@@ -276,12 +278,38 @@ def test_a_time_without_end_was_not_measured() -> None:
 
 def test_columns_that_are_there_twice_are_refused_in_one_line_that_names_them() -> None:
     df = frame([1.0])
-    with pytest.raises(
-        ValueError, match=r"^This DataFrame has the columns seq, error twice: it cannot be summarised.$"
-    ):
+    with pytest.raises(ValueError, match=r"^This DataFrame has the columns seq, error twice: it cannot be analysed.$"):
         summary(pd.concat([df, df[["seq", "error"]]], axis=1))
 
 
 def test_the_accessor_summarises_too() -> None:
     df = frame([1.0] * 5)
     pd.testing.assert_frame_equal(df.donutwork.summary(by="label"), summary(df, by="label"))
+
+
+def test_a_grouper_makes_windows_of_time() -> None:
+    df = frame([1.0] * 60 + [3.0] * 60)
+    found = summary(df, by=pd.Grouper(key="timestamp", freq="6s"))
+    assert found["n"].sum() == 120
+    assert found["p50_ms"].iloc[[0, -1]].tolist() == [1.0, 3.0]
+    assert isinstance(found.index, pd.DatetimeIndex)
+    again = pd.read_csv(StringIO(df.to_csv(index=False)))
+    assert summary(again, by=pd.Grouper(key="timestamp", freq="6s"))["n"].tolist() == found["n"].tolist()
+
+
+def test_whatever_groupby_takes_makes_groups() -> None:
+    df = pd.concat([frame([1.0] * 10), frame([3.0] * 10)])
+    half = pd.Series([False] * 10 + [True] * 10, index=df.index, name="second")
+    by_series = summary(df, by=half)
+    assert by_series["p50_ms"].tolist() == [1.0, 3.0]
+    assert by_series.index.name == "second"
+    assert summary(df, by=half.to_numpy())["n"].tolist() == [10, 10]
+    assert summary(df, by=["label", half])["n"].tolist() == [10, 10]
+    assert summary(df, by=lambda row: row % 2)["n"].tolist() == [10, 10]
+    assert summary(df.set_index("env"), by="env")["n"].tolist() == [20]
+
+
+@pytest.mark.parametrize("by", [7, object(), pd.Grouper(key="town"), [], ["label", 3]])
+def test_what_groups_nothing_is_refused_in_one_line(by: object) -> None:
+    with pytest.raises(ValueError, match="by needs what groupby takes"):
+        summary(frame([1.0] * 3), by=by)
