@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from donutwork_magics.analysis.compare import compare
+    from donutwork_magics.analysis.judge import judge
     from donutwork_magics.analysis.percentiles import percentiles
     from donutwork_magics.analysis.summary import summary
     from donutwork_magics.check_report import CheckReport
@@ -42,6 +43,7 @@ __all__ = [
     "check",
     "collect",
     "compare",
+    "judge",
     "load",
     "percentiles",
     "sandbox",
@@ -62,6 +64,7 @@ _HOME: Final = {
     "check": "preflight",
     "collect": "measure",
     "compare": "analysis.compare",
+    "judge": "analysis.judge",
     "load": "frame.load",
     "percentiles": "analysis.percentiles",
     "summary": "analysis.summary",

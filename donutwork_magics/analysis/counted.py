@@ -12,15 +12,12 @@ import pandas as pd
 from donutwork_magics.analysis.runs import clock_s
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import COLUMNS, missing_columns, repeated_columns
+from donutwork_magics.frame.schema import METRICS, missing_columns, repeated_columns
 
 By: TypeAlias = Any
 """What ``DataFrame.groupby`` takes: a column, several, a `pandas.Grouper`, a Series, a function of the index."""
 
 _BY: Final = "what groupby takes: a column, several, a Grouper, or a Series with the index of this table"
-
-METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
-"""The columns that can be analysed."""
 
 _NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error"})
 

@@ -79,7 +79,7 @@ def rounds_of(rows: pd.DataFrame, baseline: int, other: int, metric: str, quanti
     pair = pair.join(taken.groupby(["place", "round"]).ngroup().rename("round"), on=_ROUND, how="inner")
     found = [_quantiles(pair[pair["group"] == group], quantile, needed) for group in (baseline, other)]
     both = pd.concat(found, axis=1, join="inner", keys=["baseline", "other"])
-    pings = int(both.xs("pings", axis=1, level=1).sum().min())
+    pings = int(both.xs("pings", axis=1, level=1).to_numpy().sum(axis=0).min())
     return Rounds(as_array(both["baseline", "value"]), as_array(both["other", "value"]), pings)
 
 

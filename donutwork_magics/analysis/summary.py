@@ -36,7 +36,7 @@ def summary(df: pd.DataFrame, by: By = None, *, metric: str = "duration_ms") -> 
         Whatever ``groupby`` takes, for example ``"label"``, or ``pd.Grouper(key="timestamp", freq="1min")`` for windows
         of time; None for one row over all.
     metric
-        The column that is summarised, one of `donutwork_magics.analysis.counted.METRICS`.
+        The column that is summarised, one of `donutwork_magics.frame.schema.METRICS`.
 
     Returns
     -------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Final
 
 from donutwork_magics import columns
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLUMNS: Final[dict[str, str]] = {column.name: column.dtype for column in columns.COLUMNS}
 """The dtype of each column, in the order of the table."""
+
+METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
+"""The columns that can be analysed."""
 
 
 def missing_columns(df: pd.DataFrame) -> list[str]:

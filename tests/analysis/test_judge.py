@@ -1,0 +1,183 @@
+"""Given what a user expects, a series holds it, fails it, or leaves it undecided; and a text is read strictly."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from donutwork_magics.analysis.expectations import Expectation, parse_expectation, parse_share
+from donutwork_magics.analysis.judge import judge
+from donutwork_magics.analysis.stopping import cell_is_narrow, next_look, series_is_narrow
+from donutwork_magics.errors import AnalysisError
+from tests.display.frames import frame
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "shown"),
+    [
+        ("p95<200ms", Expectation("duration_ms", 0.95, 200.0), "p95<200ms"),
+        ("ttfb_ms.p50<=40ms", Expectation("ttfb_ms", 0.5, 40.0, True), "ttfb_ms.p50<=40ms"),
+        ("p99.9 < 2", Expectation("duration_ms", 0.999, 2000.0), "p99.9<2s"),
+        (" max<1.5s ", Expectation("duration_ms", 1.0, 1500.0), "max<1.5s"),
+        ("rrt_ms.max<500us", Expectation("rrt_ms", 1.0, 0.5), "rrt_ms.max<500µs"),
+        ("p5<1m", Expectation("duration_ms", 0.05, 60_000.0), "p5<60s"),
+        ("errors<1%", Expectation("", None, 0.01), "errors<1%"),
+        ("errors<=0.5%", Expectation("", None, 0.005, True), "errors<=0.5%"),
+    ],
+)
+def test_an_expectation_is_read(text: str, read: Expectation, shown: str) -> None:
+    found = parse_expectation(text)
+    assert found.limit == pytest.approx(read.limit)
+    assert found.quantile == pytest.approx(read.quantile)
+    assert (found.column, found.or_equal) == (read.column, read.or_equal)
+    assert str(found) == shown
+    assert parse_expectation(shown) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "needs a limit such as"),
+        ("p95", "needs a limit such as"),
+        ("p95>200ms", "needs a limit such as"),
+        ("95<200ms", "needs a limit such as"),
+        ("p95<", "needs a limit such as"),
+        ("mean<5ms", "needs a limit such as"),
+        ("p95<1 s", "needs a limit such as"),
+        ("errors<1 %", "needs a limit such as"),
+        ("p0<1s", "needs a percentile above p0 and below p100"),
+        ("p100<1s", "needs a percentile above p0 and below p100"),
+        ("p999<1s", "needs a percentile above p0 and below p100"),
+        ("p9.5.1<1s", "needs a percentile above p0 and below p100"),
+        ("p95<0ms", "needs a time above 0"),
+        ("p95<-1ms", "needs a time above 0"),
+        ("p95<5%", "needs a time above 0"),
+        ("max<1e3ms", "needs a time above 0"),
+        ("p95<\u0665ms", "needs a time above 0"),
+        ("p95<2h", "needs a time above 0"),
+        ("rrt.p95<1s", "needs, before the dot, one of the columns"),
+        ("label.p50<1s", "needs, before the dot, one of the columns"),
+        ("rrt_ms.errors<1%", "needs, before the dot, one of the columns"),
+        ("errors<0%", "needs a percentage"),
+        ("errors<100%", "needs a percentage"),
+        ("errors<0.01", "needs a percentage"),
+    ],
+)
+def test_what_is_none_is_refused_in_one_line_without_its_words(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as refused:
+        parse_expectation(text)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert message.startswith("needs")
+    assert message.endswith(".")
+
+
+def test_reading_needs_neither_numpy_nor_pandas() -> None:
+    code = (
+        "import sys, donutwork_magics.analysis.expectations as e; e.parse_expectation('p95<1s');"
+        "print(*sorted({'numpy', 'pandas', 'httpx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("text", ["0%", "100%", "5", "-5%", "", "5 %", "nan%", "1e1%"])
+def test_a_share_of_nothing_or_all_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^needs a percentage above 0% and below 100%"):
+        parse_share(text)
+
+
+def test_a_share_is_read() -> None:
+    assert parse_share("5%") == 0.05
+    assert parse_share(".5%") == 0.005
+
+
+def pings(n: int = 400) -> list[float]:
+    return [float(value) for value in np.random.default_rng(1).normal(100.0, 5.0, n)]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "words"),
+    [
+        ("p50<110ms", "holds", "p50<110ms holds: 99.7 ms (99.1 ms to 100 ms)"),
+        ("p50<90ms", "fails", "p50<90ms fails: 99.7 ms (99.1 ms to 100 ms)"),
+        ("p50<100ms", "undecided", "p50<100ms is undecided: 99.7 ms (99.1 ms to 100 ms)"),
+        ("max<1s", "holds", "max<1s holds: 116 ms"),
+        ("max<1ms", "fails", "max<1ms fails: 116 ms"),
+        ("errors<5%", "holds", "errors<5% holds: 0 % (0 % to 1.0 %)"),
+        ("errors<0.5%", "undecided", "errors<0.5% is undecided: 0 % (0 % to 1.0 %)"),
+        ("p99.9<1s", "undecided", "p99.9<1s is undecided: of the 2995 pings that it needs there are 400"),
+    ],
+)
+def test_it_holds_below_its_interval_fails_above_it_and_is_undecided_within(
+    text: str, outcome: str, words: str
+) -> None:
+    found = judge(text, frame(pings()))
+    assert found.outcome == outcome
+    assert str(found) == words
+
+
+def test_the_limit_itself_is_as_expected_only_with_an_equals_sign() -> None:
+    df = frame([5.0] * 100)
+    assert [judge(text, df).outcome for text in ("p50<5ms", "p50<=5ms", "max<5ms", "max<=5ms")] == [
+        "fails",
+        "holds",
+    ] * 2
+
+
+def test_errors_in_a_row_decide_less_than_as_many_apart() -> None:
+    apart = frame(pings(), errors=dict.fromkeys(range(0, 400, 10), "timeout"))
+    together = frame(pings(), errors=dict.fromkeys(range(100, 140), "timeout"))
+    assert judge("errors<6%", apart).outcome == "fails"
+    assert judge("errors<6%", together).outcome == "undecided"
+
+
+@pytest.mark.parametrize("df", [frame([1.0]).iloc[:0], frame([1.0] * 30, errors=dict.fromkeys(range(30), "dns"))])
+def test_nothing_is_decided_by_pings_that_are_not_there(df: object) -> None:
+    assert [judge(text, df).outcome for text in ("p50<1s", "max<1s")] == ["undecided"] * 2  # type: ignore[arg-type]
+
+
+def test_too_few_pings_decide_nothing_but_the_longest_time() -> None:
+    found = judge("p50<1s", frame(pings(20)))
+    assert str(found) == "p50<1s is undecided: 101 ms (no interval: 20 pings are too few, or too alike)"
+    assert math.isnan(found.high)
+    assert judge("max<1s", frame(pings(20))).outcome == "holds"
+
+
+def test_another_table_is_an_exact_error() -> None:
+    with pytest.raises(AnalysisError, match="lacks the columns duration_ms"):
+        judge("p50<1s", frame([1.0]).drop(columns="duration_ms"))
+
+
+def test_a_series_is_looked_at_from_100_pings_on_at_each_tenth_more() -> None:
+    looks = [next_look(0)]
+    while looks[-1] < 200:
+        looks.append(next_look(looks[-1]))
+    assert looks == [100, 111, 123, 136, 150, 165, 182, 201]
+
+
+def test_a_series_is_narrow_by_the_half_width_over_the_median() -> None:
+    values = np.array(pings())
+    assert series_is_narrow(values, 0.05)
+    assert not series_is_narrow(values, 0.001)
+    assert not series_is_narrow(values[:99], 0.5)
+    # Too alike for an interval.
+    assert not series_is_narrow(np.repeat(values[:20], 20), 0.5)
+
+
+def test_a_cell_is_narrow_where_all_of_its_differences_are() -> None:
+    random = np.random.default_rng(1)
+    lines = [random.normal(100.0, sigma, 12) for sigma in (1.0, 1.0, 20.0)]
+    assert cell_is_narrow(lines[:2], 100.0, 0.05)
+    assert not cell_is_narrow(lines, 100.0, 0.05)
+    assert not cell_is_narrow([line[:9] for line in lines[:2]], 100.0, 0.5)
+
+
+def test_very_many_rounds_can_be_looked_at_too() -> None:
+    lines = list(np.random.default_rng(1).normal(100.0, 10.0, (2, 1201)))
+    assert cell_is_narrow(lines, 100.0, 0.02)
+    assert not cell_is_narrow(lines, 100.0, 0.001)
