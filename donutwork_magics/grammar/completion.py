@@ -1,6 +1,6 @@
 """What may come next on a line that is being typed, made from the table; pure.
 
-It reads what stands before the cursor as the parser does, but takes offence at nothing.
+It reads what stands before the cursor as the parser does, but raises nothing.
 """
 
 from __future__ import annotations

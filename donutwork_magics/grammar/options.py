@@ -359,7 +359,7 @@ CHECK: Final = Spec(
 
 LOAD: Final = Spec(
     "load",
-    "a journal, as the DataFrame that it was written from",
+    "a journal as a DataFrame, also after a crash",
     "Read a file that --journal wrote, also one whose kernel was killed. The result is the DataFrame of its rows, "
     "displayed as the run's card. The journal of a watch can be read while it goes on. No request is sent.",
     options=(

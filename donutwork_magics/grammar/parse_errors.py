@@ -1,4 +1,4 @@
-"""How the grammar says no: one line, the nearest valid word, never the user's own words."""
+"""Parse errors: one line, what is right and the nearest valid word, never the user's own words."""
 
 from __future__ import annotations
 
