@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from donutwork_magics import probers
+from donutwork_magics.analysis.expectations import parse_expectation
+from donutwork_magics.client import arguments
 from donutwork_magics.client.client import check_arguments, check_http
 from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import Interrupted, SeriesError, SettingsError
 from donutwork_magics.interrupts import Interruption, interrupts
+from donutwork_magics.narrowing import narrowing
 from donutwork_magics.probers import Prober, Recording
+from donutwork_magics.sampling.describe import INTERRUPTED, NARROW
 from donutwork_magics.sampling.journal import check_journal, journal_path
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan, Segment, one_after_the_other
 from donutwork_magics.sampling.rows import Rows
@@ -44,6 +48,8 @@ def collect(
     label: str = "ping",
     allow_load: bool = False,
     journal: str | os.PathLike[str] | None = None,
+    until: float | None = None,
+    expect: Sequence[str] = (),
     target: Target | None = None,
 ) -> pd.DataFrame:
     """Ping repeatedly on an absolute schedule.
@@ -69,6 +75,10 @@ def collect(
     journal
         A file to which each row is written as it is completed, as JSON lines; `donutwork_magics.load` reads it. Where
         the file is a journal already, the run is added to it.
+    until
+        End as soon as the 95 % interval of the median is so narrow: half of its width over the median, such as 0.05.
+    expect
+        Limits such as ``p95<200ms``, ``ttfb_ms.p50<=40ms`` or ``errors<1%``, judged by their 95 % intervals.
 
     Returns
     -------
@@ -83,7 +93,7 @@ def collect(
     ValueError
         An argument cannot be used, or the plan is not polite without `allow_load`; nothing was sent.
     SeriesError
-        The series had to end early; the rows are in its ``df``.
+        The series had to end early, or is not as expected; the rows are in its ``df``.
     Interrupted
         Ctrl-C; the rows are in its ``df``.
     BaseException
@@ -100,6 +110,9 @@ def collect(
         allow_load=allow_load,
     )
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
+    until = None if until is None else arguments.share("until", until)
+    for expected in expect:
+        _check_expectation(expected)
     if not (journal is None or isinstance(journal, str | os.PathLike)):
         raise ValueError("journal needs the name of a file, or None.")
     where = current_target(env) if target is None else target
@@ -110,7 +123,7 @@ def collect(
     file = None if journal is None else journal_path(journal)
     if file is not None:
         check_journal(file)
-    series = Series(plan, where, http, family, timeout_s, file)
+    series = Series(plan, where, http, family, timeout_s, file, until, tuple(expect))
     return measure([series], keep=lambda _df: "the df of this error")
 
 
@@ -142,7 +155,7 @@ def measure(
     SettingsError
         A journal cannot be written, or there is no prober; nothing was sent.
     SeriesError, Interrupted
-        The run ended early; its rows are kept, and in the ``df`` of the error.
+        The run ended early, or a line is not as expected; its rows are kept, and in the ``df`` of the error.
     BaseException
         What a signal handler has raised, as in `collect`.
     """
@@ -166,7 +179,7 @@ def measure(
         df = table_of(recording.rows, {recording.run: recording.attrs})
         place = keep(df)
         interruption.keep(df)
-        error = early_end(recording, place, interrupted=interruption.is_set())
+        error = early_end(recording, place, interrupted=interruption.is_set()) or _disappointment(lines, df, place)
         if error is not None:
             error.df = df
             raise error
@@ -192,10 +205,9 @@ def early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesE
         An interrupt has come, be it when the last ping had ended.
     """
     ended = recording.attrs["ended"]
-    if ended is None and not interrupted:
+    if ended in {None, NARROW} and not interrupted:
         return None
-    rows = recording.done
-    kept = f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
+    kept = _kept(recording.done, place)
     why = recording.result.why
     if not why:
         return Interrupted(kept)
@@ -203,13 +215,43 @@ def early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesE
     return SeriesError(f"The series ended early: {kept} {why}", recording.kind)
 
 
+def _disappointment(lines: Sequence[Series], df: pd.DataFrame, place: str) -> SeriesError | None:
+    """Return the error of a run that is not as expected, in one line."""
+    from donutwork_magics.analysis.judge import judge
+
+    failed = []
+    for line in lines:
+        rows = df[df["label"] == line.plan.label]
+        judgements = [judge(text, rows) for text in line.expect]
+        name = f"{line.plan.label}: " if len(lines) > 1 else ""
+        failed += [f"{name}{judgement}" for judgement in judgements if judgement.outcome == "fails"]
+    return SeriesError(f"Not as expected: {'; '.join(failed)}. {_kept(len(df), place)}") if failed else None
+
+
+def _check_expectation(text: str) -> None:
+    problem = ""
+    try:
+        parse_expectation(text if isinstance(text, str) else "")
+    except ValueError as error:
+        problem = f"expect {error}"
+    if problem:
+        raise ValueError(problem)
+
+
+def _kept(rows: int, place: str) -> str:
+    return f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
+
+
 def _look_on(recording: Recording, prober: Prober, interruption: Interruption, observer: Observer | None) -> None:
+    is_narrow = narrowing(recording)
     while not recording.over.wait(_LOOK_EVERY_S):
         if interruption.is_set():
-            prober.stop(interrupted=True)
+            prober.stop(INTERRUPTED)
             if not recording.over.wait(_STOP_S):
                 # It does not answer.
                 prober.end()
                 recording.over.wait()
+        elif is_narrow():
+            prober.stop(NARROW)
         elif observer is not None:
             observer(recording)

@@ -83,6 +83,8 @@ class Recording:
         self.result = Ended()
         self.refused = ""
         self.elsewhere = self.unread = 0
+        self.round = 0
+        """How many rounds of its blocks are complete."""
         self.begun = threading.Event()
         """Set when the journals are open, or it was refused."""
         self.over = threading.Event()
@@ -122,6 +124,8 @@ class Recording:
     def add(self, rows: list[Any]) -> None:
         """Take in completed rows."""
         self.rows.extend(rows)
+        if rows:
+            self.round = rows[-1].block
         for row in rows:
             self._outages.add(pinged(row, self._places.get(row.label)))
 
@@ -131,7 +135,8 @@ class Recording:
             self._began_s = time.monotonic()
             self.begun.set()
         elif isinstance(event, Described):
-            self._attrs, self.elsewhere, self.unread = event.attrs, event.elsewhere, event.unread
+            told = {"unread": event.unread} if event.unread else {}
+            self._attrs, self.elsewhere, self.unread = event.attrs | told, event.elsewhere, event.unread
         else:
             if isinstance(event, Refused):
                 self.refused = event.why
@@ -140,13 +145,19 @@ class Recording:
             self.begun.set()
             self.over.set()
 
-    def lose(self, *, interrupted: bool) -> None:
-        """Take note that its prober is gone."""
+    def lose(self, ended: str | None) -> None:
+        """Take note that its prober is gone.
+
+        Parameters
+        ----------
+        ended
+            How it was to end; None where it was not.
+        """
         if self.over.is_set():
             return
         self._outages.finish()
-        self._attrs = {**self.attrs, "ended": "interrupted" if interrupted else LOST}
-        self.take(Ended(why="" if interrupted else _WHY_LOST, reached=True))
+        self._attrs = {**self.attrs, "ended": ended or LOST}
+        self.take(Ended(why="" if ended else _WHY_LOST, reached=True))
 
 
 class Prober:
@@ -171,7 +182,7 @@ class Prober:
         self._output = os.dup(self._child.stdout.fileno())
         self._owner = os.getpid()
         self._recording: Recording | None = None
-        self._interrupted = False
+        self._stopped: str | None = None
         self.is_kept = True
         """Whether it is kept for another run when it is given back."""
         self.lost = False
@@ -197,13 +208,13 @@ class Prober:
 
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
-        self._recording, self._interrupted = recording, False
+        self._recording, self._stopped = recording, None
         self._send(begin_command(recording.run, recording.lines, recording.segments, recording.attrs, reached=reached))
 
-    def stop(self, *, interrupted: bool = False) -> None:
+    def stop(self, ended: str | None = None) -> None:
         """Have it end the run soon; returns at once."""
-        self._interrupted = self._interrupted or interrupted
-        self._send(msgspec.json.encode(Stop(interrupted)) + b"\n")
+        self._stopped = self._stopped or ended
+        self._send(msgspec.json.encode(Stop(ended)) + b"\n")
 
     def end(self) -> None:
         """End the process; the run that it carries out is lost."""
@@ -230,7 +241,7 @@ class Prober:
         self._child.end()
         recording = self._recording
         if recording is not None:
-            recording.lose(interrupted=self._interrupted)
+            recording.lose(self._stopped)
 
     def _read_lines(self) -> None:
         decode_event = msgspec.json.Decoder(Event).decode

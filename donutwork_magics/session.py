@@ -61,6 +61,10 @@ class Session:
         """
         self._watches[watch] = begun_by
 
+    def watch_status(self) -> str:
+        """Say what each watch that is not stopped has seen so far, a line each."""
+        return "\n".join(map(repr, self._running_watches())) or "No watch is running."
+
     def stop_watches(self) -> int:
         """Stop all watches, also those that no variable has any more, and return how many there were."""
         return self._stop(lambda _begun_by: True)

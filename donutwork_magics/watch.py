@@ -340,9 +340,10 @@ class Watch(Displayed):
         if recording.over.is_set():
             self._end_run()
             with self._lock:
-                why = recording.result.why
-                if why and self.running:
-                    self._problem, self._wish = f"The watch ended: {why}", "stopped"
+                if self.running:
+                    why = recording.result.why
+                    # Without a reason its time is over.
+                    self._problem, self._wish = f"The watch ended: {why}" if why else "", "stopped"
 
     def _begin_run(self) -> None:
         """Begin a run, and wait until its journal is open.

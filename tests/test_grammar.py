@@ -175,7 +175,7 @@ class TestCommands:
     def test_a_watch_may_end_by_itself_and_have_several_connections(self) -> None:
         command = parse_line("watch -d 8h -c 3")
         assert isinstance(command, WatchCommand)
-        assert command.plan == Plan(duration_s=8 * 3600.0, concurrency=3)
+        assert command.plan == Plan(duration_s=8 * 3600.0, concurrency=3, endless=True)
 
     def test_watch_takes_its_defaults_from_the_configuration(self) -> None:
         command = parse_line("watch", defaults={"rate": 2, "timeout": "3s", "widget": True, "count": None})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from donutwork_magics.analysis.runs import clock_s
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import METRICS, missing_columns, repeated_columns
+from donutwork_magics.frame.table import runs_of
 
 By: TypeAlias = Any
 """What ``DataFrame.groupby`` takes: a column, several, a `pandas.Grouper`, a Series, a function of the index."""
@@ -77,19 +78,18 @@ def groups(
         raise AnalysisError(f"by needs {_BY}.")
     parts = [_in_order(table.iloc[part].drop(columns="_row").reset_index(drop=True)) for part in rows]
     if len(keys) == 1 and names == ["label"]:
-        places = planned_order(df.attrs)
+        places = planned_order(df)
         order = np.argsort([places.get(label, len(places)) for label in found], kind="stable")
         return found[order], [parts[at] for at in order]
     return found, parts
 
 
-def planned_order(attrs: Mapping[Any, Any]) -> dict[str, int]:
+def planned_order(df: pd.DataFrame) -> dict[str, int]:
     """Return the place of each label among the lines of its run; empty where the table does not tell.
 
     The rows do not: where lines are interleaved, any of them may have the first.
     """
-    described = attrs.get("donutwork")
-    plans = (described.get("plan") if isinstance(described, dict) else None) or []
+    plans = [plan for attrs in runs_of(df).values() for plan in attrs.get("plan") or ()] if "run" in df else []
     labels = dict.fromkeys(plan["label"] for plan in plans if "label" in plan)
     return {label: at for at, label in enumerate(labels)}
 

@@ -12,16 +12,20 @@ from typing import Final
 from donutwork_magics.frame.schema import METRICS
 from donutwork_magics.units import format_tick_ms
 
-_NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
-_EXPECTATION: Final = re.compile(r"(?:([a-z_]+)\.)?(p[0-9.]+|max|errors)\s*(<=?)\s*(\S+)", re.ASCII)
-_QUANTILE: Final = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,4})?)", re.ASCII)
-_TIME: Final = re.compile(rf"({_NUMBER})(us|\N{{MICRO SIGN}}s|\N{{GREEK SMALL LETTER MU}}s|ms|s|m|min|)", re.ASCII)
-_SHARE: Final = re.compile(rf"({_NUMBER})%", re.ASCII)
-_TO_MS: Final = {"us": 1e-3, "\N{MICRO SIGN}s": 1e-3, "\N{GREEK SMALL LETTER MU}s": 1e-3, "ms": 1.0, "": 1e3, "s": 1e3}
-_MINUTE_MS: Final = 60e3
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_TO_MS: Final = {
+    "us": 1e-3,
+    "\N{MICRO SIGN}s": 1e-3,
+    "\N{GREEK SMALL LETTER MU}s": 1e-3,
+    "ms": 1.0,
+    "s": 1e3,
+    "m": 60e3,
+}
+_TIME: Final = re.compile(
+    rf"(?:([a-z_]+)\.)?(?:p([0-9]{{1,2}}(?:\.[0-9]{{1,4}})?)|max)(<=?){_NUMBER}({'|'.join(_TO_MS)})", re.ASCII
+)
+_ERRORS: Final = re.compile(rf"errors(<=?){_NUMBER}%", re.ASCII)
 _LONGEST_MS: Final = 3600e3
-
-_FORMS: Final = 'needs a limit such as "p95<200ms", "ttfb_ms.p50<=40ms", "max<2s" or "errors<1%".'
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,49 +61,22 @@ class Expectation:
 def parse_expectation(text: str) -> Expectation:
     """Read an expectation: ``[column.]pNN<time``, ``[column.]max<time`` or ``errors<share``, with ``<`` or ``<=``.
 
-    A time without a unit is in seconds; a column is one of `METRICS`, and ``duration_ms`` where none is named.
+    A time needs its unit: ``p95<200`` would mean seconds, and hold whatever happens. The column is one of `METRICS`;
+    where none is named it is ``duration_ms``.
 
     Raises
     ------
     ValueError
         With the end of a sentence, "needs ...", which does not repeat the text.
     """
-    match = _EXPECTATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(_FORMS)
-    column, statistic, sign, limit = match.groups()
-    if column is not None and (column not in METRICS or statistic == "errors"):
-        raise ValueError(f"needs, before the dot, one of the columns {', '.join(METRICS)}.")
-    if statistic == "errors":
-        return Expectation("", None, parse_share(limit), sign == "<=")
-    quantile = 1.0 if statistic == "max" else _quantile(statistic)
-    return Expectation(column or "duration_ms", quantile, _time_ms(limit), sign == "<=")
-
-
-def parse_share(text: str) -> float:
-    """Read a share above 0 and below 1 from a percentage: ``5%``, ``0.5%``.
-
-    Raises
-    ------
-    ValueError
-        With the end of a sentence, "needs ...", which does not repeat the text.
-    """
-    match = _SHARE.fullmatch(text)
-    if match is None or not 0 < float(match[1]) < 100:
-        raise ValueError("needs a percentage above 0% and below 100%, such as 5% or 0.5%.")
-    return float(match[1]) / 100
-
-
-def _quantile(text: str) -> float:
-    match = _QUANTILE.fullmatch(text)
-    if match is None or not 0 < float(match[1]) < 100:
-        raise ValueError("needs a percentile above p0 and below p100, such as p50, p95 or p99.9.")
-    return float(match[1]) / 100
-
-
-def _time_ms(text: str) -> float:
-    match = _TIME.fullmatch(text)
-    time_ms = float(match[1]) * _TO_MS.get(match[2], _MINUTE_MS) if match else 0.0
-    if not 0 < time_ms <= _LONGEST_MS:
-        raise ValueError("needs a time above 0 and up to an hour, such as 200ms or 2s.")
-    return time_ms
+    squeezed = "".join(text.split())
+    errors, time = _ERRORS.fullmatch(squeezed), _TIME.fullmatch(squeezed)
+    if errors is not None and 0 < float(errors[2]) < 100:
+        return Expectation("", None, float(errors[2]) / 100, errors[1] == "<=")
+    if time is not None:
+        column, percentile, sign, number, unit = time.groups()
+        quantile = 1.0 if percentile is None else float(percentile) / 100
+        limit_ms = float(number) * _TO_MS[unit]
+        if (column is None or column in METRICS) and quantile > 0 and 0 < limit_ms <= _LONGEST_MS:
+            return Expectation(column or "duration_ms", quantile, limit_ms, sign == "<=")
+    raise ValueError("needs a limit with its unit, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%.")

@@ -41,7 +41,7 @@ def series_is_narrow(values_ms: Numbers, share: float) -> bool:
     values_ms
         Shape (n,): the durations of successes without warm-up, in the order of their starts.
     share
-        Above 0, as `parse_share` returns it.
+        Above 0 and below 1.
     """
     half_width_ms, median_ms = series_half_width_ms(values_ms)
     return values_ms.size >= FIRST_LOOK and half_width_ms <= share * median_ms

@@ -35,6 +35,14 @@ def rate(name: str, value: Any) -> float:
     return _number(name, value, FASTEST_HZ, "a number per second")
 
 
+def share(name: str, value: Any) -> float:
+    """Read a share above 0 and below 1."""
+    number = _number(name, value, 1.0, "a share")
+    if number == 1:
+        raise ValueError(f"{name} needs a share above 0 and below 1, such as 0.05.")
+    return number
+
+
 def flag(name: str, value: Any) -> None:
     """Check a bool: the text ``"no"`` would count as true."""
     if not isinstance(value, bool):

@@ -142,8 +142,7 @@ def _notes_on_the_plan(series: RunSeries, *, saturated: bool) -> Iterator[Note]:
             if held.alone:
                 return
     if behind:
-        # A watch has one connection, and no option for more.
-        more = "" if saturated or series.plan.get("endless") else ", or more at a time (-c),"
+        more = "" if saturated else ", or more at a time (-c),"
         yield Note(
             "The planned rate was not reached",
             f"The planned rate was not reached: {format_rate(series.figures['rate_hz'])} of "

@@ -112,7 +112,7 @@ class WatchCommand:
     Attributes
     ----------
     plan
-        What it does; endless unless a duration ends it.
+        What it does, as a monitor; it is endless unless a duration ends it.
     keep
         How many rows are kept in memory at most, the latest.
     journal

@@ -370,7 +370,7 @@ def _load(file: str | None, layer: Layer) -> LoadCommand:
 def _watch(layer: Layer) -> WatchCommand:
     return WatchCommand(
         _call(layer, single=False),
-        _plan(layer, endless=o.DURATION not in layer),
+        _plan(layer, endless=True),
         keep=chosen(layer, o.KEEP),
         journal=chosen(layer, o.JOURNAL),
     )

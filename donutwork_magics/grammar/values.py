@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from ..analysis.expectations import parse_expectation
 from ..client.arguments import LONGEST_S
-from ..columns import COLUMNS
 from ..sampling.plan import LONGEST_LABEL
 from .parse_errors import did_you_mean
 
@@ -37,13 +37,8 @@ _NUMBER: Final = r"(?:[0-9]+(?:_[0-9]+)*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3
 _DURATION: Final = re.compile(rf"({_NUMBER})\s*({'|'.join(SECONDS)})?")
 _AMOUNT: Final = re.compile(rf"({_NUMBER})([kM])?")
 _PERCENTAGE: Final = re.compile(rf"({_NUMBER})\s*%")
-_EXPECTATION: Final = re.compile(
-    rf"(?:([a-z_]+)\.)?(?:p([0-9]{{1,2}}(?:\.[0-9]{{1,6}})?)|max)\s*<=?\s*{_NUMBER}\s*(?:{'|'.join(SECONDS)})"
-    rf"|errors\s*<=?\s*({_NUMBER})\s*%"
-)
 _THOUSANDS: Final = {"k": 1e3, "M": 1e6}
 _SHORTEST_S: Final = 1e-9
-_TIMES: Final = frozenset(column.name for column in COLUMNS if column.unit == "ms")
 
 
 def constant(value: T) -> Callable[[str], T]:
@@ -115,19 +110,8 @@ def share(text: str) -> float:
 
 
 def expectation(text: str) -> tuple[str, ...]:
-    """Check an expectation, and keep its text; a tuple, since expectations add up.
-
-    A time needs its unit here: ``p95<200`` would mean seconds, and hold whatever happens.
-    """
-    match = _EXPECTATION.fullmatch(text.strip())
-    column, percentile, percentage = (None, None, None) if match is None else match.groups()
-    if (
-        match is None
-        or (column is not None and column not in _TIMES)
-        or (percentile is not None and float(percentile) == 0)
-        or (percentage is not None and not 0 < float(percentage) < 100)
-    ):
-        raise ValueError("needs a limit with its unit, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%.")
+    """Check an expectation, and keep its text; a tuple, since expectations add up."""
+    parse_expectation(text)
     return ("".join(text.split()),)
 
 

@@ -165,7 +165,7 @@ class Prober:
         with self._lock:
             self._stop = stop
             if self._run is not None:
-                self._run.stop(interrupted=stop.interrupted)
+                self._run.stop(stop.ended)
 
     def _carry_out(self, command: Begin) -> None:
         event: Event
@@ -200,7 +200,7 @@ class Prober:
         with self._lock:
             self._run, stop = run, self._stop
         if stop is not None:
-            run.stop(interrupted=stop.interrupted)
+            run.stop(stop.ended)
         output.event(Began())
         run.carry_out()
         with self._lock:

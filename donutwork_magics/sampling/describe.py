@@ -24,6 +24,12 @@ SCHEMA: Final = 1
 UNFINISHED: Final = "unfinished"
 """How a run has ended whose journal has no end: its process ended before it did, or it goes on."""
 
+INTERRUPTED: Final = "interrupted"
+"""How a run has ended that Ctrl-C or another signal has ended."""
+
+NARROW: Final = "narrow"
+"""How a run has ended whose interval was as narrow as it was to become."""
+
 CONTINUED: Final = "continued"
 """How a journal ends that was moved while its run went on: the later rows are in another file."""
 
@@ -80,6 +86,8 @@ def _planned(series: Series) -> dict[str, Any]:
         "env": series.target.env,
         "host": series.target.host,
         "sandbox": series.target.sandbox,
+        "until": series.until,
+        "expect": list(series.expect),
     }
 
 

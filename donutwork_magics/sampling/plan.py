@@ -39,7 +39,8 @@ class Plan:
     allow_load
         More than `POLITE_RATE_HZ` is permitted, also while catching up.
     endless
-        It goes on until it is stopped: neither a count nor a duration is needed.
+        It is a monitor, which goes on until it is stopped or a duration ends it: it does not make up for all that it
+        has missed, and calls seldom while the service is down.
     """
 
     count: int | None = None

@@ -133,7 +133,7 @@ class Schedule:
         self._rate_limit.forgive()
 
     def back_off(self, slot: Slot, started_ns: int) -> None:
-        """Wait a second from the start of this ping to the next, as the service is down; called by the only worker.
+        """Wait a second from the start of this ping to the next, as the service is down; for one thread at a time.
 
         The planned starts that come due in that time are left out, and counted. That takes no time out of
         ``corrected_ms``: the starts that were overdue when this ping began are not left out, but made up later with all
@@ -142,7 +142,8 @@ class Schedule:
         a second only.
         """
         rate_hz = self._plan.rate_hz
-        if slot.scheduled_ns is None or rate_hz is None or rate_hz <= 1:
+        if slot.scheduled_ns is None or rate_hz is None or rate_hz <= 1 or self._plan.concurrency > 1:
+            # Several workers cannot leave starts out one after the other: these are made up later.
             self._not_before_ns = started_ns + _ATTEMPT_EVERY_NS
             return
         period_ns = int(1e9 / rate_hz)

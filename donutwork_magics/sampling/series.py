@@ -29,6 +29,10 @@ class Series:
     timeout_s: float = 10.0
     journal: Path | None = None
     """Where each row goes as it is completed."""
+    until: float | None = None
+    """The share of its median to which the interval has to narrow for the run to end; None does not end it."""
+    expect: tuple[str, ...] = ()
+    """What is expected of it, as `donutwork_magics.analysis.expectations.parse_expectation` reads it."""
 
     def client(self) -> Client:
         """Make the client of one worker."""
@@ -77,8 +81,8 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """End the run that is carried out."""
 
-    interrupted: bool
-    """Whether that is an early end."""
+    ended: str | None
+    """How the run has ended then, in one word: ``interrupted`` or `NARROW`; None where it was to be stopped."""
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):

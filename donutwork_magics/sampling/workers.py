@@ -42,7 +42,9 @@ class Ending:
 
     target: Target
     sample: Sample | None = None
-    """The ping that ended it; None for an interrupt."""
+    """The ping that ended it."""
+    stopped: str = ""
+    """How it has ended, as `Stop` says it; empty unless that ended it."""
     journal_failure: str = ""
     """Why the journal could not be written, in a few words; empty unless that ended it."""
     out_of_threads: bool = False
@@ -59,11 +61,11 @@ class Ending:
             return "out_of_threads"
         if self.broken_by:
             return "unexpected_error"
-        return "interrupted" if self.sample is None else str(self.sample.error)
+        return self.stopped if self.sample is None else str(self.sample.error)
 
     @property
     def why(self) -> str:
-        """What happened and what to do next, in one line; empty for an interrupt."""
+        """What happened and what to do next, in one line; empty where it was stopped."""
         if self.journal_failure:
             return f"The journal cannot be written ({self.journal_failure}). Make room, or choose another place."
         if self.out_of_threads:
@@ -169,10 +171,16 @@ class Run:
         """Describe the run as it is now."""
         return {**self._attrs, **progress(self)}
 
-    def stop(self, *, interrupted: bool = False) -> None:
-        """Start no further ping, and end soon; from any thread."""
-        if interrupted:
-            self.ending = self.ending or Ending(self._lines[0].series.target)
+    def stop(self, ended: str | None = None) -> None:
+        """Start no further ping, and end soon; from any thread.
+
+        Parameters
+        ----------
+        ended
+            As in `donutwork_magics.sampling.series.Stop`.
+        """
+        if ended is not None:
+            self.ending = self.ending or Ending(self._lines[0].series.target, stopped=ended)
         self._stopped.set()
         schedule = self._schedule
         if schedule is not None:

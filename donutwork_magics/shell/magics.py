@@ -134,17 +134,23 @@ class _Donutwork(Magics):
                 if value.state == "running" and (watches := self.session.watches_of_the_api()):
                     goes_on = "A watch goes on" if watches == 1 else f"{watches} watches go on"
                     print(f"{goes_on} calling the API: %donutwork watch stop ends every watch.")
-            case HelpCommand():
-                print(help_text(command.topic), end="")
+            case HelpCommand() | VersionCommand() | WatchStatusCommand():
+                print(self._told(command))
                 value = None
-            case VersionCommand():
-                print(versions())
-                value = None
-            case WatchStatusCommand() | TutorialCommand():
+            case TutorialCommand():
                 raise GrammarError("This command is not available yet.")
             case _:
                 value = self.session.overview(overview_rows())
         return None if (command.silenced or results.named) and not value_is_used() else value
+
+    def _told(self, command: HelpCommand | VersionCommand | WatchStatusCommand) -> str:
+        match command:
+            case HelpCommand():
+                return help_text(command.topic).rstrip("\n")
+            case VersionCommand():
+                return versions()
+            case WatchStatusCommand():
+                return self.session.watch_status()
 
     def _run_cell(self, header: str, body: str, results: _Results) -> object:
         with interruption().lifted():
@@ -355,7 +361,8 @@ class _Donutwork(Magics):
         file = None if command.journal is None else journal_path(command.journal)
         if file is not None:
             check_journal(file)
-        return Series(plan, target, call.http, call.family, call.timeout_s, file)
+        judged = (command.until, command.expect) if isinstance(command, PingCommand) else (None, ())
+        return Series(plan, target, call.http, call.family, call.timeout_s, file, *judged)
 
     def _watch(self, command: WatchCommand, results: _Results) -> Watch:
         """Begin a watch, and show its panel where there is a kernel.

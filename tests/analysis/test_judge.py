@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from donutwork_magics.analysis.expectations import Expectation, parse_expectation, parse_share
+from donutwork_magics.analysis.expectations import Expectation, parse_expectation
 from donutwork_magics.analysis.judge import judge
 from donutwork_magics.analysis.stopping import cell_is_narrow, next_look, series_is_narrow
 from donutwork_magics.errors import AnalysisError
@@ -39,41 +39,36 @@ def test_an_expectation_is_read(text: str, read: Expectation, shown: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    "text",
     [
-        ("", "needs a limit such as"),
-        ("p95", "needs a limit such as"),
-        ("p95>200ms", "needs a limit such as"),
-        ("95<200ms", "needs a limit such as"),
-        ("p95<", "needs a limit such as"),
-        ("mean<5ms", "needs a limit such as"),
-        ("p95<1 s", "needs a limit such as"),
-        ("errors<1 %", "needs a limit such as"),
-        ("p0<1s", "needs a percentile above p0 and below p100"),
-        ("p100<1s", "needs a percentile above p0 and below p100"),
-        ("p999<1s", "needs a percentile above p0 and below p100"),
-        ("p9.5.1<1s", "needs a percentile above p0 and below p100"),
-        ("p95<0ms", "needs a time above 0"),
-        ("p95<-1ms", "needs a time above 0"),
-        ("p95<5%", "needs a time above 0"),
-        ("max<1e3ms", "needs a time above 0"),
-        ("p95<\u0665ms", "needs a time above 0"),
-        ("p95<2h", "needs a time above 0"),
-        ("rrt.p95<1s", "needs, before the dot, one of the columns"),
-        ("label.p50<1s", "needs, before the dot, one of the columns"),
-        ("rrt_ms.errors<1%", "needs, before the dot, one of the columns"),
-        ("errors<0%", "needs a percentage"),
-        ("errors<100%", "needs a percentage"),
-        ("errors<0.01", "needs a percentage"),
+        "",
+        "p95",
+        "p95>200ms",
+        "95<200ms",
+        "p95<",
+        "mean<5ms",
+        "p0<1s",
+        "p100<1s",
+        "p999<1s",
+        "p9.5.1<1s",
+        "p95<0ms",
+        "p95<-1ms",
+        "p95<5%",
+        "max<1e3ms",
+        "p95<\u0665ms",
+        "p95<2h",
+        "rrt.p95<1s",
+        "label.p50<1s",
+        "rrt_ms.errors<1%",
+        "errors<0%",
+        "errors<100%",
+        "errors<0.01",
+        "p95<200",
     ],
 )
-def test_what_is_none_is_refused_in_one_line_without_its_words(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as refused:
+def test_what_is_none_is_refused_in_one_line_without_its_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^needs a limit with its unit, such as [^\n]*$"):
         parse_expectation(text)
-    message = str(refused.value)
-    assert "\n" not in message
-    assert message.startswith("needs")
-    assert message.endswith(".")
 
 
 def test_reading_needs_neither_numpy_nor_pandas() -> None:
@@ -83,17 +78,6 @@ def test_reading_needs_neither_numpy_nor_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == ""
-
-
-@pytest.mark.parametrize("text", ["0%", "100%", "5", "-5%", "", "5 %", "nan%", "1e1%"])
-def test_a_share_of_nothing_or_all_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^needs a percentage above 0% and below 100%"):
-        parse_share(text)
-
-
-def test_a_share_is_read() -> None:
-    assert parse_share("5%") == 0.05
-    assert parse_share(".5%") == 0.005
 
 
 def pings(n: int = 400) -> list[float]:
