@@ -221,14 +221,10 @@ VALUES = {
 """A value for each option that neither lists its choices nor takes a 1."""
 
 
-@pytest.mark.parametrize("name", list(o.SPECS))
-@pytest.mark.parametrize("first", sorted({flag for spec in o.SPECS.values() for flag in spec.spellings}))
+@pytest.mark.parametrize(("name", "first"), [(name, flag) for name, spec in w.SPECS.items() for flag in spec.spellings])
 def test_two_options_that_are_offered_go_together(name: str, first: str) -> None:
     """What the completion offers beside an option, the parser takes beside it."""
-    spec = o.SPECS[name]
-    if first not in spec.spellings:
-        assert first not in after_line(f"{name} -").words
-        return
+    spec = w.SPECS[name]
 
     def spelled(flag: str) -> str:
         option = spec.spellings[flag]

@@ -143,6 +143,10 @@ HTTP1: tuple[Fault, ...] = (
     Fault("endless chunks", "too_large", endless(chunked(), b"1000\r\n" + b" " * 4096 + b"\r\n")),
     Fault("endless body without a length", "too_large", endless(head("HTTP/1.1 200 OK"), b" " * 65536)),
     Fault("one byte too many", "too_large", body(BODY + b" " * (64 * 1024 + 1 - len(BODY)))),
+)
+"""What the connection and the framing may get wrong."""
+
+HTTP1_REPLIES: tuple[Fault, ...] = (
     # Encodings
     Fault("gzip", "invalid_body", answer_once(reply(GZIP, "200 OK", "Content-Encoding: gzip"))),
     Fault("truncated gzip", "invalid_body", answer_once(reply(GZIP[:-12], "200 OK", "Content-Encoding: gzip"))),
@@ -199,6 +203,7 @@ HTTP1: tuple[Fault, ...] = (
     Fault("999", "unexpected_status", status("999 Denied")),
     Fault("a reason phrase of 30 KB", "server_error", status("500 " + "x" * 30_000)),
 )
+"""Whole replies: what comes after the last byte is the same, whatever it came through."""
 
 
 def _h2_status(code: str) -> Handler:
@@ -289,6 +294,17 @@ HTTP2: tuple[Fault, ...] = (
         h2.flood(h2.endless_body, first=h2.headers),
     ),
     Fault("one byte too many", "too_large", h2.say(lambda s: h2.headers(s) + _in_frames(s, 64 * 1024 + 1))),
+    # What is allowed
+    Fault("streams allowed up and down", None, h2.on_request(h2.streams_go_up_and_down)),
+    Fault("no streams after the first reply", None, h2.no_streams(answers=1)),
+    Fault(
+        "trailers",
+        None,
+        h2.say(lambda s: h2.headers(s) + h2.data(s, end=False) + h2.headers(s, [("x", "y")], end=True)),
+    ),
+)
+
+HTTP2_REPLIES: tuple[Fault, ...] = (
     # Bodies and status codes
     Fault("gzip bomb", "invalid_body", h2.say(lambda s: _encoded(s, BOMB))),
     Fault("unknown encoding", "invalid_body", _h2_with(("content-encoding", "x-unknown"))),
@@ -300,14 +316,6 @@ HTTP2: tuple[Fault, ...] = (
     Fault("404", "not_found", _h2_status("404")),
     Fault("503", "server_error", _h2_status("503")),
     Fault("999", "unexpected_status", _h2_status("999")),
-    # What is allowed
-    Fault("streams allowed up and down", None, h2.on_request(h2.streams_go_up_and_down)),
-    Fault("no streams after the first reply", None, h2.no_streams(answers=1)),
-    Fault(
-        "trailers",
-        None,
-        h2.say(lambda s: h2.headers(s) + h2.data(s, end=False) + h2.headers(s, [("x", "y")], end=True)),
-    ),
 )
 
 

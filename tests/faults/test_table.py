@@ -10,7 +10,7 @@ import pytest
 from donutwork_magics.errors import Kind
 from donutwork_magics.types import Http
 from tests.faults.calls import GRACE_S, Ended, assert_one_line, call_both, target_of
-from tests.faults.cases import HTTP1, HTTP2, Fault
+from tests.faults.cases import HTTP1, HTTP1_REPLIES, HTTP2, HTTP2_REPLIES, Fault
 from tests.servers import Server
 from tests.servers.tls import Tls
 
@@ -51,7 +51,7 @@ def check_rows(df: pd.DataFrame, names: set[Kind | None], within_s: float) -> No
         assert df.rrt_ms.isna().all()
 
 
-@pytest.mark.parametrize("fault", HTTP1, ids=ids(HTTP1))
+@pytest.mark.parametrize("fault", HTTP1 + HTTP1_REPLIES, ids=ids(HTTP1 + HTTP1_REPLIES))
 def test_over_http1(fault: Fault) -> None:
     check(meet(fault, None, "auto"), fault)
 
@@ -62,7 +62,7 @@ def test_over_http1_and_tls(fault: Fault, tls: Tls) -> None:
     check(meet(fault, tls, "auto"), fault, *also)
 
 
-@pytest.mark.parametrize("fault", HTTP2, ids=ids(HTTP2))
+@pytest.mark.parametrize("fault", HTTP2 + HTTP2_REPLIES, ids=ids(HTTP2 + HTTP2_REPLIES))
 def test_over_http2(fault: Fault) -> None:
     check(meet(fault, None, "2"), fault)
 

@@ -1,4 +1,4 @@
-"""A key typed by mistake, in a real cell: refused without echo, with the advice to rotate it, and nothing is sent."""
+"""A key typed by mistake: refused without echo, with the advice to rotate it, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from donutwork_magics.grammar import GrammarError, parse_cell, parse_line
 from tests.leaks import KEY, STAGING_KEY
 from tests.leaks.search import Search
 from tests.servers import Server, answer, reply
@@ -33,39 +34,81 @@ def refused(cell: Cell, typed: str) -> None:
     assert cell.status == "error"
     (line,) = cell.stderr.strip().splitlines()
     assert line.startswith("UsageError: ")
-    assert "otate it in the Donutwork dashboard, and clear this cell." in line
+    advises(line, typed)
     assert Search(typed).text(cell.text) == set()
 
 
-@pytest.mark.parametrize("key", [KEY, STAGING_KEY, OTHER], ids=["current", "staging", "other"])
+def advises(line: str, typed: str) -> None:
+    assert line.isprintable()
+    assert "otate it in the Donutwork dashboard, and clear this cell." in line
+    assert Search(typed).text(line) == set()
+
+
+KEYS = pytest.mark.parametrize("key", [KEY, STAGING_KEY, OTHER], ids=["current", "staging", "other"])
+# A text that is free may be a key that is not set: nothing tells it from another text.
+KEYS_THAT_ARE_SET = pytest.mark.parametrize("key", [KEY, STAGING_KEY], ids=["current", "staging"])
+
+
+@KEYS
 @pytest.mark.parametrize(
-    "code",
+    "line",
     [
-        "%donutwork ping --key {}",
-        "%donutwork ping --api-key={}",
-        "%donutwork ping --token {}",
-        "%donutwork ping -k{}",
-        "%donutwork --key {}",
-        "%donutwork {}",
-        "%donutwork ping {}",
-        "%donutwork pnig {}",
-        "%donutwork pnig --key {}",
-        "%donutwork conection --env {}",
-        "%donutwork ping --env {}",
-        "%donutwork ping -n {}",
-        "%donutwork ping --http={}",
-        '%donutwork ping "{}',
-        "%donutwork sandbox start --key {}",
-        "%donutwork help {}",
-        "x = %donutwork ping {}",
-        "%%donutwork --key {}\nping",
-        "%%donutwork {}\nping",
-        "%%donutwork\nping --key {}",
-        "%%donutwork\nping -n 5\npnig {}",
-        "%%donutwork\nping -n 5\nping {}",
-        "typed = {!r}\n%donutwork ping $typed",
-        "typed = {!r}\n%donutwork ping --env {{typed}}",
-        "%config DonutworkMagics.env = {!r}\n%donutwork ping",
+        "ping --key {}",
+        "ping --api-key={}",
+        "ping --token {}",
+        "ping -k{}",
+        "--key {}",
+        "{}",
+        "ping {}",
+        "pnig {}",
+        "pnig --key {}",
+        "conection --env {}",
+        "ping --env {}",
+        "ping -n {}",
+        "ping --http={}",
+        'ping "{}',
+        "sandbox start --key {}",
+        "help {}",
+    ],
+)
+def test_no_line_with_it_is_accepted(line: str, key: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        parse_line(line.format(key), secrets=[KEY, STAGING_KEY])
+    advises(str(caught.value), key)
+
+
+@KEYS
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("--key {}", "ping"),
+        ("{}", "ping"),
+        ("", "ping --key {}"),
+        ("", "ping -n 5\npnig {}"),
+        ("", "ping -n 5\nping {}"),
+    ],
+)
+def test_no_cell_with_it_is_accepted(header: str, body: str, key: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        parse_cell(header.format(key), body.format(key), secrets=[KEY, STAGING_KEY])
+    advises(str(caught.value), key)
+
+
+@pytest.mark.parametrize(
+    ("code", "key"),
+    [
+        ("%donutwork ping --key {}", KEY),
+        ("%donutwork {}", STAGING_KEY),
+        ("%donutwork pnig {}", OTHER),
+        ('%donutwork ping "{}', KEY),
+        ("%donutwork help {}", OTHER),
+        ("x = %donutwork ping {}", STAGING_KEY),
+        ("%%donutwork --key {}\nping", OTHER),
+        ("%%donutwork\nping -n 5\nping {}", KEY),
+        ("typed = {!r}\n%donutwork ping $typed", STAGING_KEY),
+        ("typed = {!r}\n%donutwork ping --env {{typed}}", OTHER),
+        ("%config DonutworkMagics.env = {!r}\n%donutwork ping", KEY),
+        ("%config DonutworkMagics.env = {!r}\n%donutwork ping", OTHER),
     ],
 )
 def test_it_is_refused(kernel: Kernel, server: Server, code: str, key: str) -> None:
@@ -75,17 +118,23 @@ def test_it_is_refused(kernel: Kernel, server: Server, code: str, key: str) -> N
     assert server.connections == 0
 
 
+@KEYS_THAT_ARE_SET
+@pytest.mark.parametrize("line", ["ping -n 5 --label {}", "ping -n 5 --label=x{}y"])
+def test_no_line_has_it_where_a_text_may_be_anything(line: str, key: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        parse_line(line.format(key), secrets=[KEY, STAGING_KEY])
+    advises(str(caught.value), key)
+
+
 @pytest.mark.parametrize(
-    "code",
+    ("code", "key"),
     [
-        "%donutwork ping -n 5 --label {}",
-        "%donutwork ping -n 5 --label=x{}y",
-        "%%donutwork\n{}: ping -n 5",
-        "%%donutwork\nping\n# {}",
-        "typed = {!r}\n%donutwork ping -n 5 --label $typed",
+        ("%donutwork ping -n 5 --label {}", KEY),
+        ("%%donutwork\n{}: ping -n 5", STAGING_KEY),
+        ("%%donutwork\nping\n# {}", KEY),
+        ("typed = {!r}\n%donutwork ping -n 5 --label $typed", STAGING_KEY),
     ],
 )
-@pytest.mark.parametrize("key", [KEY, STAGING_KEY], ids=["current", "staging"])
 def test_one_that_is_set_is_refused_even_where_a_text_may_be_anything(
     kernel: Kernel, server: Server, code: str, key: str
 ) -> None:

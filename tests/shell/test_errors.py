@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import BODY, Handler, Server, answer, answer_once, answer_then_hang, hang, read_request, reply
+from tests.servers import Handler, Server, answer, answer_once, answer_then_hang, hang, read_request, reply
 from tests.shell.conftest import KEY
 from tests.support.kernel import Cell, Kernel
 
@@ -47,36 +47,16 @@ def one_line_error(cell: Cell, ename: str = "DonutworkError") -> str:
 
 
 class TestUsage:
+    """Some of what tests/test_grammar.py has in full."""
+
     @pytest.mark.parametrize(
         ("line", "says"),
         [
             ("pnig", "did you mean ping?"),
-            ("ping --cuont 5", "did you mean --count?"),
             ("ping -n 0", "-n needs a whole number"),
-            ("ping -n x", "-n needs a whole number"),
-            ("ping -n 5 -r -1", "-r needs"),
-            ("ping -t 0", "-t needs"),
-            ("ping -t 5x", "in seconds"),
             ('ping --label "open', "quote"),
-            ("ping -o 1abc", "-o needs"),
-            ("ping -o class", "-o needs"),
             (f"ping --key {SECRET}", "no option for a key"),
-            (f"ping --key={SECRET}", "no option for a key"),
-            (f"ping {SECRET}", "ping"),
-            ("ping -r 5", "-n"),
-            ("ping --cold", "-n"),
-            ("connection -n 5", "connection"),
-            ("ping --http 4", "auto"),
-            ("ping -n 5 --widget", "--widget"),
             ("watch -n 5", "watch has no -n"),
-            ("ping -n $undefined", "not defined"),
-            ("ping -n 5 --until 0%", "--until needs a percentage"),
-            ("ping -n 5 --expect p95", "--expect needs a limit"),
-            ("sandbox --stall 2s", "--stall needs"),
-            ("load x --example night", "not both"),
-            ("watch --keep x", "--keep needs a whole number"),
-            ("ping -n 5 --blocks 2", "an option of %%donutwork"),
-            ("sandbox dance", "start"),
         ],
     )
     def test_a_line(self, keyed: Kernel, line: str, says: str) -> None:
@@ -90,11 +70,7 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("code", "says"),
         [
-            ("%%donutwork\n# nothing", "no command"),
             ("%%donutwork\nping -n 3\nping -n 0", "line 3"),
-            ("%%donutwork\na: ping\na: connection", "label"),
-            ("%%donutwork --blocks 3\nping", "--blocks has no effect"),
-            ("%%donutwork\nping -n $undefined", "not defined"),
             ("%%donutwork\nsandbox", "cell"),
             (f"%%donutwork --key {SECRET}\nping", "no option for a key"),
         ],
@@ -105,14 +81,6 @@ class TestUsage:
         assert says in usage_error(cell)
         assert SECRET not in cell.text
         assert server.connections == 0
-
-    @pytest.mark.parametrize(
-        "code", ["%donutwork ping {k}", "%donutwork ping -o {k}", "%%donutwork\nping -n 5 --label {k}"]
-    )
-    def test_a_line_with_the_current_key_is_refused_without_echo(self, keyed: Kernel, code: str) -> None:
-        cell = keyed.run(code.replace("{k}", KEY))
-        assert "otate it" in usage_error(cell)
-        assert KEY not in cell.text
 
     def test_more_than_20_a_second_elsewhere_needs_permission(self, keyed: Kernel) -> None:
         keyed.run("os.environ['DONUTWORK_BASE_URL'] = 'https://donutwork.invalid'")
@@ -142,7 +110,7 @@ class TestSettings:
         assert "getpass.getpass" in message
         assert "%donutwork sandbox start" in message
 
-    @pytest.mark.parametrize("value", ["", "   ", "two words here", "line\\nbreak-in-it", "schlüssel-mit-ü", "short"])
+    @pytest.mark.parametrize("value", ["   ", "two words here"])
     def test_a_key_that_cannot_be_one(self, restored: Kernel, value: str) -> None:
         restored.run(f"os.environ['DONUTWORK_API_KEY'] = '{value}'")
         cell = restored.run("%donutwork ping")
@@ -161,17 +129,7 @@ class TestSettings:
             assert restored.run("%donutwork ping").ok
         assert f"Authorization: Bearer {KEY}\r\n".encode() in seen[0]
 
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "http://api.example.com",
-            "https://user:pass@api.example.com",
-            "https://api.example.com?x=1",
-            "https://a..b",
-            "ftp://api.example.com",
-            "nonsense",
-        ],
-    )
+    @pytest.mark.parametrize("url", ["http://api.example.com", "https://user:pass@api.example.com"])
     def test_a_base_url_that_must_not_get_the_key(self, restored: Kernel, url: str) -> None:
         restored.run(f"os.environ['DONUTWORK_BASE_URL'] = {url!r}")
         cell = restored.run("%donutwork ping")
@@ -210,16 +168,7 @@ class TestFailedCalls:
         ("raw", "kind", "says"),
         [
             (reply(b'{"error": "Invalid token"}', "401 Unauthorized"), "unauthorized", "Invalid token"),
-            (reply(b'{"error": "Invalid token"}', "400 Bad Request"), "unauthorized", "DONUTWORK_API_KEY"),
-            (reply(b"{}", "403 Forbidden"), "forbidden", "ping:read"),
-            (reply(b"", "404 Not Found"), "not_found", "DONUTWORK_BASE_URL"),
-            (reply(b"", "302 Found", "Location: https://elsewhere.example/"), "redirect", "one origin"),
-            (reply(b"", "429 Too Many Requests", "Retry-After: 7"), "rate_limited", "Wait 7 s"),
-            (reply(b"", "503 Service Unavailable"), "server_error", "503"),
-            (reply(b"", "418 Teapot"), "unexpected_status", "418"),
             (reply(b"<html>hello</html>"), "invalid_body", "DONUTWORK_BASE_URL"),
-            (reply(b'{"status": "success"}'), "schema", "not as documented"),
-            (reply(BODY.replace(b"success", b"failure")), "schema", "status"),
             (reply()[:-3], "connection_lost", "lost"),
         ],
     )
@@ -230,11 +179,6 @@ class TestFailedCalls:
         assert says in one_line_error(cell)
         assert caught.stdout.split() == [kind, "None"]
         assert KEY not in cell.text
-
-    def test_connection_names_its_own_permission(self, keyed: Kernel) -> None:
-        with Server(answer_once(reply(b"{}", "403 Forbidden"))) as server:
-            cell = aimed_at(keyed, server).run("%donutwork connection")
-        assert "connection:read" in one_line_error(cell)
 
     def test_nobody_there(self, keyed: Kernel) -> None:
         keyed.run("os.environ['DONUTWORK_BASE_URL'] = 'http://127.0.0.1:9'")
