@@ -50,11 +50,11 @@ def static() -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def nginx(*, tls: bool = False) -> Iterator[Served]:
+def nginx(*, tls: bool = False, http2: bool = False) -> Iterator[Served]:
     """Run an nginx of our own."""
     if shutil.which("nginx") is None:
         raise SystemExit("This benchmark needs nginx: apt-get install nginx-light")
-    with programs.nginx(tls=tls) as program:
+    with programs.nginx(tls=tls, http2=http2) as program:
         if program.ca_file is None:
             yield Served(sandbox_target(program.url, KEY, None), "nginx")
         else:
