@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import Server, answer, hang, read_request, reply
 from tests.shell.conftest import KEY
-from tests.support.kernel import Cell, Kernel
+from tests.support.kernel import ABOUT, Cell, Kernel
 
 WHO = (
     b'{"client": {"userAgent": "x", "ips": {"ipv4": "127.0.0.1"}},'
@@ -221,5 +221,5 @@ def test_a_service_that_goes_down_between_two_lines_is_down_and_its_address_not_
     with Server(handler) as server:
         cell = run(keyed, server, "%%donutwork -o kept\nup: ping -n 4 -r 20\ndown: ping -n 9 -r 20")
     assert cell.ok, cell.text
-    told = "kept.label.value_counts().to_dict(), kept.attrs['donutwork']['outages']['first'][0]['pings']"
+    told = f"kept.label.value_counts().to_dict(), {ABOUT}(kept)['outages']['first'][0]['pings']"
     assert keyed.run(f"print({told})").stdout == "{'down': 9, 'up': 4} 9\n"
