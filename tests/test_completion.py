@@ -221,10 +221,10 @@ VALUES = {
 """A value for each option that neither lists its choices nor takes a 1."""
 
 
-@pytest.mark.parametrize(("name", "first"), [(name, flag) for name, spec in w.SPECS.items() for flag in spec.spellings])
+@pytest.mark.parametrize(("name", "first"), [(name, flag) for name, spec in o.SPECS.items() for flag in spec.spellings])
 def test_two_options_that_are_offered_go_together(name: str, first: str) -> None:
     """What the completion offers beside an option, the parser takes beside it."""
-    spec = w.SPECS[name]
+    spec = o.SPECS[name]
 
     def spelled(flag: str) -> str:
         option = spec.spellings[flag]

@@ -10,11 +10,11 @@ import os
 import platform
 import sys
 
-from tests.benchmarks import endurance, fidelity, libcurl, live_view, pacing, throughput, versions
+from tests.benchmarks import busy_kernel, endurance, fidelity, libcurl, live_view, pacing, throughput, versions
 
 _ALL = {
     figures.__name__: figures
-    for module in (fidelity, versions, throughput, pacing, libcurl, live_view, endurance)
+    for module in (fidelity, versions, throughput, pacing, libcurl, live_view, busy_kernel, endurance)
     for figures in module.FIGURES
 }
 

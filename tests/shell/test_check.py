@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers import Server, answer, answer_api, hang, reply
 from tests.shell.conftest import KEY
-from tests.support.kernel import KILL_SANDBOX, Kernel
+from tests.support.kernel import Kernel
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,8 @@ class TestFailure:
         asked: list[str] = []
         with Server(answer_api(reply(), reply(), asked)) as server:
             keyed.run(f"os.environ['DONUTWORK_BASE_URL'] = {server.url!r}\n%donutwork sandbox start;")
-            assert keyed.run(KILL_SANDBOX).ok
+            keyed.run("from donutwork_magics.client.target import SWITCH as _s")
+            keyed.run("_s.sandbox._child._process.kill(); _s.sandbox._child._process.wait()")
             cell = keyed.run("%donutwork check")
             keyed.run("%donutwork sandbox stop;")
         assert cell.ename == "SettingsError"

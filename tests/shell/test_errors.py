@@ -155,7 +155,7 @@ class TestSettings:
             aimed_at(restored, server)
             restored.run("%donutwork sandbox start;")
             restored.run("from donutwork_magics.client.target import SWITCH as _s")
-            restored.run("_s.sandbox._process.kill(); _s.sandbox._process.wait()")
+            restored.run("_s.sandbox._child._process.kill(); _s.sandbox._child._process.wait()")
             cell = restored.run("%donutwork ping")
             assert "sandbox has ended" in one_line_error(cell, "SettingsError")
             assert "ended" in restored.run("%donutwork").result["text/plain"]

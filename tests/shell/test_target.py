@@ -14,7 +14,7 @@ from tests.leaks.test_changes import CLICK
 from tests.servers import Server, answer, closed_port, reply
 from tests.shell.conftest import KEY
 from tests.shell.watching import until
-from tests.support.kernel import KILL_SANDBOX, Kernel
+from tests.support.kernel import Kernel
 
 ENDED = "This card was made on a sandbox that is no longer on. Run its cell again."
 SHORTER = (
@@ -86,7 +86,8 @@ def test_scripts_in_the_notebook_call_the_sandbox_too(kernel: Kernel, api: Serve
 
 
 def test_scripts_are_refused_where_the_sandbox_has_died(kernel: Kernel, api: Server) -> None:
-    assert kernel.run(f"from donutwork_magics import Client, check, collect\n{KILL_SANDBOX}").ok
+    kernel.run("from donutwork_magics import Client, check, collect\nSWITCH.sandbox._child._process.kill()")
+    kernel.run("SWITCH.sandbox._child._process.wait()")
     for code in ("Client()", "check()", "collect(1)", "%donutwork ping", "%donutwork watch", "%donutwork check"):
         cell = kernel.run(code)
         assert (cell.ename, "sandbox has ended" in cell.evalue) == ("SettingsError", True)
