@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from donutwork_magics.displayed import Displayed
@@ -23,6 +23,20 @@ class Result(Displayed):
     """The reply as decoded JSON, with the fields that the documentation does not name; its texts are cleaned as by
     `donutwork_magics.plain.plain`, and the key is redacted."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but `raw` by name, `timing` among it."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in own.items() if name not in {"timing", "raw"}} | dict(self.timing)
+
+    def __getattr__(self, name: str) -> Any:
+        # What `timing` has, as in `ping.duration_ms`. A copy that is still being made has none yet.
+        if name != "timing" and name in self.timing:
+            return self.timing[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *self.timing})
+
 
 @dataclass(frozen=True, slots=True)
 class Ping(Result):
@@ -39,7 +53,8 @@ class Ping(Result):
     rrt_ms : float
         The same in milliseconds; NaN where the text is no number with a unit.
     timing : Mapping
-        What a row of the DataFrame has of a single call, by the names of its columns: ``timing["duration_ms"]``.
+        What a row of the DataFrame has of a single call, by the names of its columns; each is an attribute too:
+        ``duration_ms``, ``ttfb_ms``, ``peer`` and so on.
     raw : Mapping
         The whole reply, with fields that the documentation does not name; without the key.
     host, sandbox : str, bool
