@@ -9,6 +9,7 @@ import pytest
 
 from tests.servers import Server, answer, answer_api, hang, reply
 from tests.shell.conftest import KEY
+from tests.shell.watching import kill_sandbox
 from tests.support.kernel import Kernel
 
 
@@ -135,8 +136,7 @@ class TestFailure:
         asked: list[str] = []
         with Server(answer_api(reply(), reply(), asked)) as server:
             keyed.run(f"os.environ['DONUTWORK_BASE_URL'] = {server.url!r}\n%donutwork sandbox start;")
-            keyed.run("from donutwork_magics.client.target import SWITCH as _s")
-            keyed.run("_s.sandbox._child._process.kill(); _s.sandbox._child._process.wait()")
+            kill_sandbox(keyed)
             cell = keyed.run("%donutwork check")
             keyed.run("%donutwork sandbox stop;")
         assert cell.ename == "SettingsError"

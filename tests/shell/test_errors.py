@@ -9,6 +9,7 @@ import pytest
 
 from tests.servers import Handler, Server, answer, answer_once, answer_then_hang, hang, read_request, reply
 from tests.shell.conftest import KEY
+from tests.shell.watching import kill_sandbox
 from tests.support.kernel import Cell, Kernel
 
 SECRET = "sk_live_4f9aZ7Qp21xW"
@@ -154,8 +155,7 @@ class TestSettings:
         with Server(answer(reply())) as server:
             aimed_at(restored, server)
             restored.run("%donutwork sandbox start;")
-            restored.run("from donutwork_magics.client.target import SWITCH as _s")
-            restored.run("_s.sandbox._child._process.kill(); _s.sandbox._child._process.wait()")
+            kill_sandbox(restored)
             cell = restored.run("%donutwork ping")
             assert "sandbox has ended" in one_line_error(cell, "SettingsError")
             assert "ended" in restored.run("%donutwork").result["text/plain"]

@@ -13,7 +13,7 @@ import pytest
 from tests.leaks.test_changes import CLICK
 from tests.servers import Server, answer, closed_port, reply
 from tests.shell.conftest import KEY
-from tests.shell.watching import until
+from tests.shell.watching import kill_sandbox, until
 from tests.support.kernel import Kernel
 
 ENDED = "This card was made on a sandbox that is no longer on. Run its cell again."
@@ -86,8 +86,8 @@ def test_scripts_in_the_notebook_call_the_sandbox_too(kernel: Kernel, api: Serve
 
 
 def test_scripts_are_refused_where_the_sandbox_has_died(kernel: Kernel, api: Server) -> None:
-    kernel.run("from donutwork_magics import Client, check, collect\nSWITCH.sandbox._child._process.kill()")
-    kernel.run("SWITCH.sandbox._child._process.wait()")
+    kernel.run("from donutwork_magics import Client, check, collect")
+    kill_sandbox(kernel)
     for code in ("Client()", "check()", "collect(1)", "%donutwork ping", "%donutwork watch", "%donutwork check"):
         cell = kernel.run(code)
         assert (cell.ename, "sandbox has ended" in cell.evalue) == ("SettingsError", True)

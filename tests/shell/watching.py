@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +78,10 @@ def card(kernel: Kernel) -> str:
         if widget.get("_model_name") == "HTMLModel" and widget.get("value")
     ]
     return value
+
+
+def kill_sandbox(kernel: Kernel) -> None:
+    """Let the sandbox that is on die, as when the system ends it."""
+    assert kernel.run("from donutwork_magics.client.target import SWITCH\nbox = SWITCH.sandbox").ok
+    os.kill(number(kernel, "box.pid"), signal.SIGTERM)
+    until(kernel, "not box.alive()")
