@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.frame.load import load
     from donutwork_magics.measure import collect
+    from donutwork_magics.packaged import load_example
     from donutwork_magics.preflight import check
     from donutwork_magics.sandbox import SandboxModule
 
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "judge",
     "load",
+    "load_example",
     "percentiles",
     "sandbox",
     "summary",
@@ -67,6 +69,7 @@ _HOME: Final = {
     "judge": "analysis.judge",
     "load": "frame.load",
     "percentiles": "analysis.percentiles",
+    "load_example": "packaged",
     "summary": "analysis.summary",
 }
 

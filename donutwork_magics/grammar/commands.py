@@ -169,7 +169,7 @@ class SandboxCommand:
 
 @dataclass(frozen=True, slots=True)
 class TutorialCommand:
-    """``tutorial``: copy a notebook that comes with the package, or (None) all of them."""
+    """``tutorial``: copy a notebook that comes with the package, or (None) list them."""
 
     name: str | None
     silenced: bool = False

@@ -429,10 +429,10 @@ SANDBOX: Final = Spec(
 TUTORIAL: Final = Spec(
     "tutorial",
     "notebooks to learn from, beside your own",
-    "Copy the notebooks that come with this package into the working directory, or the one that is named. A file that "
-    "is there already is left as it is. They run on the sandbox, without a key.",
+    "List the notebooks that come with this package, or copy the one that is named into the working directory. A file "
+    "that is there already is left as it is. They run on the sandbox, without a key.",
     argument=Argument("name", metavar="NAME", read=values.name),
-    examples=(("%donutwork tutorial", "copy them all, and list them"),),
+    examples=(("%donutwork tutorial first_ping", "copy the first of them"),),
 )
 
 REFERENCE: Final = ("columns", "errors", "settings", "card")

@@ -134,16 +134,14 @@ class _Donutwork(Magics):
                 if value.state == "running" and (watches := self.session.watches_of_the_api()):
                     goes_on = "A watch goes on" if watches == 1 else f"{watches} watches go on"
                     print(f"{goes_on} calling the API: %donutwork watch stop ends every watch.")
-            case HelpCommand() | VersionCommand() | WatchStatusCommand():
+            case HelpCommand() | VersionCommand() | WatchStatusCommand() | TutorialCommand():
                 print(self._told(command))
                 value = None
-            case TutorialCommand():
-                raise GrammarError("This command is not available yet.")
             case _:
                 value = self.session.overview(overview_rows())
         return None if (command.silenced or results.named) and not value_is_used() else value
 
-    def _told(self, command: HelpCommand | VersionCommand | WatchStatusCommand) -> str:
+    def _told(self, command: HelpCommand | VersionCommand | WatchStatusCommand | TutorialCommand) -> str:
         match command:
             case HelpCommand():
                 return help_text(command.topic).rstrip("\n")
@@ -151,6 +149,10 @@ class _Donutwork(Magics):
                 return versions()
             case WatchStatusCommand():
                 return self.session.watch_status()
+            case TutorialCommand():
+                from donutwork_magics.packaged import tutorial
+
+                return tutorial(command.name).rstrip("\n")
 
     def _run_cell(self, header: str, body: str, results: _Results) -> object:
         with interruption().lifted():
@@ -234,10 +236,9 @@ class _Donutwork(Magics):
         _prepare()
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.load import load
+        from donutwork_magics.packaged import load_example
 
-        if command.file is None:
-            raise GrammarError("--example is not available yet.")
-        df = load(command.file)
+        df = load(command.file) if command.file is not None else load_example(command.example or "")
         results.put(df, command.out)
         display(RunCard(df))
         return df
