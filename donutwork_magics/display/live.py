@@ -343,7 +343,9 @@ class WidgetAndLine:
     line: str
 
     def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, Any]:
-        return {**self.widget._repr_mimebundle_(), "text/plain": self.line}
+        # Written here, as ipywidgets 7 has no method for it.
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        return {"text/plain": self.line, "application/vnd.jupyter.widget-view+json": view}
 
 
 class _TerminalView(_View):
