@@ -9,8 +9,7 @@ import pytest
 
 from tests.servers import Handler, Server, answer, answer_once, answer_then_hang, hang, read_request, reply
 from tests.shell.conftest import KEY
-from tests.shell.watching import kill_sandbox
-from tests.support.kernel import Cell, Kernel
+from tests.support.kernel import ABOUT, KILL_SANDBOX, Cell, Kernel
 
 SECRET = "sk_live_4f9aZ7Qp21xW"
 
@@ -155,7 +154,7 @@ class TestSettings:
         with Server(answer(reply())) as server:
             aimed_at(restored, server)
             restored.run("%donutwork sandbox start;")
-            kill_sandbox(restored)
+            assert restored.run(KILL_SANDBOX).ok
             cell = restored.run("%donutwork ping")
             assert "sandbox has ended" in one_line_error(cell, "SettingsError")
             assert "ended" in restored.run("%donutwork").result["text/plain"]
@@ -228,7 +227,7 @@ class TestFailedSeries:
             cell = aimed_at(keyed, server).run(f"%donutwork ping -n 9 -r 50 {options} -o kept")
         assert "The series ended early: 1 row is kept in kept. " in one_line_error(cell, "SeriesError")
         assert keyed.value("(kept.error.tolist(), _donutwork is kept)") == f"(['{kind}'], True)"
-        assert keyed.value("kept.attrs['donutwork']['ended']") == f"'{kind}'"
+        assert keyed.value(f"{ABOUT}(kept)['ended']") == f"'{kind}'"
         assert len(cell.displays) == 1
 
     def test_an_unreachable_host_ends_it_after_five_in_a_row(self, keyed: Kernel) -> None:
@@ -253,7 +252,7 @@ class TestFailedSeries:
             assert aimed_at(keyed, server).run("df = %donutwork ping -n 3 -r 50").ok
         assert keyed.value("bool(df.started_ms[1] - df.started_ms[0] >= 1000)") == "True"
         assert keyed.value("bool(df.lag_ms.max() < 500)") == "True"
-        assert keyed.value("df.attrs['donutwork']['pauses']['count']") == "1"
+        assert keyed.value(f"{ABOUT}(df)['pauses']['count']") == "1"
         assert keyed.value("df.retry_after_s[0]") in {"1.0", "np.float64(1.0)"}
 
     @pytest.mark.parametrize("handler", [hang, answer(reply())], ids=["hanging", "answering"])
@@ -264,7 +263,7 @@ class TestFailedSeries:
         assert "kept" in one_line_error(cell, "Interrupted")
         rows = int(keyed.value("len(kept)"))
         assert rows == 0 if handler is hang else rows > 0
-        assert keyed.value("kept.attrs['donutwork']['in_flight']") == ("1" if handler is hang else "0")
+        assert keyed.value(f"{ABOUT}(kept)['in_flight']") == ("1" if handler is hang else "0")
         assert len(cell.displays) == 1
         assert "widget" not in str(list(cell.displays[0]))
         with Server(answer(reply())) as server:
