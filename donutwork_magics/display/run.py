@@ -281,7 +281,7 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
     figures = series.figures
     yield "Pings", _pings(series)
     if series.joined > 1 and series.plan.get("endless"):
-        yield "Runs", f"{series.joined}, as a watch begins one at each start and each change"
+        yield "Runs", f"{series.joined}, one for each start and each change of the watch"
     yield "Errors", _errors(series, most_kinds)
     if math.isfinite(figures["rate_hz"]):
         yield "Rate", _rate(series)
