@@ -32,7 +32,8 @@ State = Literal["running", "paused", "stopped"]
 _DRAW_EVERY_S: Final = 0.5
 _SLICE_S: Final = 0.1
 _BEGIN_S: Final = 10.0
-_STOP_S: Final = 2.0
+_STOP_S: Final = 10.0
+"""A disk may take its time for what is left to be written."""
 
 
 class Panel(Protocol):
@@ -303,7 +304,8 @@ class Watch(Displayed):
             self._end_run()
             with self._lock:
                 self._release()
-                self._problem, self._wish, self._thread = unexpected(type(error).__name__), "stopped", None
+                why = f"The watch ended: {unexpected(type(error).__name__)}"
+                self._problem, self._wish, self._thread = why, "stopped", None
                 self._ended.set()
 
     def _goes_on(self) -> bool:
@@ -341,9 +343,8 @@ class Watch(Displayed):
             self._end_run()
             with self._lock:
                 if self.running:
-                    why = recording.result.why
-                    # Without a reason its time is over.
-                    self._problem, self._wish = f"The watch ended: {why}" if why else "", "stopped"
+                    # It has ended by itself and without a reason: its time is over.
+                    self._wish = "stopped"
 
     def _begin_run(self) -> None:
         """Begin a run, and wait until its journal is open.
@@ -374,7 +375,7 @@ class Watch(Displayed):
         self._recording, self._journal_failed = recording, False
 
     def _end_run(self) -> None:
-        """End the run, if there is one, and keep what is known of it."""
+        """End the run, if there is one, and keep what is known of it; what ended it by itself ends the watch."""
         recording, prober = self._recording, self._prober
         if recording is None or prober is None:
             return
@@ -390,7 +391,10 @@ class Watch(Displayed):
         self._skipped += int(recording.attrs["skipped"])
         self._reached = self._reached or recording.result.reached
         self._journal_failed = recording.result.journal_failed
-        self._recording = None
+        with self._lock:
+            self._recording = None
+            if recording.result.why:
+                self._problem, self._wish = f"The watch ended: {recording.result.why}", "stopped"
 
     def _release(self) -> None:
         """Give the prober back."""
