@@ -133,6 +133,7 @@ def measure(
     keep: Callable[[pd.DataFrame], str],
     segments: Sequence[Segment] | None = None,
     seed: int | None = None,
+    begun: Callable[[], None] | None = None,
     observer: Observer | None = None,
 ) -> pd.DataFrame:
     """Carry out a run in a prober, and make the DataFrame of its rows.
@@ -147,6 +148,8 @@ def measure(
         In which order; by default one line after the other.
     seed
         What that order was drawn from.
+    begun
+        Called from this thread once the journals are open, and the first ping is due.
     observer
         Called from this thread while the run goes on.
 
@@ -168,6 +171,8 @@ def measure(
             # Imported before the first row is read: an interrupt is answered without it.
             from donutwork_magics.frame.table import table_of
 
+            if _wait_for_its_beginning(recording, interruption) and begun is not None:
+                begun()
             _look_on(recording, prober, interruption, observer)
         finally:
             if recording.over.is_set():
@@ -240,6 +245,14 @@ def _check_expectation(text: str) -> None:
 
 def _kept(rows: int, place: str) -> str:
     return f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
+
+
+def _wait_for_its_beginning(recording: Recording, interruption: Interruption) -> bool:
+    """Tell whether it has begun, or was interrupted before."""
+    while not recording.begun.wait(_LOOK_EVERY_S):
+        if interruption.is_set():
+            return False
+    return not recording.refused
 
 
 def _look_on(recording: Recording, prober: Prober, interruption: Interruption, observer: Observer | None) -> None:

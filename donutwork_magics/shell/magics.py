@@ -327,12 +327,13 @@ class _Donutwork(Magics):
                 live.finish(RunCard(df))
                 return place
 
-            live.begin(course, tuple(dict.fromkeys(badge for series in planned for badge in badges_of(series.target))))
+            badges = tuple(dict.fromkeys(badge for series in planned for badge in badges_of(series.target)))
             return measure(
                 planned,
                 segments=course.segments,
                 seed=seed if course.is_interleaved else None,
                 keep=keep_and_show,
+                begun=partial(live.begin, course, badges),
                 observer=live.observe,
             )
 
