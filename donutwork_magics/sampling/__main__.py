@@ -184,8 +184,7 @@ class Prober:
         output.unread = 0
 
         def described(attrs: dict[str, Any]) -> None:
-            elsewhere = sum(journal.elsewhere for journal in journals.values())
-            output.event(Described(attrs, elsewhere, output.unread))
+            output.event(Described(attrs, run.elsewhere, output.unread))
 
         run = Run(
             lines,

@@ -159,6 +159,11 @@ class Run:
         return None if self._finished else UNFINISHED
 
     @property
+    def elsewhere(self) -> int:
+        """How many rows were written to its journals before those were moved or truncated."""
+        return sum(journal.elsewhere for journal in self._journals.values())
+
+    @property
     def reached(self) -> bool:
         """Whether every address has turned out to be right."""
         return all(line.rules.reached for line in self._lines)
@@ -324,7 +329,10 @@ class Run:
             part.schedule.count_retry()
         line = encode(row)
         self._out(line)
+        elsewhere = self.elsewhere
         self._write(part.line.journal(self._journals), lambda journal: journal.append(line))
+        if self.elsewhere > elsewhere:
+            self._described(self.attrs())
         if part.line.rules.must_end(sample):
             self._end(Ending(series.target, sample))
         elif not is_throttled(sample):
