@@ -18,14 +18,17 @@ import pytest
 
 from donutwork_magics import DonutworkError, SeriesError, load
 from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.probers import Recording
 from donutwork_magics.sampling import journal as journal_module
-from donutwork_magics.sampling.journal import Journal, open_journals
+from donutwork_magics.sampling.journal import Journal
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, reply
+from tests.support.processes import until
+from tests.support.recordings import PATIENCE_S, running, table
+from tests.support.tables import RUN, about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
-PATIENCE_S = 20.0
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move or truncate an open file")
 
@@ -36,53 +39,46 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+def prompt(monkeypatch: pytest.MonkeyPatch, in_process: None) -> None:
     """Look after the file fifty times a second, so that many moves take a short time."""
     monkeypatch.setattr(journal_module, "SYNC_EVERY_S", 0.02)
 
 
 @contextlib.contextmanager
-def running(file: Path, concurrency: int = 1, rate_hz: float | None = 300) -> Iterator[Run]:
+def writing(file: Path, concurrency: int = 1, rate_hz: float | None = 300) -> Iterator[Recording]:
     """Run a series in the background, until the block is left or the series ends by itself."""
-    stop = threading.Event()
-    with Server(answer(reply())) as server, open_journals([file]) as journals:
-        run = Run(journals=journals)
+    with Server(answer(reply())) as server:
         plan = Plan(count=10**6, rate_hz=rate_hz, concurrency=concurrency)
-        series = Series(plan, sandbox_target(server.url, KEY, None), journal=file)
-        runner = threading.Thread(target=run_series, args=(run, series), kwargs={"stop": stop})
-        runner.start()
-        try:
+        with running(Series(plan, sandbox_target(server.url, KEY, None), journal=file)) as run:
             yield run
-        finally:
-            stop.set()
-            runner.join()
-            run.finish()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
+def more(run: Recording, rows: int) -> None:
+    wanted = run.done + rows
+    until(lambda: run.done >= wanted or run.over.is_set())
 
 
-def more(run: Run, rows: int) -> None:
-    wanted = run.rows.total + rows
-    until(lambda: run.rows.total >= wanted or run.ending is not None)
+def failed(run: Recording, why: str) -> None:
+    """Check that a run has ended, as its journal could not be written, and why."""
+    assert run.result.journal_failed
+    assert run.attrs["ended"] == "journal_failed"
+    assert run.result.why.startswith(f"The journal cannot be written ({why}")
+
+
+def is_free(file: Path) -> bool:
+    try:
+        Journal(file, RUN).close()
+    except DonutworkError:
+        return False
+    return True
 
 
 def goes_on_in(file: Path) -> None:
-    until(lambda: file.exists() and file.read_bytes().count(b'{"seq":') > 3)
-
-
-def table_of(run: Run) -> pd.DataFrame:
-    from donutwork_magics.frame.table import table
-
-    return table(run)
+    until(lambda: file.exists() and file.read_bytes().count(b'"seq":') > 3)
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(one, other, check_exact=True, check_categorical=True)
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 def together(directory: Path, *parts: Path) -> pd.DataFrame:
@@ -109,13 +105,13 @@ def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
     file: Path, move: Callable[[Path, Path], None]
 ) -> None:
     old = file.with_suffix(".1")
-    with running(file) as run:
+    with writing(file) as run:
         more(run, 20)
         move(file, old)
         goes_on_in(file)
         more(run, 20)
-    made, first, second = table_of(run), load(old), load(file)
-    assert run.ended is None
+    made, first, second = table(run), load(old), load(file)
+    assert run.attrs["ended"] is None
     same(pd.concat([first, second], ignore_index=True), made)
     assert second["seq"].iloc[0] == len(first) > 20
     assert f"continued: {len(first)} pings, no errors" in card_of(first)
@@ -135,14 +131,14 @@ def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concurrency: int) -> None:
     parts = [file.with_suffix(f".{number}") for number in range(12)]
-    with running(file, concurrency, rate_hz=None) as run:
+    with writing(file, concurrency, rate_hz=None) as run:
         for part in parts:
             goes_on_in(file)
             file.rename(part)
         goes_on_in(file)
     parts.append(file)
-    made, loaded = table_of(run), [load(part) for part in parts]
-    assert run.ended is None
+    made, loaded = table(run), [load(part) for part in parts]
+    assert run.attrs["ended"] is None
     same(pd.concat(loaded).sort_values("seq", ignore_index=True), made)
     assert all(len(part) > 3 for part in loaded)
     assert {about(part)["ended"] for part in loaded[:-1]} == {"continued"}
@@ -157,21 +153,21 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
     lines = parts[5].read_bytes().splitlines(keepends=True)
     parts[5].write_bytes(b"".join([*lines[:2], *lines[3:]]))
     assert about(load(parts[5]))["journal"]["missing"] == 1
-    assert together(file.parent, *about(parts))["journal"]["missing"] == 1
+    assert about(together(file.parent, *parts))["journal"]["missing"] == 1
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
     copies = [file.with_suffix(f".{number}") for number in range(40)]
-    with running(file, concurrency, rate_hz=None) as run:
+    with writing(file, concurrency, rate_hz=None) as run:
         for copy in copies:
             goes_on_in(file)
             # As copytruncate of logrotate: what is written between the two is lost.
             shutil.copyfile(file, copy)
             os.truncate(file, 0)
         goes_on_in(file)
-    made = table_of(run)
-    assert run.ended is None
+    made = table(run)
+    assert run.attrs["ended"] is None
     for part in (*copies, file):
         df = load(part)
         expected = made[made["seq"].isin(df["seq"])].reset_index(drop=True)
@@ -182,28 +178,28 @@ def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
     assert elsewhere == len(made) - len(last)
     assert f"{elsewhere} rows of the run are not in this file" in card_of(last)
     whole = together(file.parent, *copies, file)
-    lost = whole.attrs["donutwork"].get("journal", {"elsewhere": 0})["elsewhere"]
+    lost = about(whole).get("journal", {"elsewhere": 0})["elsewhere"]
     assert len(whole) + lost == len(made)
     assert whole["seq"].is_unique
 
 
 @pytest.mark.parametrize("size", [1, 10, 23, 500, -5])
 def test_a_journal_that_was_shortened_goes_on_behind_what_is_left(file: Path, size: int) -> None:
-    with running(file, rate_hz=50) as run:
+    with writing(file, rate_hz=50) as run:
         more(run, 5)
-        rows = run.rows.total
+        rows = run.done
         os.truncate(file, file.stat().st_size + size if size < 0 else size)
         more(run, 5)
     df = load(file)
-    assert run.ended is None
+    assert run.attrs["ended"] is None
     assert df["seq"].is_monotonic_increasing
-    assert df["seq"].iloc[-1] == run.rows.total - 1
-    assert len(df) <= run.rows.total - (rows if size > 0 else 1) + 2
-    assert f"{run.rows.total - len(df)} row" in card_of(df)
+    assert df["seq"].iloc[-1] == run.done - 1
+    assert len(df) <= run.done - (rows if size > 0 else 1) + 2
+    assert f"{run.done - len(df)} row" in card_of(df)
 
 
 def test_a_journal_that_was_truncated_and_stopped_loads(file: Path) -> None:
-    journal = Journal(file)
+    journal = Journal(file, RUN)
     journal.describe({"plan": []})
     os.truncate(file, 0)
     journal.describe({"plan": [], "ended": None})
@@ -239,13 +235,11 @@ def test_where_something_else_has_its_name_the_run_ends_with_its_rows(
     file: Path, replace: Callable[[Path, Path], None], why: str
 ) -> None:
     old = file.with_suffix(".1")
-    with running(file) as run:
+    with writing(file) as run:
         more(run, 20)
         replace(file, old)
-        until(lambda: run.ending is not None)
-    assert run.ending is not None
-    assert run.ending.journal_failure == why
-    assert run.ended == "journal_failed"
+        assert run.over.wait(PATIENCE_S)
+    failed(run, why)
     # The row for which it was noticed is kept in memory.
     assert len(load(old)) == len(run.rows) - 1 > 20
     if file.is_file():
@@ -255,27 +249,25 @@ def test_where_something_else_has_its_name_the_run_ends_with_its_rows(
 def test_where_its_directory_was_moved_the_run_ends_with_its_rows(tmp_path: Path) -> None:
     directory = tmp_path / "runs"
     directory.mkdir()
-    with running(directory / "run.jsonl") as run:
+    with writing(directory / "run.jsonl") as run:
         more(run, 20)
         directory.rename(tmp_path / "moved")
-        until(lambda: run.ending is not None)
-    assert run.ending is not None
-    assert "the file was moved, and a new one cannot be opened: No such file" in run.ending.journal_failure
+        assert run.over.wait(PATIENCE_S)
+    failed(run, "the file was moved, and a new one cannot be opened: No such file")
     assert len(load(tmp_path / "moved" / "run.jsonl")) == len(run.rows) - 1
 
 
 @pytest.mark.usefixtures("prompt")
 def test_of_two_runs_for_one_name_the_later_gives_way(file: Path) -> None:
     old = file.with_suffix(".1")
-    with running(file, rate_hz=20) as run:
+    with writing(file, rate_hz=20) as run:
         more(run, 3)
         file.rename(old)
-        other = Journal(file)
-        until(lambda: run.ending is not None)
+        other = Journal(file, RUN)
+        assert run.over.wait(PATIENCE_S)
         other.describe({"plan": []})
         other.close()
-    assert run.ending is not None
-    assert run.ending.journal_failure == "the file was moved, and another run writes to the one in its place"
+    failed(run, "the file was moved, and another run writes to the one in its place")
     assert len(load(file)) == 0
     assert len(load(old)) == len(run.rows) - 1
 
@@ -283,66 +275,62 @@ def test_of_two_runs_for_one_name_the_later_gives_way(file: Path) -> None:
 @pytest.mark.usefixtures("prompt")
 def test_the_new_file_is_its_own_and_the_old_one_free(file: Path) -> None:
     old = file.with_suffix(".1")
-    with running(file) as run:
+    with writing(file) as run:
         more(run, 5)
         file.rename(old)
         goes_on_in(file)
         with pytest.raises(DonutworkError, match="is being written by another run"):
-            Journal(file)
-        until(lambda: not run.journals[file]._left)
-        Journal(old).close()
-    Journal(file).close()
+            Journal(file, RUN)
+        until(lambda: is_free(old))
+    assert is_free(file)
 
 
 @pytest.mark.usefixtures("prompt")
 def test_it_goes_on_behind_a_run_that_took_the_name_and_has_ended(file: Path) -> None:
     old = file.with_suffix(".1")
-    with running(file, rate_hz=50) as run:
+    with writing(file, rate_hz=50) as run:
         more(run, 5)
         file.rename(old)
         # Before the next look at the name.
         shutil.copyfile(old, file)
         more(run, 20)
     second = load(file)
-    assert run.ended is None
+    assert run.attrs["ended"] is None
     # The copy has the beginning of the same run.
-    assert second["seq"].tolist()[-1] == run.rows.total - 1
-    assert len(load(old)) + len(second) > run.rows.total
+    assert second["seq"].tolist()[-1] == run.done - 1
+    assert len(load(old)) + len(second) > run.done
 
 
 def test_another_program_that_writes_to_it_ends_the_run(file: Path) -> None:
-    with running(file, rate_hz=50) as run:
+    with writing(file, rate_hz=50) as run:
         more(run, 5)
         with file.open("ab") as other:
             other.write(b"my notes\n")
-        until(lambda: run.ending is not None)
-    assert run.ending is not None
-    assert run.ending.journal_failure == "another program has written to the file"
+        assert run.over.wait(PATIENCE_S)
+    failed(run, "another program has written to the file")
     assert len(run.rows) > 5
 
 
 def test_what_it_was_truncated_for_ends_the_run(file: Path) -> None:
-    with running(file, rate_hz=50) as run:
+    with writing(file, rate_hz=50) as run:
         more(run, 5)
         file.write_bytes(b"my notes\n")
-        until(lambda: run.ending is not None)
-    assert run.ending is not None
-    assert run.ending.journal_failure == "another program has written to the file"
+        assert run.over.wait(PATIENCE_S)
+    failed(run, "another program has written to the file")
     assert file.read_bytes() == b"my notes\n"
 
 
 def test_a_journal_that_was_removed_ends_the_run(file: Path) -> None:
-    with running(file, rate_hz=50) as run:
+    with writing(file, rate_hz=50) as run:
         more(run, 5)
         file.unlink()
-        until(lambda: run.ending is not None)
-    assert run.ending is not None
-    assert run.ending.journal_failure == "the file was removed"
+        assert run.over.wait(PATIENCE_S)
+    failed(run, "the file was removed")
     assert not file.exists()
 
 
-def test_a_watch_that_rests_follows_its_journal(file: Path) -> None:
-    journal = Journal(file)
+def test_a_run_that_writes_no_row_leaves_its_journal_where_it_was_moved(file: Path) -> None:
+    journal = Journal(file, RUN)
     journal.describe({"plan": []})
     file.rename(file.with_suffix(".1"))
     until(lambda: journal._moved)
@@ -353,9 +341,13 @@ def test_a_watch_that_rests_follows_its_journal(file: Path) -> None:
     assert [line["attrs"].get("ended", "") for line in lines] == ["", None]
 
 
+@pytest.mark.usefixtures("prompt")
 def test_no_descriptor_is_left_open(file: Path) -> None:
+    with writing(file.with_suffix(".first")) as run:
+        more(run, 3)
+    # The prober is kept, with its pipes.
     before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path would open one more
-    with running(file) as run:
+    with writing(file) as run:
         for number in range(3):
             goes_on_in(file)
             file.rename(file.with_suffix(f".{number}"))
@@ -383,14 +375,14 @@ def test_the_error_of_a_run_tells_what_became_of_its_journal(file: Path) -> None
 _WRITING = """
 import sys
 from pathlib import Path
+import msgspec
 from donutwork_magics.sampling import journal
-from tests.support.tables import about, describe
 journal.SYNC_EVERY_S = 0.005
-file = journal.Journal(Path(sys.argv[1]))
+file = journal.Journal(Path(sys.argv[1]), "a")
 file.describe({"plan": []})
-row = {"block": 0, "timestamp_ns": 1, "reused": True, "retried": False, "warmup": False, "label": "p"}
+row = {"label": "p", "timestamp_ns": 1, "block": 0, "duration_ms": 1.0}
 for seq in range(10**9):
-    file.append({"seq": seq, **row, "started_ms": float(seq), "duration_ms": 1.0})
+    file.append(msgspec.json.encode({**row, "seq": seq, "started_ms": float(seq)}))
     print(seq, flush=True)
 """
 
