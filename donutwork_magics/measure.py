@@ -175,10 +175,7 @@ def measure(
                 begun()
             _look_on(recording, prober, interruption, observer)
         finally:
-            if recording.over.is_set():
-                probers.release(prober)
-            else:
-                prober.end()
+            probers.release(prober)
         if recording.refused:
             raise SettingsError(recording.refused)
         df = table_of(recording.rows, {recording.run: recording.attrs})

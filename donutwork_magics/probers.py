@@ -190,6 +190,7 @@ class Prober:
         try:
             start_thread(threading.Thread(target=self._read, name="donutwork-reader", daemon=True))
         except BaseException:
+            os.close(self._output)
             self._child.end()
             raise
         for pipe in (self._child.stdout, self._child.stderr):
@@ -204,7 +205,8 @@ class Prober:
     @property
     def is_usable(self) -> bool:
         """Whether it can carry out a run for this process."""
-        return not self.lost and os.getpid() == self._owner and self._child.alive()
+        is_free = self._recording is None or self._recording.over.is_set()
+        return is_free and not self.lost and os.getpid() == self._owner and self._child.alive()
 
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
@@ -221,10 +223,10 @@ class Prober:
         self._child.end()
 
     def _send(self, command: bytes) -> None:
-        stdin = self._child.stdin.fileno()
         view = memoryview(command)
         with contextlib.suppress(OSError, ValueError):
             # What it does not read any more, it does not answer: `_read` sees its end.
+            stdin = self._child.stdin.fileno()
             while view:
                 view = view[os.write(stdin, view) :]
 
@@ -293,11 +295,12 @@ def acquire() -> Prober:
 
 
 def release(prober: Prober) -> None:
-    """Give a prober back: it is kept for the next run, unless another one is."""
+    """Give a prober back: it is kept for the next run, unless another one is, or its run has not come to an end."""
+    keep = prober.is_usable
     prober.forget()
     with _lock:
         _busy.discard(prober)
-        keep = prober.is_kept and prober.is_usable and not _idle
+        keep = keep and prober.is_kept and not _idle
         if keep:
             _idle.append(prober)
     if not keep:

@@ -23,7 +23,7 @@ from donutwork_magics.interrupts import interrupts
 from donutwork_magics.sampling.journal import Journal
 from donutwork_magics.sampling.rows import Rows
 from tests.servers import Server, answer, reply
-from tests.support.processes import is_running, until
+from tests.support.processes import has_ended, until
 from tests.support.tables import RUN, about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -145,7 +145,7 @@ def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path, how: str) -> 
             assert parent.wait(60) == (0 if how == "ended" else -signal.SIGKILL)
             # Where it was killed, its prober notices, though the child has the pipes to it.
             until(lambda: is_free(file))
-            assert is_running(child)
+            assert not has_ended(child)
             if how == "ended":
                 # The child has the pipe too, so that there is no end to be read.
                 assert parent.stdout.readline() == "3\n"

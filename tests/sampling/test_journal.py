@@ -15,6 +15,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,7 @@ from donutwork_magics.sampling.journal import Journal, sealed
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
-from tests.support.processes import is_running, probers_of, until
+from tests.support.processes import has_ended, probers_of, until
 from tests.support.tables import RUN, about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -112,6 +113,10 @@ _CHILD = textwrap.dedent(
 )
 
 
+def at_least(wanted: int, answered: list[int]) -> bool:
+    return answered[0] >= wanted
+
+
 def child(server: Server, file: Path, concurrency: int, before: str = "") -> subprocess.Popen[str]:
     arguments = [server.url, KEY, str(file), str(concurrency)]
     return subprocess.Popen([sys.executable, "-c", before + _CHILD, *arguments], stderr=subprocess.PIPE, text=True)
@@ -132,12 +137,12 @@ def test_a_kill_at_any_moment_loses_no_completed_row(file: Path, victim: str, co
 
         before = 0 if kill == 0 else len(load(file))
         with Server(count) as server, child(server, file, concurrency) as process:
-            until(lambda answered=answered: answered[0] >= 20)
+            until(partial(at_least, 20, answered))
             time.sleep(chance.uniform(0.0, 0.3))
             [prober] = probers_of(process.pid)
             os.kill(process.pid if victim == "parent" else prober, signal.SIGKILL)
             _out, stderr = process.communicate(timeout=60)
-            until(lambda prober=prober: not is_running(prober))
+            until(partial(has_ended, prober))
         if victim == "parent":
             assert stderr == ""
         else:

@@ -26,9 +26,9 @@ def probers_of(parent: int | None = None) -> list[int]:
     return [pid for own, pid, state, args in _listed() if own == parent and PROBER in args and state[0] != "Z"]
 
 
-def is_running(pid: int) -> bool:
-    """Tell whether a process runs."""
-    return any(other == pid and state[0] != "Z" for _, other, state, _ in _listed())
+def has_ended(pid: int) -> bool:
+    """Tell whether a process has ended."""
+    return not any(other == pid and state[0] != "Z" for _, other, state, _ in _listed())
 
 
 def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
