@@ -113,7 +113,7 @@ class TestSecrecy:
 
 class TestInterrupt:
     def test_that_of_a_terminal_does_not_reach_it(self, server: Server) -> None:
-        import pexpect
+        import pexpect  # type: ignore[import-untyped]
 
         code = """
         print("ready", flush=True)
