@@ -111,7 +111,6 @@ df.to_csv("df.csv")
 df.to_parquet("df.parquet", compression=None)
 pathlib.Path("df.json").write_text(json.dumps(df.attrs))
 print(df.to_string(), df.to_dict("list"), df.attrs)
-print([df[name].cat.categories.tolist() for name in df.select_dtypes("category")])
 display(df, df.donutwork, df.donutwork.summary())
 """
 
@@ -132,8 +131,13 @@ for button in [one for one in list(_instances.values()) if isinstance(one, Butto
 WATCH = """
 w = %donutwork watch -r 100 -t 5s --journal watch.jsonl
 w.wait(0.3)
-print(w, repr(w), vars(w), vars(w._run))
-rich.inspect(w, private=True, dunder=False)
+for thing in filter(None, (w, w._recording, w._prober)):
+    print(thing, repr(thing), vars(thing))
+    rich.inspect(thing, private=True, dunder=False)
+for name in ("environ", "cmdline"):
+    path = pathlib.Path(f"/proc/{w._prober.pid}/{name}") if w._prober else pathlib.Path("none")
+    if path.exists():
+        pathlib.Path(f"prober-{name}").write_bytes(path.read_bytes())
 display(w)
 w.stop()
 display(w, w.df, w.df.donutwork)

@@ -196,7 +196,7 @@ def test_everything_was_there_to_be_searched(sweep: Sweep) -> None:
     wanted = {"debug.log", "history.sqlite", "notebook.ipynb", "notebook.html", "p.pickle", "c.pickle", "df.pickle"}
     wanted |= {"df.csv", "df.parquet", "df.json", "journal.jsonl", "watch.jsonl", "result.pickle", "report.pickle"}
     if sys.platform == "linux":
-        wanted |= {"sandbox-environ", "sandbox-cmdline"}
+        wanted |= {"sandbox-environ", "sandbox-cmdline", "prober-environ", "prober-cmdline"}
     assert wanted <= files
     state = sweep.notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
     assert "ping: running" in json.dumps(state)
