@@ -1,4 +1,4 @@
-"""The check: each thing that a call depends on, looked at one after the other over one connection."""
+"""The check: each thing that a call depends on, one after the other, over one connection."""
 
 from __future__ import annotations
 
@@ -193,7 +193,9 @@ def _dns(found: _Found) -> Step:
     if not dns_ms:
         base_url = found.setup.base_url
         is_name = not isinstance(base_url, Unusable) and base_url.host == "localhost"
-        return _needless("DNS", f"not needed: {'localhost is this machine' if is_name else 'the address is a number'}")
+        return _needless(
+            "DNS", f"not needed: {'localhost is this machine' if is_name else 'the host is an IP address'}"
+        )
     return Step("DNS", "ok", "the name has an address", duration_ms=dns_ms)
 
 
@@ -236,7 +238,7 @@ def _certificate(opened: Opened, host: str) -> Step:
     detail += f", {days} {'day' if days == 1 else 'days'} left"
     if days >= CERTIFICATE_DAYS:
         return Step("TLS", "ok", detail, duration_ms=tls_ms)
-    return Step("TLS", "warn", detail, f"Tell whoever runs {host}: without a new one, calls fail then.", tls_ms)
+    return Step("TLS", "warn", detail, f"Ask the operator of {host} to renew it before it expires.", tls_ms)
 
 
 def _accepted(found: _Found) -> Step:
@@ -250,7 +252,7 @@ def _accepted(found: _Found) -> Step:
         if answer.sample.error == "unauthorized":
             return _bad(name, found.line(answer.sample, endpoint), answer.sample)
     if "forbidden" in errors:
-        return Step(name, "ok", "not refused as invalid, but without a permission that was tried")
+        return Step(name, "ok", "accepted, but lacks a permission")
     return _skipped(name, "no reply tells it")
 
 

@@ -1,4 +1,4 @@
-"""The one line that a failed call says: what happened, and what to do next."""
+"""The one line for a failed call: what happened, and what to do next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PHASES = (
 
 
 class Place(Protocol):
-    """Where a call goes, as far as it is spoken of: a `Target`, or a `Setup` that could not become one."""
+    """What the line says about where a call goes: of a `Target`, or of a `Setup` with an unusable part."""
 
     @property
     def sandbox(self) -> bool:
@@ -45,9 +45,9 @@ class Place(Protocol):
 
 
 def advice(sample: Sample, target: Place, endpoint: Endpoint) -> str:
-    """Say in one line what became of a failed call, and what to do next.
+    """Say in one line why a call failed, and what to do next.
 
-    Nothing that the server sent is in it, and never the key.
+    It holds neither the key nor any text of the server.
     """
     assert sample.error is not None
     line = OUTCOMES[sample.error].line(_facts(sample, target, endpoint))

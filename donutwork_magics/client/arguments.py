@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, Final
 
 LONGEST_S: Final = 720 * 3600.0
-"""No deadline or series is longer: what a lock can wait for on Windows (49 days) is the limit."""
+"""No deadline or series is longer. On Windows a lock can wait for 49 days at most."""
 FASTEST_HZ: Final = 1e9
 
 
@@ -44,7 +44,7 @@ def share(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> None:
-    """Check a bool: the text ``"no"`` would count as true."""
+    """Check a bool. Without the check, the text ``"no"`` would count as true."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} needs True or False.")
 

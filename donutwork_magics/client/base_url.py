@@ -14,17 +14,17 @@ _PARTS: Final = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.AS
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?")
 _PATH: Final = re.compile(r"[A-Za-z0-9._~/-]*")
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-# Resolvers take such a last label for a part of an IPv4 address: 127.1 and 0x7f.1 are this machine to them.
+# Resolvers read such a last label as part of an IPv4 address: 127.1 and 0x7f.1 are this machine to them.
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def parse_base_url(text: str) -> httpx.URL:
-    """Read a base URL, by stricter rules than any library's, so that there is nothing to disagree about.
+    """Read a base URL, by stricter rules than any library's, so that no two libraries read it differently.
 
     Raises
     ------
     ValueError
-        Its text says what is wrong, as in "it <text>", and repeats nothing.
+        Its text says what is wrong, as in "it <text>", and does not repeat the URL.
     """
     if len(text) > _LONGEST:
         raise ValueError("is too long")
@@ -52,7 +52,7 @@ def is_loopback(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
-    # Since Python 3.13 the one stands for the other by itself.
+    # Since Python 3.13, `is_loopback` looks at the mapped address itself.
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
@@ -77,7 +77,7 @@ def _ascii(host: str) -> str:
 
 def _is_host(host: str, *, bracketed: bool) -> bool:
     try:
-        # No zone (::1%eth0): it means something on one machine only.
+        # A zone (::1%eth0) is refused: it has a meaning on one machine only.
         return "%" not in host and bracketed == (ipaddress.ip_address(host).version == 6)
     except ValueError:
         labels = host.removesuffix(".").split(".")

@@ -94,11 +94,11 @@ def check_http(http: Http, *, sandbox: bool) -> None:
 
 
 class Answer(NamedTuple):
-    """What came of one call, for a preflight: the reply where there is a good one, and what its head says."""
+    """The outcome of one call, for the check: the valid reply, if there is one, and the Date header."""
 
     sample: Sample
     reply: PingReply | ConnectionReply | None = None
-    """Without the key, also where the server repeated it."""
+    """With the key redacted, where the server repeated it."""
     date: str | None = None
     """The Date header, likewise."""
 
@@ -213,7 +213,7 @@ class Client:
         )
 
     def sample(self) -> Sample:
-        """Ping, and return what came of it, good or bad.
+        """Ping, and return the outcome, a failure too.
 
         Raises
         ------
@@ -224,23 +224,23 @@ class Client:
         return sample
 
     def _check_switch(self) -> None:
-        """Refuse to call a target that is no longer, or not yet, the one that is on.
+        """Refuse to call where the target was the one that was on, and another one is on now.
 
         Raises
         ------
         SettingsError
-            A sandbox was switched on or off since the client was made, and no target was named.
+            A sandbox was switched on or off since the client was made.
         """
         if self._follows_switch and SWITCH.sandbox is not self._sandbox:
             raise SettingsError("A sandbox was switched on or off since this client was made. Make a new one.")
 
     def connect(self) -> Opened:
-        """Open the connection that the next call goes out on, and send nothing."""
+        """Open the connection for the next call, and send nothing."""
         self._check_switch()
         return self._caller.connect()
 
     def answer(self, endpoint: Endpoint) -> Answer:
-        """Call an endpoint, and return what came of it, good or bad."""
+        """Call an endpoint, and return the outcome, a failure too."""
         try:
             answer, exchange = self.fetch(self._request(endpoint))
         except CallFaultError as fault:
@@ -251,7 +251,7 @@ class Client:
         return Answer(*self._read(answer, exchange, ConnectionReply)[:2], date)
 
     def fetch(self, request: Prepared) -> tuple[Answered, Exchange]:
-        """Send a request with the key to the target, and return the reply as it came: the key may be in it.
+        """Send a request with the key, and return the reply as it came: the server may have repeated the key in it.
 
         Raises
         ------
@@ -264,7 +264,7 @@ class Client:
         return self._caller.call(request)
 
     def cancel(self) -> None:
-        """Give up the call that another thread is waiting in, and refuse further ones."""
+        """Cancel the call that another thread is waiting in, and refuse further ones."""
         self._caller.cancel()
 
     def close(self) -> None:
@@ -285,7 +285,7 @@ class Client:
         return prepare(httpx.Request("GET", base_url.copy_with(raw_path=raw_path), headers=_HEADERS))
 
     def _call(self, request: Prepared, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
-        """Make a call; there is a reply where, and only where, the sample has no error."""
+        """Make a call; there is a reply exactly where the sample has no error."""
         try:
             answer, exchange = self.fetch(request)
         except CallFaultError as fault:
@@ -336,7 +336,7 @@ def _status_error(status: int, body: bytes) -> Kind | None:
     known: dict[int, Kind] = {401: "unauthorized", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
     if status == httpx.codes.OK:
         return None
-    # The documentation gives no status for an invalid key: its body tells it under every 4xx.
+    # The documentation gives no status for an invalid key, only the body: look for it under every 4xx.
     if 400 <= status < 500 and is_invalid_token(body):
         return "unauthorized"
     if status in known:

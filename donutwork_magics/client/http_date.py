@@ -9,7 +9,7 @@ _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2
 
 
 def http_date_s(text: str) -> float | None:
-    """Parse an HTTP-date to seconds since the epoch; None for everything else, also for the two obsolete forms."""
+    """Parse an HTTP-date to seconds since the epoch; None for everything else, the two obsolete forms too."""
     if not _HTTP_DATE.fullmatch(text):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The API key: read from the environment, put on the wire, and nowhere else."""
+"""The API key: read from the environment, and sent in the Authorization header only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from donutwork_magics.plain import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 SHORTEST: Final = 8
-"""A key has so many characters at least."""
+"""A key has at least so many characters."""
 
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{8,512}")
 _ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[\"\\/bfnrt]")
@@ -23,7 +23,7 @@ _SCHEME: Final = re.compile(r"(?:authorization\s*:\s*)?bearer[\s:]+", re.IGNOREC
 
 
 class ApiKey:
-    """A key that shows itself to nobody: it has no useful repr, cannot be pickled, and is in no attribute's value.
+    """A key that is never shown: it is not in its repr or in an attribute's value, and cannot be pickled.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class ApiKey:
 
     def __init__(self, value: str, variable: str) -> None:
         self.variable = variable
-        # A closure, since whatever prints attributes (`vars`, debuggers, `%xmode Verbose`) prints a str's value.
+        # A closure, since `vars`, debuggers and `%xmode Verbose` print an attribute that is a str.
         self._reveal: Callable[[], str] = lambda: value
         self._traces = Traces(value)
 
@@ -83,15 +83,15 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 class KeysIn:
-    """The keys that an environment holds, for one purpose: to find them where they must not be.
+    """The keys that an environment holds, to look for them where they must not be.
 
-    It is handed on in place of the keys themselves, as arguments are shown by ``%xmode Verbose``.
+    It is passed on in place of the keys themselves, since ``%xmode Verbose`` shows arguments.
     """
 
     __slots__ = ("_get",)
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        # A closure, since whatever prints or pickles attributes would have the whole environment.
+        # A closure, as an attribute would show or pickle the whole environment.
         self._get: Callable[[str], str] = lambda name: environ.get(name, "")
 
     def __iter__(self) -> Iterator[str]:

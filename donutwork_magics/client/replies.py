@@ -46,14 +46,14 @@ class Ips(msgspec.Struct, frozen=True):
 
 
 class ClientSeen(msgspec.Struct, frozen=True):
-    """Who called, as the API saw it."""
+    """The caller, as the API saw it."""
 
     user_agent: str = msgspec.field(name="userAgent")
     ips: Ips
 
 
 class EndpointSeen(msgspec.Struct, frozen=True):
-    """What answered."""
+    """The side of the API."""
 
     api_version: str = msgspec.field(name="apiVersion")
     env: str
@@ -97,7 +97,7 @@ class ReplyError(Exception):
 
 
 def load_json(body: bytes) -> Any:
-    """Decode JSON strictly (RFC 8259), and refuse what decoders disagree about.
+    """Decode JSON strictly (RFC 8259), and refuse what decoders read differently.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def load_json(body: bytes) -> Any:
     """
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-        # A lone surrogate ("\ud800") is valid JSON, but no text: it could be neither stored nor shown.
+        # A lone surrogate ("\ud800") is valid JSON, but cannot be encoded, so it could be neither stored nor shown.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         pass

@@ -1,4 +1,4 @@
-"""What a single call gives back: a value that shows itself as a card."""
+"""The results of single calls: values that are displayed as cards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One ping as a row: every outcome is a value here, and none an exception."""
+"""One ping as a row: every outcome is a value, never an exception."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     retry_after_s: float | None = None
     body_bytes: int | None = None
     env: str | None = None
-    """As answered, but without markup, as is `rrt`: they go into a table."""
+    """As answered, but without markup, as it goes into a table; `rrt` likewise."""
     rrt: str | None = None
     rrt_ms: float = math.nan
 

@@ -32,7 +32,7 @@ class Variables:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One API to call: its base URL, the key for it, and what its replies must say."""
+    """One API to call: its base URL, the key for it, and the environment that its replies must name."""
 
     base_url: httpx.URL
     key: ApiKey
@@ -91,13 +91,13 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
         problem = problem or str(error)
     if problem:
         raise SettingsError(f"{variable} {problem}. Set it to an https URL such as {DEFAULT_BASE_URL}")
-    # The raw path: in the decoded one "?" and "#" would have lost their percent signs, and could not be set again.
+    # The raw path: in the decoded one, an encoded "?" or "#" would be a plain one, which cannot be set as a path.
     return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
 
 
 def host_and_port(url: httpx.URL) -> str:
     """Give a URL's host, and its port unless it is the scheme's own."""
-    # As the resolver gets it: a name in another script may look like one that it is not.
+    # In ASCII, as the resolver gets it: a name in another script may look like a different one.
     name = url.raw_host.decode("ascii")
     host = f"[{name}]" if ":" in name else name
     return host if url.port is None else f"{host}:{url.port}"

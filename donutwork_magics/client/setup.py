@@ -1,4 +1,4 @@
-"""What of the settings can be used, part by part: a call refuses the first bad one, a check shows them all."""
+"""The settings, part by part, usable or not: a call refuses the first unusable one, a check shows them all."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Setup:
 
 
 def read_setup(environ: Mapping[str, str], env: Env | None = None) -> Setup:
-    """Read each setting from the environment, and raise nothing."""
+    """Read each setting from the environment; an unusable one raises nothing."""
     variables = variables_for(environ, env)
     return Setup(
         base_url=_usable(lambda: read_base_url(environ, variables.base_url)),
@@ -100,7 +100,7 @@ def setup_of(target: Target) -> Setup:
 
 
 def _usable(read: Callable[[], T]) -> T | Unusable:
-    # Only the text is kept: an exception holds frames in which the key could be read.
+    # Only the text is kept: the exception holds frames in which the key could be read.
     try:
         return read()
     except SettingsError as error:

@@ -1,6 +1,6 @@
 """Where a call goes now: to the sandbox that is on in this process, else where the environment variables say.
 
-Magics, buttons and scripts all ask here. While a sandbox is on, no call that names no target goes anywhere else.
+This holds for magics, buttons and scripts. While a sandbox is on, a call that names no target goes there only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Switch:
     """Which sandboxes are on in this process: calls go to the last of them.
 
-    It only notes them: `donutwork_magics.sandbox.switch` starts and ends them.
+    It only holds them: `donutwork_magics.sandbox.switch` starts and ends them.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Switch:
         self._on: tuple[Sandbox | None, ...] = (None,)
         self._change = threading.Lock()
         if hasattr(os, "register_at_fork"):
-            # Another thread may hold the lock in the moment of a fork, and is not there to release it in the child.
+            # Another thread may hold the lock at the moment of a fork; the child does not have that thread.
             os.register_at_fork(after_in_child=self._renew_lock)
 
     @property
@@ -73,10 +73,10 @@ class Switch:
 SWITCH: Final = Switch()
 
 
-# What a signal handler raises while the settings are read would show the environment: it is in arguments there.
+# Were a signal handler to raise while the settings are read, its traceback would show the environment in arguments.
 @uninterrupted
 def current_setup(env: Env | None = None) -> Setup:
-    """Return what of the settings is usable now, part by part: what a check begins with.
+    """Return the settings as they are now, part by part, usable or not.
 
     Raises
     ------

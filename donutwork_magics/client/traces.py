@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 SLICE: Final = 12
-"""So many characters of a key in a row, or of one of its encodings, are a trace of it."""
+"""This many characters in a row, of a key or of one of its encodings, are a trace of it."""
 
 REDACTED: Final = "[redacted]"
 
@@ -46,7 +46,7 @@ def _lower_hex(encoded: str) -> Iterator[str]:
 
 
 class Traces:
-    """Finds the traces of one key; it knows their hashes only, so that nothing of the key can be read from it.
+    """Finds the traces of one key. It keeps their hashes only, from which the key cannot be read.
 
     Parameters
     ----------

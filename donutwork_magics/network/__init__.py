@@ -1,1 +1,1 @@
-"""The httpx transport that takes the time at the network stream and holds the deadline of a call."""
+"""Calls over one connection: timed where the bytes pass, each with one deadline, in HTTP/1.1 or HTTP/2."""

@@ -21,7 +21,7 @@ from donutwork_magics.network.timing import Deadline, Phases, Timestamps
 from donutwork_magics.types import Http
 
 _SHORT_RTT_MS = 100.0
-"""A container whose share of processors is used up stands still for up to this long, and we with it."""
+"""A container that has used up its share of the processors stands still for up to this long."""
 _UNKNOWN_RTT_MS = 500.0
 
 
@@ -36,19 +36,19 @@ class Exchange(NamedTuple):
     """First network act to last byte, or to the failure."""
     phases: Phases
     reused: bool
-    """No connection had to be made."""
+    """The call went out on a connection that had served another one."""
     retried: bool
-    """A kept connection turned out to be closed, and the request went out once more; the phases are the second's."""
+    """A kept connection turned out to be closed, and the request was sent once more; the phases are the second's."""
     http_version: str | None
     peer: str | None
     tls_version: str | None
     tcp_rtt_ms: float
     tcp_retransmits: int | None
-    """Segments sent again since the kernel was asked before, which is during this call unless that is a moment ago."""
+    """Segments sent again since the kernel was last asked: during this call, or also in the few milliseconds before."""
 
 
 class Opened(NamedTuple):
-    """What came of opening a connection ahead of its first request."""
+    """The outcome of opening a connection ahead of its first request."""
 
     exchange: Exchange
     """Of its phases only `dns_ms`, `connect_ms` and `tls_ms` are reached."""
@@ -57,7 +57,7 @@ class Opened(NamedTuple):
     certificate_ends_s: float | None
     """When the server's certificate ends, since the epoch; None where there is no TLS."""
     fault: NetworkFaultError | None = None
-    """Why there is no connection; never raised, so it holds no frames."""
+    """Why there is no connection. It was never raised, so it holds no frames."""
 
 
 class CallFaultError(NetworkFaultError):
@@ -69,7 +69,7 @@ class CallFaultError(NetworkFaultError):
 
 
 class Caller:
-    """Sends each request on its one connection and times it; each worker has a caller of its own.
+    """Sends each request on its one connection and times it. It serves one thread at a time.
 
     The key is added in here: no `Prepared` request and no object of httpx ever holds it.
 
@@ -133,7 +133,7 @@ class Caller:
             outcome = self._attempt(request, deadline, timestamps)
         exchange = self._measured(outcome, timestamps, retried)
         if self._cold or isinstance(outcome, BaseException):
-            # After a failure or an interrupt, what is still on the wire must not answer the next request.
+            # After a failure or an interrupt, a late reply must not be taken for that of the next request.
             self.close()
         if isinstance(outcome, NetworkFaultError):
             raise CallFaultError(outcome, exchange)
@@ -143,7 +143,7 @@ class Caller:
 
     @uninterrupted
     def connect(self) -> Opened:
-        """Open the connection ahead of the first request, which goes out on it, and send nothing.
+        """Open the connection for the next request, and send nothing.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class Caller:
         return opened
 
     def cancel(self) -> None:
-        """Give up the call that another thread is waiting in, within `POLL_S`, and refuse further ones."""
+        """Cancel the call that another thread is waiting in, within `POLL_S`, and refuse further ones."""
         self._cancelled.set()
 
     def close(self) -> None:
@@ -179,16 +179,16 @@ class Caller:
             connection.close()
 
     def _attempt(self, request: Prepared, deadline: Deadline, timestamps: Timestamps) -> Reply | BaseException:
-        """Return what came of it.
+        """Send the request once, and return the reply or the exception.
 
-        Exceptions become values here: one that is raised further keeps frames alive in which the key can be read.
+        An exception that is raised further would keep frames alive in which the key can be read.
         """
         try:
             connection = self._ready_connection(deadline, timestamps)
             failure = connection.send(request, self._authorization)
             # From here on no frame holds the key.
             reply = connection.reply(failure)
-            # Also where it is this machine that was late to notice the last byte.
+            # Also where only this machine noticed the last byte too late.
             return NetworkFaultError("timeout") if deadline.was_missed(timestamps.last_byte_ns) else reply
         except BaseException as outcome:
             return _bare(outcome)
@@ -199,8 +199,7 @@ class Caller:
             connection.begin(deadline, timestamps)
             if connection.opened_ahead or connection.is_reusable():
                 timestamps.begin_attempt(reused=True)
-                # A connection opened ahead has served no request, so it is not "reused". A call that is lost on it is
-                # not retried.
+                # A connection opened ahead has served no request, so it is not "reused", and is never stale.
                 timestamps.reused = not connection.opened_ahead
                 return connection
             self.close()
@@ -247,19 +246,19 @@ def _bare(exception: BaseException) -> BaseException:
 
 
 def _was_stale(outcome: object, timestamps: Timestamps, rtt_ms: float) -> bool:
-    """Tell whether a kept connection was closed just as we sent.
+    """Tell whether the server closed a kept connection just as the request was sent.
 
-    Then, and only then, the request may go out once more, on a new one: no reply was seen, and a GET is idempotent
-    (RFC 9110, 9.2.2). Where the loss is heard of much later than a round trip takes, the server had the request, and
-    that it gave no answer is what there is to report.
+    Only then the request is sent once more, on a new connection: no reply was seen, and a GET is idempotent (RFC 9110,
+    9.2.2). Where the loss is noticed much later than a round trip takes, the server had the request. Then its lack of
+    an answer is the outcome.
     """
     if not isinstance(outcome, NetworkFaultError) or outcome.kind != "connection_lost":
         return False
     if not timestamps.reused or timestamps.first_byte_ns:
         return False
     if outcome.unprocessed:
-        # Then it does not matter how late that is heard of (RFC 9113, 8.7).
+        # The server did not begin with it, however late that is noticed (RFC 9113, 8.7).
         return True
-    heard_after_ms = (time.perf_counter_ns() - timestamps.send_start_ns) / 1e6 if timestamps.send_start_ns else 0.0
+    noticed_after_ms = (time.perf_counter_ns() - timestamps.send_start_ns) / 1e6 if timestamps.send_start_ns else 0.0
     longest_ms = _UNKNOWN_RTT_MS if math.isnan(rtt_ms) else max(_SHORT_RTT_MS, 3 * rtt_ms)
-    return heard_after_ms <= longest_ms
+    return noticed_after_ms <= longest_ms

@@ -1,6 +1,6 @@
 """One connection: it is opened phase by phase, notes when bytes pass, and never blocks past the deadline.
 
-It sees each byte leave and arrive, beneath every HTTP library. What the bytes mean is known to its `Driver`.
+What the bytes mean is for its `Driver` to know.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from donutwork_magics.network.timing import POLL_S, Deadline, Timestamps
 from donutwork_magics.network.tls import start_tls
 
 _MOST_BYTES: Final = 16 * 1024
-"""What is received at once: the deadline is looked at in between, and thousands of tiny frames take a while to read.
+"""What is received at once; the deadline is looked at in between.
 
-It is also the most that a TLS record holds, so that nothing received stays behind in OpenSSL, where poll() is blind.
+It is also the most that a TLS record holds. So no data stays behind in OpenSSL, where poll() does not see it.
 """
 _MOST_IDLE_BYTES: Final = 64 * 1024
-"""A connection on which more arrives between two requests is replaced: parsing it would delay the next call."""
+"""A connection on which more arrives between two requests is replaced, as parsing would delay the next call."""
 _VIEW_EVERY_NS: Final = 5_000_000
 
 Authorization = Callable[[], bytes] | None
@@ -138,7 +138,7 @@ class Connection:
 
     def is_reusable(self) -> bool:
         """Tell whether a further request may be sent."""
-        # Frees the driver that was not chosen; in `open` this would take time between the handshake and the request.
+        # This frees the driver that was not chosen. In `open`, it would take time between handshake and request.
         self._drivers = {}
         if self._driver is None or not self._usable:
             return False
@@ -152,7 +152,7 @@ class Connection:
     def send(self, request: Prepared, authorization: Authorization) -> str:
         """Send a request, and return why it could not be sent, or nothing.
 
-        Go on to read in any case: the server may have answered before it closed.
+        The reply is to be read in any case: the server may have answered before it closed.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class Connection:
         self.opened_ahead = False
         if self._driver is not None:
             return self._send(_serialised(self._driver, request, authorization)())
-        # For each version that the server may choose, before connecting: serialising must not take time between phases.
+        # Serialised before connecting, for each version that the server may choose: between two phases it would count.
         ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
         return self._send(ready[self.open()]())
 
@@ -219,8 +219,8 @@ class Connection:
     def kernel_view(self, now_ns: int) -> tuple[float, int | None]:
         """Return the kernel's round-trip time, and the retransmits since it was asked before.
 
-        Asking takes a twentieth of a fast ping. So it is not asked again within a few milliseconds, in which its least
-        time says nothing new; a call of which a segment was sent again takes longer than that.
+        Asking takes a twentieth of a fast ping. So it is not asked again within a few milliseconds: the least time
+        changes little, and a call of which a segment was sent again takes longer than that.
         """
         if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
             return self._rtt_ms, self._no_retransmits
@@ -241,7 +241,7 @@ class Connection:
             self._socket = None
 
     def _acknowledge(self) -> str:
-        """Send what the protocol itself has to say, untimed; return why it could not be sent, or nothing."""
+        """Send the protocol's own messages, untimed; return why they could not be sent, or nothing."""
         assert self._driver is not None
         frames = self._driver.to_send()
         return self._write(frames)[1] if frames else ""
@@ -257,8 +257,8 @@ class Connection:
     def _write(self, buffer: bytes) -> tuple[int, str]:
         """Send all; return the moment before the kernel was given the last of it, and why it could not be sent.
 
-        The moment after would be too late: on the same machine a server can be woken, and answer, before the call
-        returns, and its time would count as time of sending.
+        The moment after would be too late: a server on the same machine can answer before the system call returns, and
+        its time would count as sending.
         """
         sock = self._socket
         assert sock is not None
@@ -333,10 +333,10 @@ class Connection:
         Raises
         ------
         CallCancelledError, NetworkFaultError
-            It is not to begin at all.
+            The call was cancelled, or its time is over.
         """
         wait_s = min(most_s, self._deadline.remaining_s())
-        # Setting it is a system call, between a byte and its timestamp.
+        # Setting it is a system call that would delay a timestamp.
         if wait_s != self._wait_s:
             sock.settimeout(wait_s)
             self._wait_s = wait_s
@@ -353,6 +353,6 @@ class Connection:
 
 
 def _serialised(driver: Driver, request: Prepared, authorization: Authorization) -> Callable[[], bytes]:
-    """Return what gives the request's bytes: no local variable holds the key while the connection is being opened."""
+    """Return a function that gives the bytes to send: no local variable holds the key while a connection is opened."""
     sent = driver.request(request, authorization() if authorization is not None else None)
     return lambda: sent

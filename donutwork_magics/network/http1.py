@@ -30,6 +30,7 @@ class Http1:
     def __init__(self) -> None:
         self._reading = _Reading()
         self._unparsed: list[tuple[bytes, int]] = []
+        self._unparsed_bytes = 0
 
     @property
     def first_byte_ns(self) -> int:
@@ -38,24 +39,19 @@ class Http1:
 
     def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
         """Begin a call, and return what is to be sent."""
-        self._reading, self._unparsed = _Reading(), []
+        self._reading, self._unparsed, self._unparsed_bytes = _Reading(), [], 0
         last = b"\r\n" if authorization is None else b"Authorization: " + authorization + b"\r\n\r\n"
         return prepared.http1 + last
 
     def receive(self, data: bytes, now_ns: int) -> bool:
         """Keep a piece that has arrived, and tell whether a further one is to be waited for."""
         self._unparsed.append((data, now_ns))
-        return sum(len(piece) for piece, _ in self._unparsed) < _MOST_UNPARSED_BYTES
+        self._unparsed_bytes += len(data)
+        return self._unparsed_bytes < _MOST_UNPARSED_BYTES
 
     def parse(self, *, ended: bool) -> Reply | None:
-        """Parse what was received, and return the reply once it is whole.
-
-        Raises
-        ------
-        NetworkFaultError
-            ``protocol``, ``too_large`` or ``invalid_body``.
-        """
-        pieces, self._unparsed = self._unparsed, []
+        """Parse what was received, and return the reply once it is whole."""
+        pieces, self._unparsed, self._unparsed_bytes = self._unparsed, [], 0
         reading = self._reading
         for data, received_ns in pieces:
             reading.feed(data, received_ns)
@@ -96,13 +92,7 @@ class _Reading:
         self.first_byte_ns = 0
 
     def feed(self, data: bytes, received_ns: int) -> None:
-        """Parse a piece.
-
-        Raises
-        ------
-        NetworkFaultError
-            ``protocol``: it is not valid HTTP/1.1; ``too_large``.
-        """
+        """Parse a piece."""
         while data and not self._in_body:
             data = self._feed_head(data, received_ns)
         if not data:
@@ -158,13 +148,7 @@ class _Reading:
         return self._in_body and not self._delimited
 
     def reply(self) -> Reply:
-        """Return the whole reply.
-
-        Raises
-        ------
-        NetworkFaultError
-            ``invalid_body``: it may be cut off, or is compressed.
-        """
+        """Return the whole reply."""
         reply = Reply(self._status, self._headers, bytes(self._body), self._version)
         return checked(reply, delimited=self.complete)
 

@@ -1,7 +1,7 @@
 """HTTP/2 (RFC 9113), on the state machine of h2.
 
-What arrives is cut into frames at once, but h2 parses it only when the reply has ended or nothing more has come for
-2 ms. h2 needs as long for a frame as a fast server for a reply: a frame that arrived meanwhile would be timed late.
+What arrives is cut into frames at once. h2 parses them when the reply has ended, or when nothing has come for 2 ms: it
+needs as long for a frame as a fast server for a reply, and a frame that arrived meanwhile would be timed late.
 """
 
 from __future__ import annotations
@@ -89,13 +89,7 @@ class Http2:
         self.first_byte_ns = 0
 
     def request(self, prepared: Prepared, authorization: bytes | None) -> bytes:
-        """Begin a call, and return what is to be sent: acknowledgements first.
-
-        Raises
-        ------
-        NetworkFaultError
-            ``connection_lost``: the server takes no more requests on this connection.
-        """
+        """Begin a call, and return what is to be sent: acknowledgements first."""
         fields = list(prepared.http2)
         if authorization is not None:
             # h2 marks this field as never indexed, so neither side keeps it in its HPACK table.
@@ -116,13 +110,7 @@ class Http2:
         return not self._is_decided and len(self._unparsed) < _MOST_UNPARSED
 
     def parse(self, *, ended: bool) -> Reply | None:  # noqa: ARG002
-        """Parse what was received, and return the reply once it is whole.
-
-        Raises
-        ------
-        NetworkFaultError
-            There will be no valid reply. After a whole reply nothing is raised: the connection is just not reused.
-        """
+        """Parse what was received, and return the reply once it is whole."""
         self._parse()
         if not self._is_whole:
             return None
@@ -137,7 +125,7 @@ class Http2:
         # SETTINGS, PING and GOAWAY may come at any time.
         self._cut(idle, 0)
         self._parse()
-        # A frame that began before the request would give the reply a first byte before it.
+        # The rest of a frame that began before the request would give the reply a first byte before the request.
         return self._usable and not self._cut_off
 
     def _cut(self, data: bytes, now_ns: int) -> None:
@@ -164,7 +152,7 @@ class Http2:
         self._cut_off, self._cut_off_ns = data[at:], began_ns
 
     def _parse(self) -> None:
-        """Take the frames that were received."""
+        """Take the frames that were received; a fault after a whole reply only keeps the connection from reuse."""
         frames, self._unparsed, self._is_decided = self._unparsed, [], False
         try:
             with _quiet():
@@ -195,7 +183,7 @@ class Http2:
                 self._note(event)
 
     def _go_away(self, raw: bytes) -> None:
-        """Handle a GOAWAY without h2, which would refuse every later frame, those of our reply too.
+        """Handle a GOAWAY without h2, which would refuse every later frame, also those of the reply.
 
         nginx sends it before the last reply of a connection. Envoy and Go send it first with the highest possible
         stream number. The server has not processed requests above that number, and answers the others (RFC 9113, 6.8).
@@ -240,11 +228,6 @@ class _OwnCalls(threading.local):
 _own_calls: Final = _OwnCalls()
 
 
-class _QuietForOwnCalls(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        return not _own_calls.active
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Drop what hpack logs in this thread, at every level, and leave its loggers as they are for all other calls.
@@ -260,4 +243,4 @@ def _quiet() -> Iterator[None]:
 
 
 for _name in ("hpack.hpack", "hpack.table"):
-    logging.getLogger(_name).addFilter(_QuietForOwnCalls())
+    logging.getLogger(_name).addFilter(lambda _record: not _own_calls.active)

@@ -24,16 +24,16 @@ _NOT_IN_A_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Prepared(NamedTuple):
-    """A request, serialised as far as it can be without the key."""
+    """A request, serialised up to where the key goes."""
 
     http1: bytes
-    """As HTTP/1.1 writes it, up to where a last header may follow."""
+    """As HTTP/1.1 writes it; another header may follow."""
     http2: tuple[Header, ...]
-    """The fields of HTTP/2, to which a last one may be added."""
+    """The fields of HTTP/2; another one may follow."""
 
 
 def prepare(request: httpx.Request) -> Prepared:
-    """Serialise a request that has no body; once for all the calls that send it.
+    """Serialise a request without a body, once for all calls that send it.
 
     Raises
     ------
