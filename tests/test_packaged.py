@@ -67,9 +67,7 @@ class TestTutorials:
 
     @pytest.mark.parametrize("name", [WORD, "", ".ipynb", "..", "../notebooks/01_first_ping", "run.py"])
     def test_an_unknown_name_is_one_line_without_the_word(self, here: Path, name: str) -> None:
-        with pytest.raises(
-            DonutworkError, match=r"^There is no such tutorial.*They are first_ping, latency, "
-        ) as caught:
+        with pytest.raises(DonutworkError, match=r"^There is no such tutorial.*They are first_ping, ") as caught:
             copy_tutorial(name)
 
         assert WORD not in str(caught.value)

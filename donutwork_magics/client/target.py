@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.errors import SettingsError
@@ -81,8 +82,13 @@ def current_setup(env: Env | None = None) -> Setup:
     Raises
     ------
     SettingsError
-        The sandbox is on and has died.
+        The sandbox is on and has died, or this Python has no httptools.
     """
+    if find_spec("httptools") is None:
+        raise SettingsError(
+            "No call can be made: httptools is not installed, and in JupyterLite there is none. Install it, or analyse "
+            "what was recorded elsewhere: %donutwork load FILE."
+        )
     from donutwork_magics.client.settings import sandbox_target
     from donutwork_magics.client.setup import read_setup, setup_of
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import httptools
 import httpx
 
 from donutwork_magics.network.faults import NetworkFaultError
 from donutwork_magics.network.message import INVALID, MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
+
+try:
+    import httptools
+except ImportError:
+    # Pyodide has none: there, recorded runs are read and analysed, and `current_setup` refuses calls.
+    httptools = None  # type: ignore[assignment]
 
 _MAX_HEAD_BYTES: Final = 100 * 1024
 """More than any server sends before a body."""

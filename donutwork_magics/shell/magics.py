@@ -233,7 +233,6 @@ class _Donutwork(Magics):
         return self._measure(lines, keep, cell=cell)
 
     def _load(self, command: LoadCommand, results: _Results) -> object:
-        _prepare()
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.frame.load import load
         from donutwork_magics.packaged import load_example
