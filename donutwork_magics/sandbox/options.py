@@ -19,6 +19,9 @@ from ..grammar.injection import (
 )
 
 
+_MOST_SHOWN: Final = 5
+
+
 def _each(read: Callable[[str], Any]) -> Callable[[Iterable[str]], Any]:
     return lambda texts: [read(text) for text in texts]
 
@@ -31,6 +34,12 @@ def _problem(name: str, read: Callable[[Iterable[str]], Any], values: Iterable[o
     except ValueError as error:
         return f"{name} {error}"
     return ""
+
+
+def _first(texts: tuple[str, ...]) -> str:
+    """Name the first of many texts: a card and a table have room for no more."""
+    more = len(texts) - _MOST_SHOWN
+    return ", ".join(texts[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +120,12 @@ class SandboxOptions:
         return json.dumps(asdict(self))
 
     def behaviour(self) -> dict[str, str]:
-        """Return what is injected, by name, as text; what is not is not there."""
+        """Return what is injected, by name, as a few words; what is not is not there."""
         told = {
             "latency": self.latency or "",
             "server time": self.server_time or "",
             "faults": ", ".join(self.faults),
-            "stalls": ", ".join(self.stalls),
+            "stalls": _first(self.stalls),
         }
         return {name: text for name, text in told.items() if text}
 

@@ -334,6 +334,12 @@ class TestSandbox:
         assert answer.rrt_ms >= 9.9
         assert sandbox.seed == 9
 
+    def test_what_it_injects_is_told_in_a_few_words(self) -> None:
+        many = SandboxOptions(latency="1ms", stalls=tuple(f"1s@{10 * at}s" for at in range(1, 9)))
+
+        assert many.behaviour() == {"latency": "1ms", "stalls": "1s@10s, 1s@20s, 1s@30s, 1s@40s, 1s@50s and 3 more"}
+        assert SandboxOptions().behaviour() == {}
+
     def test_it_starts_where_the_folder_shadows_the_standard_library(
         self, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
