@@ -1,4 +1,4 @@
-"""Pyodide, and so JupyterLite, has no httptools: there, recorded runs are analysed, and calls say why there are none."""
+"""Pyodide, and so JupyterLite, has no httptools: recorded runs are analysed there, and calls say why there are none."""
 
 from __future__ import annotations
 

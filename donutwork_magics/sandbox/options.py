@@ -18,7 +18,6 @@ from ..grammar.injection import (
     stall_s,
 )
 
-
 _MOST_SHOWN: Final = 5
 
 
