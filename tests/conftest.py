@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ _TIMED_FILE = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Ignored where a shell has put us in the background, and then in kernels too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(("DONUTWORK_", "JUPYTER", "IPYTHON"))]:
         del os.environ[name]
     # Windows keeps the history database locked for a moment after a kernel has ended.
