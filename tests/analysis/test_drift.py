@@ -21,6 +21,7 @@ def noise(seed: int, n: int = 300, correlation: float = 0.8) -> list[float]:
     return values
 
 
+@pytest.mark.slow
 def test_noise_is_no_drift() -> None:
     found = [drift(frame(noise(seed))) for seed in range(200)]
     assert sum(each is not None for each in found) <= 10

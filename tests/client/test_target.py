@@ -255,6 +255,7 @@ class TestStart:
         assert called() == api.url
 
     @posix_only
+    @pytest.mark.slow
     def test_an_interrupt_at_any_moment_leaves_one_sandbox_on_and_no_other_running(self, api: Server) -> None:
         began_s = time.monotonic()
         switch.start(SandboxOptions())

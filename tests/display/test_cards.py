@@ -226,13 +226,15 @@ FOREIGN = "&" * 10_000
 @pytest.mark.parametrize(
     ("labels", "letters"),
     [
-        *itertools.product([2, 3, 4, 8], ["x" * 62, "<" * 62, "測" * 62, FOREIGN]),
+        *itertools.product([2, 3, 4, 8], ["x" * 62, "<" * 62, "測" * 62]),
+        (4, FOREIGN),
         # Only so many are shown; but all are compared, which takes a while.
-        (20, FOREIGN),
-        (100, FOREIGN),
+        (20, "&" * 62),
+        (100, "&" * 62),
     ],
     ids=lambda value: str(value)[:1] if isinstance(value, str) else None,
 )
+@pytest.mark.slow
 def test_the_saved_card_of_a_comparison_is_small(labels: int, letters: str) -> None:
     random = np.random.default_rng(1)
     rows = 2000 if labels <= 8 else 200

@@ -77,6 +77,7 @@ def advised(plan: Plan) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.slow
 def test_each_option_that_a_note_names_is_one_of_the_command(command: str) -> None:
     spec, plans = COMMANDS[command]
     found = set().union(*map(advised, plans))

@@ -63,6 +63,7 @@ FAULTS: dict[str, tuple[Handler, str, str]] = {
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak is asked of the resource module, which Windows lacks")
+@pytest.mark.slow
 def test_memory_grows_by_less_than_50_mb() -> None:
     with contextlib.ExitStack() as servers:
         good = servers.enter_context(Server(answer_once(reply()))).url

@@ -19,6 +19,7 @@ from tests.servers import Server
 PADDING = "x" * 30_000_000
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_in_the_exception_or_the_log(caplog: pytest.LogCaptureFixture) -> None:
     released = threading.Event()
 

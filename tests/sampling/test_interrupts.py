@@ -46,6 +46,7 @@ def interrupt_again_and_again(file: Path, first_s: float, for_s: float) -> threa
     return thread
 
 
+@pytest.mark.slow
 def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
     chance = random.Random(1)
     with Server(answer(reply())) as server:

@@ -187,6 +187,7 @@ def throttle_every_third(connection: socket.socket) -> None:
         connection.sendall(reply(b"", "429 Too Many Requests", "Retry-After: 1") if number % 3 == 0 else reply())
 
 
+@pytest.mark.slow
 def test_pauses_are_where_their_rows_are(file: Path) -> None:
     with Server(throttle_every_third) as server:
         target = target_of(server)
@@ -209,6 +210,7 @@ def test_pauses_are_where_their_rows_are(file: Path) -> None:
     assert at_s == pytest.approx([at_s for at_s, _pause_s in first], abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_time_between_two_runs_is_not_of_the_rate(file: Path) -> None:
     with Server(answer(reply())) as server:
         for _ in range(2):
@@ -403,6 +405,7 @@ def test_what_is_written_while_it_is_loaded_is_left_out(file: Path, monkeypatch:
     assert file.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_many_rows_take_little_memory(file: Path) -> None:
     written(file, 2)
     lines = file.read_bytes().splitlines(keepends=True)

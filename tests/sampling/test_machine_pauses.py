@@ -18,13 +18,15 @@ import pytest
 
 from donutwork_magics import collect, probers
 from donutwork_magics.client.settings import sandbox_target
-from donutwork_magics.sandbox.process import Sandbox, SandboxOptions
+from donutwork_magics.sandbox.options import SandboxOptions
+from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import probers_of
 from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 PAUSE_S = 1.5
+pytestmark = pytest.mark.slow
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 TOOK_LONG = "Some pings began late, behind others that took long, or timed out."

@@ -157,6 +157,7 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.slow
 def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
     copies = [file.with_suffix(f".{number}") for number in range(40)]
     with writing(file, concurrency, rate_hz=None) as run:

@@ -224,6 +224,7 @@ class TestWatch:
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
 
+    @pytest.mark.slow
     def test_it_backs_off_during_one_and_goes_on_at_its_rate_after_it(self, tmp_path: Path) -> None:
         port, file = free_port(), tmp_path / "w.jsonl"
         target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)
@@ -272,6 +273,7 @@ class TestWatch:
         assert about(watch.df)["outages"]["count"] == 1
         watch.stop()
 
+    @pytest.mark.slow
     def test_a_wrong_address_ends_it_each_time(self) -> None:
         with closed_port() as port:
             target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)

@@ -72,6 +72,7 @@ def test_a_stall_is_not_forgiven_for_the_rest_that_follows_it(raw: bytes) -> Non
     assert shift_ms <= 1000
 
 
+@pytest.mark.slow
 def test_a_rest_is_told_by_each_run_that_it_holds_back() -> None:
     with Server(refuse_once(5)) as server:
         target = target_of(server)

@@ -254,6 +254,7 @@ def lags_s(schedule: Schedule, made: list[tuple[Slot, float]]) -> list[float]:
 
 
 @pytest.mark.parametrize("rate_hz", [3, 5, 20])
+@pytest.mark.slow
 def test_a_monitor_backs_off_to_an_attempt_a_second_on_its_own_grid(rate_hz: int) -> None:
     schedule = schedule_of(Plan(rate_hz=rate_hz, endless=True), loopback=True)
     schedule.begin()
@@ -267,6 +268,7 @@ def test_a_monitor_backs_off_to_an_attempt_a_second_on_its_own_grid(rate_hz: int
     assert ((slot.scheduled_ns or 0) - schedule.origin_ns) / 1e9 == pytest.approx(3 + 1 / rate_hz, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_overdue_before_it_backed_off_is_made_up_with_its_lag() -> None:
     schedule = schedule_of(Plan(rate_hz=10, endless=True), loopback=True)
     schedule.begin()

@@ -12,11 +12,11 @@ from xdist.workermanage import WorkerController
 
 TIMED = "timed"
 _KERNEL_FIXTURES = {"kernel", "notebook_runs"}
-_SLOWEST_FIRST = ("packaging", "browser", "kernel")
+_SLOWEST_FIRST = ("packaging", "browser", "kernel", "slow")
 
 
 def sort_into_lanes(items: list[pytest.Item]) -> list[str]:
-    """Mark the tests that start kernels, and order all, so that no worker ends late: what takes longest comes first.
+    """Mark those that start kernels and those that are quick, and order all: what takes longest first, timed ones last.
 
     Returns
     -------
@@ -34,6 +34,8 @@ def sort_into_lanes(items: list[pytest.Item]) -> list[str]:
         in_kernels = item.path.suffix == ".ipynb" or item.path.parent.name == "shell"
         if in_kernels or _KERNEL_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("kernel")
+        if place(item) == len(_SLOWEST_FIRST):
+            item.add_marker("quick")
     items.sort(key=place)
     return [item.nodeid for item in items if item.get_closest_marker(TIMED)]
 
