@@ -1,17 +1,29 @@
-"""Given rows of several runs, each is found again, and all of them are on one clock."""
+"""Given rows of several runs, all of them are on one clock, and what is known of them is told together."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from donutwork_magics.analysis.runs import clock_s, runs
-from tests.display.frames import frame
+from donutwork_magics.analysis.runs import clock_s, described, runs
+from donutwork_magics.frame.restored import restored
+from tests.display.frames import ATTRS, frame
+from tests.support.tables import RUN, describe
+
+LATER = "20261124T130000.000Z-aaaaaa"
+
+
+def later(df: pd.DataFrame, apart_s: float, *, run: str = LATER) -> pd.DataFrame:
+    """Make the table one of another run, which began so much later."""
+    describe(df, ATTRS, run)
+    return df.assign(timestamp=df["timestamp"] + pd.Timedelta(seconds=apart_s))
 
 
 def test_rows_of_one_run_are_on_its_own_clock() -> None:
     df = frame([1.0] * 50)
-    assert runs(df).tolist() == [0] * 50
+    assert runs(df).tolist() == [RUN] * 50
     assert clock_s(df).equals(df["started_ms"] / 1e3)
 
 
@@ -22,29 +34,93 @@ def test_no_rows_are_no_runs() -> None:
 
 @pytest.mark.parametrize("apart_s", [1.5, 60.0, 86_400.0])
 def test_each_run_has_a_zero_of_its_own(apart_s: float) -> None:
-    second = frame([1.0] * 30)
-    second["timestamp"] += pd.Timedelta(seconds=apart_s)
-    df = pd.concat([frame([1.0] * 50), second], ignore_index=True)
-    assert runs(df).tolist() == [0] * 50 + [1] * 30
+    df = pd.concat([frame([1.0] * 50), later(frame([1.0] * 30), apart_s)], ignore_index=True)
+    assert runs(df).tolist() == [RUN] * 50 + [LATER] * 30
     assert clock_s(df)[[0, 50]].tolist() == pytest.approx([0.0, apart_s])
+    # In whatever order they stand.
+    assert clock_s(df.iloc[::-1]).iloc[[29, 79]].tolist() == pytest.approx([apart_s, 0.0])
 
 
-def test_a_clock_that_was_set_begins_no_run_also_with_several_in_flight() -> None:
+def test_a_clock_that_was_set_moves_nothing_within_a_run() -> None:
     df = frame([1.0] * 50)
     df.loc[df.index >= 25, "timestamp"] -= pd.Timedelta(hours=1)
-    df["seq"] = df["seq"].replace({24: 26, 26: 24})
-    assert runs(df).nunique() == 1
-    assert clock_s(df).is_monotonic_increasing
+    assert clock_s(df).equals(df["started_ms"] / 1e3)
+    both = pd.concat([df, later(frame([1.0] * 30), 60.0)], ignore_index=True)
+    assert clock_s(both).is_monotonic_increasing
 
 
-def test_a_clock_that_runs_fast_begins_no_run() -> None:
-    df = frame([1.0] * 50)
-    df["timestamp"] += pd.to_timedelta(df["seq"] * 0.5, unit="s")
-    assert runs(df).nunique() == 1
-    assert clock_s(df).is_monotonic_increasing
+def test_rows_whose_run_is_not_known_are_on_the_clock_that_they_have() -> None:
+    df = frame([1.0] * 5).assign(run=pd.array([None] * 5, dtype="string"))
+    assert runs(df).tolist() == [""] * 5
+    assert clock_s(df).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    both = pd.concat([frame([1.0] * 5), df], ignore_index=True)
+    assert clock_s(both).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4] * 2)
 
 
 def test_without_time_stamps_rows_are_on_the_clock_that_they_have() -> None:
     df = frame([1.0] * 5)
     df["timestamp"] = pd.to_datetime(pd.Series([None] * 5), utc=True)
     assert clock_s(df).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+
+
+OUTAGE = {"began_s": 1.7e9, "at_s": 3.0, "length_s": 2.0, "over": True, "kinds": ["connect"], "pings": 4}
+
+
+def of_run(df: pd.DataFrame, run: str, **attrs: Any) -> pd.DataFrame:
+    describe(
+        df, {**ATTRS, "client": [{"cpu_share": 0.1}], "outages": {"count": 0, "total_s": 0.0, "first": []}} | attrs, run
+    )
+    return df
+
+
+def joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    df = pd.concat([one, other], ignore_index=True)
+    df.attrs = {
+        "donutwork": {"schema": 1, "runs": {**one.attrs["donutwork"]["runs"], **other.attrs["donutwork"]["runs"]}}
+    }
+    return restored(df)
+
+
+def test_of_one_run_its_own_description_is_told() -> None:
+    df = restored(of_run(frame([1.0] * 5), RUN, ended="timeout"))
+    assert described(df)["ended"] == "timeout"
+    assert described(df.iloc[:0])["ended"] == "timeout"
+
+
+def test_without_a_description_nothing_is_known() -> None:
+    df = frame([1.0] * 5)
+    df.attrs = {}
+    assert described(restored(df.assign(run="20261124T120000.000Z-never"))) == {}
+
+
+@pytest.mark.parametrize("attrs", [5, [], {}, {"runs": 5}, {"runs": {"x": 5}}, {"schema": 1}])
+def test_attrs_that_are_somebody_elses_are_none(attrs: Any) -> None:
+    df = frame([1.0] * 5).assign(run="20261124T120000.000Z-never")
+    df.attrs = {"donutwork": attrs}
+    assert described(restored(df)) == {}
+
+
+def test_of_several_runs_what_they_had_is_added_up_on_one_clock() -> None:
+    pause = {"count": 1, "total_s": 0.5, "longest_s": 0.5, "first": [[1.0, 0.5]]}
+    outages = {"count": 1, "total_s": 2.0, "first": [OUTAGE]}
+    one = of_run(frame([1.0] * 50), RUN, pauses=pause, skipped=3, outages=outages, ended=None)
+    other = later(frame([1.0] * 30), 60.0)
+    other = of_run(other, LATER, pauses=pause, skipped=4, in_flight=1, outages=outages, client=[], ended="interrupted")
+    told = described(joined(one, other))
+    assert told["ended"] == "interrupted"
+    assert (told["skipped"], told["in_flight"]) == (7, 1)
+    assert told["pauses"] == {"count": 2, "total_s": 1.0, "longest_s": 0.5, "first": [[1.0, 0.5], [61.0, 0.5]]}
+    assert (told["outages"]["count"], told["outages"]["total_s"]) == (2, 4.0)
+    assert [outage["at_s"] for outage in told["outages"]["first"]] == [3.0, 63.0]
+    # One for each line: a run that was killed has none to tell.
+    assert told["client"] == [{"cpu_share": 0.1}, {}]
+    assert len(told["plan"]) == 2
+
+
+def test_of_several_runs_the_rows_that_are_not_in_their_journals_are_added_up() -> None:
+    missing = {"missing": 2, "missing_seq": [[3, 4]], "elsewhere": 1}
+    one = of_run(frame([1.0] * 50), RUN, journal=missing)
+    other = of_run(later(frame([1.0] * 30), 60.0), LATER)
+    assert described(joined(one, other))["journal"] == missing
+    both = of_run(later(frame([1.0] * 30), 60.0), LATER, journal=missing)
+    assert described(joined(one, both))["journal"] == {"missing": 4, "missing_seq": [], "elsewhere": 2}

@@ -151,13 +151,13 @@ def test_without_a_plan_a_ping_that_took_long_is_no_rest() -> None:
 
 
 def test_tables_joined_into_one_have_the_rate_of_their_parts() -> None:
-    second = frame([1.0] * 20)
+    second = frame([1.0] * 20).assign(run="another")
     second["timestamp"] += pd.Timedelta(minutes=5)
     assert summary(pd.concat([frame([1.0] * 20), second]))["rate_hz"].item() == pytest.approx(10.0)
 
 
 def test_runs_side_by_side_under_one_label_add_up() -> None:
-    second = later(frame([1.0] * 101), start_s=0.0, seq=0)
+    second = later(frame([1.0] * 101), start_s=0.0, seq=0).assign(run="another")
     second["timestamp"] += pd.Timedelta(seconds=5.03)
     # For half of the time each of them was alone: 200 starts in 15 s.
     assert summary(pd.concat([frame([1.0] * 101), second]))["rate_hz"].item() == pytest.approx(200 / 15.03)
@@ -227,7 +227,7 @@ def test_no_pings_have_no_interval() -> None:
 
 def test_a_frame_without_the_columns_is_refused_in_one_line_that_names_them() -> None:
     df = frame([1.0]).drop(columns=["error", "warmup"])
-    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns warmup, error: it cannot be analysed.$"):
+    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns error, warmup: it cannot be summarised.$"):
         summary(df)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from donutwork_magics import Client, DonutworkError, SeriesError, collect
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.frame.schema import COLUMNS
 from tests.servers import Server, answer, reply
+from tests.support.tables import about
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 
@@ -46,8 +48,11 @@ def test_attrs_are_small_plain_and_without_the_key() -> None:
         df = collect(2, rate_hz=100, target=target_of(server))
     attrs = df.attrs["donutwork"]
     assert attrs["schema"] == 1
-    assert attrs["path"] == "/2026-02-01/ping.json"
+    assert list(attrs["runs"]) == df["run"].unique().tolist()
+    assert about(df)["path"] == "/2026-02-01/ping.json"
     assert KEY.encode() not in pickle.dumps(df)
+    assert json.loads(json.dumps(df.attrs)) == df.attrs
+    assert len(json.dumps(df.attrs)) < 3000
     assert pickle.loads(pickle.dumps(df)).attrs == df.attrs
 
 
@@ -57,16 +62,30 @@ def test_it_comes_back_from_parquet_with_its_attrs_and_its_card(tmp_path: Path) 
     df.to_parquet(tmp_path / "df.parquet")
     back = pd.read_parquet(tmp_path / "df.parquet")
     assert {name: str(dtype) for name, dtype in back.dtypes.items()} == COLUMNS
-    # The categories are texts either way, of the one or the other dtype for texts.
-    pd.testing.assert_frame_equal(back, df, check_exact=True, check_categorical=False, check_dtype=False)
+    pd.testing.assert_frame_equal(back, df, check_exact=True)
     assert back.attrs == df.attrs
     assert repr(back.donutwork) == repr(df.donutwork)
 
 
-def test_frames_of_two_runs_concatenate_with_their_categories() -> None:
+def test_frames_of_two_runs_concatenate_and_both_are_still_known() -> None:
     with Server(answer(reply())) as server:
-        both = pd.concat([collect(2, rate_hz=100, target=target_of(server)) for _ in range(2)])
-    assert str(both["error"].dtype) == str(both["env"].dtype) == "category"
+        dfs = [collect(2, rate_hz=100, label=label, target=target_of(server)) for label in ("a", "b")]
+    both = pd.concat(dfs)
+    assert both.dtypes.astype(str).to_dict() == COLUMNS
+    assert both["run"].unique().tolist() == sorted(both["run"].unique())
+    assert both["run"].nunique() == 2
+    assert both["error"].fillna("none").tolist() == ["none"] * 4
+    assert both["label"].value_counts().to_dict() == {"a": 2, "b": 2}
+    # pandas drops attributes that differ.
+    assert both.attrs == {}
+    assert [plan["label"] for plan in about(both)["plan"]] == ["a", "b"]
+    assert "4 pings, no errors" in repr(both.donutwork)
+
+
+def test_a_slice_is_told_of_its_own_runs_only() -> None:
+    with Server(answer(reply())) as server:
+        both = pd.concat([collect(2, rate_hz=100, label=label, target=target_of(server)) for label in ("a", "b")])
+    assert [plan["label"] for plan in about(both[both["label"] == "b"])["plan"]] == ["b"]
 
 
 def test_a_series_that_must_end_raises_with_its_rows() -> None:
