@@ -24,11 +24,10 @@ EXTENSION: Final = "donutwork"
 
 _NOT_SENT: Final = {
     # The driver writes its own, and has no body to announce.
-    *("host", "content-length", "transfer-encoding", "accept-encoding"),
+    *(b"host", b"content-length", b"transfer-encoding", b"accept-encoding"),
     # These are about one connection of HTTP/1.1 (RFC 9110, section 7.6.1), which is not httpx's.
-    *("connection", "keep-alive", "proxy-connection", "te", "upgrade"),
+    *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"),
 }
-_REFUSED_HEADERS: Final = "TimedTransport adds the key itself: leave out the Authorization header and auth."
 
 
 class TimedTransport(httpx.BaseTransport):
@@ -121,7 +120,7 @@ class TimedTransport(httpx.BaseTransport):
         """
         problem = self._problem(request)
         if not problem:
-            kept = [(name, value) for name, value in request.headers.raw if name.lower().decode() not in _NOT_SENT]
+            kept = [(name, value) for name, value in request.headers.raw if name.lower() not in _NOT_SENT]
             try:
                 return prepare(httpx.Request("GET", request.url, headers=[*kept, (b"Accept-Encoding", b"identity")]))
             except ValueError:
@@ -135,7 +134,7 @@ class TimedTransport(httpx.BaseTransport):
         if request.method != "GET":
             return "TimedTransport sends GET requests only."
         if "authorization" in request.headers:
-            return _REFUSED_HEADERS
+            return "TimedTransport adds the key itself: leave out the Authorization header and auth."
         if not isinstance(request.stream, httpx.SyncByteStream) or any(request.stream):
             return "TimedTransport sends no body: leave out content, data, files and json."
         return ""
