@@ -9,7 +9,7 @@ from typing import Any, Final
 from donutwork_magics.client.replies import http_version
 from donutwork_magics.client.results import Connection, Ping, Result
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table
-from donutwork_magics.display.phases import known, phases, server_share
+from donutwork_magics.display.phases import known, phases, wait
 from donutwork_magics.units import UNKNOWN, format_ms, format_utc
 
 _PHASES_CAPTION: Final = "Phases of this call"
@@ -38,7 +38,7 @@ def ping_card(ping: Ping) -> Card:
         figures=figures,
         sections=known(
             _phases(timing),
-            server_share(ping.rrt_ms, timing["ttfb_ms"], "time"),
+            wait(timing, "time"),
         ),
         details=(Details("Connection and reply", (Table("Call", (*_call(ping), _reply(ping))),)),),
     )

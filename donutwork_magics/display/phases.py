@@ -18,7 +18,11 @@ PHASES: Final[dict[str, str]] = {
 }
 """Column and name; the first byte is that of the reply, waited for since the last byte of the request."""
 
-_SERVER_CAPTION: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
+_WAIT_CAPTION: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
+_PATH_CAPTION: Final = (
+    "Wait for the first byte: on the path (the least round trip that the system saw), in the server (RRT in its reply), "
+    "and what neither explains, such as a gateway or a queue"
+)
 
 
 def phases(times_ms: Mapping[str, float], caption: str, value: str) -> Breakdown | None:
@@ -39,22 +43,30 @@ def phases(times_ms: Mapping[str, float], caption: str, value: str) -> Breakdown
     return _breakdown({name: times_ms[column] for column, name in PHASES.items()}, caption, ("phase", value))
 
 
-def server_share(rrt_ms: float, ttfb_ms: float, value: str) -> Breakdown | None:
-    """Break the wait for the first byte down into what the server reports as its own, and the rest.
+def wait(times_ms: Mapping[str, float], value: str) -> Breakdown | None:
+    """Break the wait for the first byte down into path, server and the rest, or into server and network.
 
     Parameters
     ----------
+    times_ms
+        By column: ``ttfb_ms``, ``rrt_ms`` and ``tcp_rtt_ms``.
     value
         What its values are called.
 
     Returns
     -------
     Breakdown or None
-        None where the server's own time is unknown, 0, or longer than the wait.
+        In three parts where the system tells the round trip; None where the server's own time is unknown, 0, or longer
+        than the wait.
     """
+    ttfb_ms, rrt_ms, path_ms = times_ms["ttfb_ms"], times_ms["rrt_ms"], times_ms["tcp_rtt_ms"]
     if not 0 < rrt_ms <= ttfb_ms:
         return None
-    return _breakdown({"server": rrt_ms, "network": ttfb_ms - rrt_ms}, _SERVER_CAPTION, ("part", value))
+    if not path_ms + rrt_ms <= ttfb_ms:
+        # Unknown; or the least round trip was of a better moment than this one.
+        return _breakdown({"server": rrt_ms, "network": ttfb_ms - rrt_ms}, _WAIT_CAPTION, ("part", value))
+    parts_ms = {"path": path_ms, "server": rrt_ms, "unexplained": ttfb_ms - rrt_ms - path_ms}
+    return _breakdown(parts_ms, _PATH_CAPTION, ("part", value))
 
 
 def known(*breakdowns: Breakdown | None) -> tuple[Breakdown, ...]:
