@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from donutwork_magics.analysis.compare import compare
+    from donutwork_magics.analysis.diagnose import diagnose
     from donutwork_magics.analysis.judge import judge
     from donutwork_magics.analysis.percentiles import percentiles
     from donutwork_magics.analysis.summary import summary
@@ -44,6 +45,7 @@ __all__ = [
     "check",
     "collect",
     "compare",
+    "diagnose",
     "judge",
     "load",
     "load_example",
@@ -66,6 +68,7 @@ _HOME: Final = {
     "check": "preflight",
     "collect": "measure",
     "compare": "analysis.compare",
+    "diagnose": "analysis.diagnose",
     "judge": "analysis.judge",
     "load": "frame.load",
     "percentiles": "analysis.percentiles",

@@ -31,6 +31,14 @@ def format_ms(value_ms: float) -> str:
     return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
 
 
+def format_interval_ms(low_ms: float, high_ms: float) -> str:
+    """Format the ends of an interval, in one unit: ``19.8 to 20.3 ms``; empty where there is none, or only one end."""
+    if not (math.isfinite(low_ms) and math.isfinite(high_ms)):
+        return ""
+    size, unit = next(((size, unit) for size, unit in reversed(UNITS) if abs(high_ms) >= size), UNITS[0])
+    return f"{_three_digits(low_ms / size)} to {_three_digits(high_ms / size)} {unit}"
+
+
 def format_tick_ms(value_ms: float) -> str:
     """Format a round time as briefly as it goes: ``20 ms``, ``0.5 µs``, ``1 s``."""
     if value_ms == 0:

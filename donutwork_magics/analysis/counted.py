@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from donutwork_magics.analysis.runs import clock_s
+from donutwork_magics.analysis.runs import clock_s, described
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import METRICS, missing_columns, repeated_columns
-from donutwork_magics.frame.table import runs_of
 
 By: TypeAlias = Any
 """What ``DataFrame.groupby`` takes: a column, several, a `pandas.Grouper`, a Series, a function of the index."""
@@ -84,12 +83,17 @@ def groups(
     return found, parts
 
 
+def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
+    """Return what is known of the runs of a table together; empty where nothing is."""
+    return described(df) if "run" in df else {}
+
+
 def planned_order(df: pd.DataFrame) -> dict[str, int]:
     """Return the place of each label among the lines of its run; empty where the table does not tell.
 
     The rows do not: where lines are interleaved, any of them may have the first.
     """
-    plans = [plan for attrs in runs_of(df).values() for plan in attrs.get("plan") or ()] if "run" in df else []
+    plans = attributes(df).get("plan") or []
     labels = dict.fromkeys(plan["label"] for plan in plans if "label" in plan)
     return {label: at for at, label in enumerate(labels)}
 
@@ -121,9 +125,13 @@ def _checked(df: pd.DataFrame, metric: str, more: Iterable[str]) -> pd.DataFrame
     repeated = repeated_columns(df)
     if repeated:
         raise AnalysisError(f"This DataFrame has the columns {', '.join(repeated)} twice: it cannot be analysed.")
-    return restored(df)
+    table = restored(df)
+    # pandas copies them deeply with every selection.
+    table.attrs = {}
+    return table
 
 
 def _in_order(df: pd.DataFrame) -> pd.DataFrame:
     df = df[~df["warmup"].astype(bool)]
-    return df.loc[clock_s(df).sort_values(kind="stable").index]
+    at_s = clock_s(df)
+    return df if at_s.is_monotonic_increasing else df.loc[at_s.sort_values(kind="stable").index]

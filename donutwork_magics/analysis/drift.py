@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-import pandas as pd
-
-from donutwork_magics.analysis.runs import clock_s
+import numpy.typing as npt
 
 FEWEST: Final = 60
 _SMALLEST_SHARE: Final = 0.1
@@ -20,22 +18,24 @@ class Drift(NamedTuple):
     last_ms: float
 
 
-def drift(df: pd.DataFrame, metric: str = "duration_ms") -> Drift | None:
-    """Compare the last third of a run with the first, over successes without warm-up.
+def drift(values_ms: npt.NDArray[np.float64]) -> Drift | None:
+    """Compare the last third of a series with the first.
 
     It is a drift where the medians of the thirds go one way, each outer one lies outside of what most of the other
     third is (its 20th to 80th percentile), and they differ by a tenth at least. Pings one after the other are alike, so
     that a test which takes them for independent sees a drift in every other run; this rule asks for much more.
+
+    Parameters
+    ----------
+    values_ms
+        Shape (n,), in the order in which they were measured.
 
     Returns
     -------
     Drift or None
         None where there is none, or fewer than `FEWEST` values.
     """
-    counted = df[df["error"].isna() & ~df["warmup"].astype(bool)]
-    counted = counted.loc[clock_s(counted).sort_values(kind="stable").index]
-    values_ms = counted[metric].dropna().to_numpy(dtype="float64")
-    if len(values_ms) < FEWEST:
+    if values_ms.size < FEWEST:
         return None
     first, middle, last = (np.percentile(part, [20, 50, 80]) for part in np.array_split(values_ms, 3))
     apart = not first[0] <= last[1] <= first[2] and not last[0] <= first[1] <= last[2]

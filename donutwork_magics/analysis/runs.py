@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -11,10 +11,13 @@ from donutwork_magics.frame.table import runs_of
 from donutwork_magics.sampling.outages import MOST_OUTAGES
 from donutwork_magics.sampling.pauses import MOST_PAUSES
 
+_STEERED_S: Final = 1.0
+"""Clocks are steered by less than this from one ping to the next."""
 
-def runs(df: pd.DataFrame) -> pd.Series[int]:
-    """Return a number for the run of each row, from 0; -1 where no run is told."""
-    return pd.Series(pd.factorize(df["run"])[0], index=df.index, dtype="int64")
+
+def runs(df: pd.DataFrame) -> pd.Series[str]:
+    """Return the id of each row's run; empty where it is missing."""
+    return df["run"].fillna("")
 
 
 def clock_s(df: pd.DataFrame) -> pd.Series[float]:
@@ -69,13 +72,31 @@ def described(df: pd.DataFrame) -> Mapping[str, Any]:
     }
 
 
+def clock_was_set_by_s(df: pd.DataFrame) -> float:
+    """Return by how much the wall clock was set during a run, the largest of several; 0.0 where it was not.
+
+    Parameters
+    ----------
+    df
+        A table that `donutwork_magics.frame.restored.restored` returned.
+    """
+    in_order = _in_order_with_zeros(df)
+    steps_s = in_order.groupby(runs(in_order))["zero_s"].diff().dropna().to_numpy()
+    largest_s = float(max(steps_s, key=abs, default=0.0))
+    return largest_s if abs(largest_s) > _STEERED_S else 0.0
+
+
 def _began_s(df: pd.DataFrame) -> pd.Series[float]:
     """Compute when each run began, by the wall clock at its first row."""
-    wall_s = (df["timestamp"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-    zero_s: pd.Series[float] = wall_s - df["started_ms"].astype("float64") / 1e3
-    in_order = df.assign(zero_s=zero_s).sort_values("started_ms", kind="stable")
-    began_s: pd.Series[float] = in_order.groupby("run", sort=False)["zero_s"].first()
+    began_s: pd.Series[float] = _in_order_with_zeros(df).groupby("run", sort=False)["zero_s"].first()
     return began_s
+
+
+def _in_order_with_zeros(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the order of their starts, each with what the wall clock showed at the zero of its run."""
+    wall_s = (df["timestamp"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    zero_s = wall_s - df["started_ms"].astype("float64") / 1e3
+    return df.assign(zero_s=zero_s).sort_values("started_ms", kind="stable")
 
 
 def _clients(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:

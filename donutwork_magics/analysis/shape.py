@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Final, NamedTuple
 
@@ -84,7 +85,7 @@ def modes(values_ms: Numbers) -> list[Mode]:
     density = np.convolve(counts, kernel, mode="same")
     cuts = [0, *(np.flatnonzero((density[1:-1] <= density[:-2]) & (density[1:-1] < density[2:])) + 1), counts.size]
     while len(cuts) > 2:
-        parts = list(zip(cuts, cuts[1:], strict=False))
+        parts = list(itertools.pairwise(cuts))
         heights = [density[first:last].max() for first, last in parts]
         shares = [counts[first:last].sum() / values_ms.size for first, last in parts]
         depths = [density[cut] / min(heights[at : at + 2]) for at, cut in enumerate(cuts[1:-1])]
@@ -103,8 +104,8 @@ def modes(values_ms: Numbers) -> list[Mode]:
 def bursts(values_ms: Numbers) -> Bursts | None:
     """Find outliers that came together; None where they are few, or no closer to each other than by chance.
 
-    Outliers lie more than 3 times the distance between the quartiles above the upper one (J. W. Tukey, "Exploratory Data
-    Analysis", 1977, 2D). By chance, ``k`` of ``n`` stand beside each other about ``k (k - 1) / n`` times.
+    Outliers lie more than 3 times the distance between the quartiles above the upper one (J. W. Tukey, "Exploratory
+    Data Analysis", 1977, 2D). By chance, ``k`` of ``n`` stand beside each other about ``k (k - 1) / n`` times.
     """
     if values_ms.size < _FEWEST:
         return None

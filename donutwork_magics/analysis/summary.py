@@ -16,7 +16,7 @@ from donutwork_magics.analysis.runs import clock_s, runs
 
 PERCENTILES: Final[dict[str, float]] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
 
-_NEEDED: Final = ("scheduled_ms", "lag_ms", "duration_ms", "ttfb_ms", "rrt_ms", "reused")
+NEEDED: Final = ("scheduled_ms", "lag_ms", "duration_ms", "ttfb_ms", "rrt_ms", "reused")
 _STEPS_AROUND: Final = 7
 _STEP_OF_A_REST: Final = 2.0
 _IDLE_MS: Final = 1000.0
@@ -72,12 +72,13 @@ def summary(df: pd.DataFrame, by: By = None, *, metric: str = "duration_ms") -> 
     AnalysisError
         A ValueError: the frame lacks a column, or has one more than once, or `by` or `metric` is not one.
     """
-    keys, parts = groups(df, by, metric, more=_NEEDED)
-    columns = list(_summarise(counted(df.iloc[:0], metric), metric))
-    return pd.DataFrame([_summarise(part, metric) for part in parts], index=keys, columns=columns)
+    keys, parts = groups(df, by, metric, more=NEEDED)
+    columns = list(summarised(counted(df.iloc[:0], metric, more=NEEDED), metric))
+    return pd.DataFrame([summarised(part, metric) for part in parts], index=keys, columns=columns)
 
 
-def _summarise(df: pd.DataFrame, metric: str) -> dict[str, float]:
+def summarised(df: pd.DataFrame, metric: str = "duration_ms") -> dict[str, float]:
+    """Summarise the rows that `counted` returned, as one row of a `summary`."""
     succeeded = df["error"].isna()
     ok = df[succeeded]
     values = as_array(measured(df, metric))

@@ -9,8 +9,8 @@ from donutwork_magics.analysis.signed_rank import Shift
 from donutwork_magics.units import UNITS
 
 _SHARES: Final = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
-_SHOWN_FOR_SURE: Final = 1.43
-"""A difference of so many half widths of the interval is shown in 80 of 100 experiments: (1.96 + 0.84) / 1.96."""
+_SHOWN: Final = 1.6
+"""A difference of so many half widths of the interval is shown in some 8 of 10 experiments (simulated: 71 to 84 %)."""
 
 
 def verdict(shift: Shift, ratio: float, baseline_ms: float, pings: int) -> str:
@@ -39,18 +39,25 @@ def verdict(shift: Shift, ratio: float, baseline_ms: float, pings: int) -> str:
         return f"{by} {unit} {word} ({ends[0]} to {ends[1]}){share}"
     decimals = _decimals((high - low) / 4 / size)
     ends = [f"{each / size:+.{decimals}f}" if each else "0" for each in (low, high)]
-    return f"no difference shown: {ends[0]} to {ends[1]} {unit}{_more(high - low, baseline_ms, pings)}"
+    needed = pings_to_show(shift, baseline_ms, pings)
+    more = f"; some {_roughly(needed[1])} pings a line would show {_percent(needed[0])}" if needed else ""
+    return f"no difference shown: {ends[0]} to {ends[1]} {unit}{more}"
 
 
-def _more(width_ms: float, baseline_ms: float, pings: int) -> str:
-    """Say how many pings would show a smaller difference: the interval narrows with the root of their number."""
-    if not baseline_ms > 0 or not width_ms > 0:
-        return ""
-    shown = _SHOWN_FOR_SURE * width_ms / 2 / baseline_ms
-    share = next((each for each in _SHARES if each <= shown), None)
-    if share is None:
-        return ""
-    return f"; some {_roughly(pings * (shown / share) ** 2)} pings a line would show {_percent(share)}"
+def pings_to_show(shift: Shift, baseline_ms: float, pings: int) -> tuple[float, float] | None:
+    """Return a difference that is not shown yet, as a share of the baseline, and how many pings a line would show it.
+
+    The interval narrows with the root of their number. None where it is exact, or the baseline takes no time.
+
+    Parameters
+    ----------
+    shift, baseline_ms, pings
+        As for `verdict`.
+    """
+    if not baseline_ms > 0 or not shift.high > shift.low:
+        return None
+    shown = _SHOWN * (shift.high - shift.low) / 2 / baseline_ms
+    return next(((share, pings * (shown / share) ** 2) for share in _SHARES if share <= shown), None)
 
 
 def pings_for(share: float, half_width_ms: float, value_ms: float, pings: int) -> str:

@@ -1,8 +1,8 @@
 """How results look: cards as HTML and text, the live view of a series, the buttons of a call.
 
-card    what a card is made of          html, text   its two renderings        units   numbers as people read them
+card    what a card is made of          html, text   its two renderings
 calls   Ping, Connection                setup        overview and sandbox      run     a DataFrame of pings
-run_series, run_notes, run_charts   what a run's card is made from, what to know of it, its charts
+run_notes, run_charts   what to know of a run, its charts
 live    while a series runs             widget       buttons of a call         check   the steps of a check
 chart   small charts as SVG             readings     rows as they come in      pages   a page that is loaded anew
 watch_card, watch_panel   a watch

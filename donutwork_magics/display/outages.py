@@ -23,6 +23,11 @@ def down_since(outage: Outage | None) -> str:
     return f"down since {format_utc(outage.began_s, date=False)} ({format_s(seconds)}): {', '.join(outage.kinds)}"
 
 
+def skipped_starts(skipped: int) -> str:
+    """Say how many planned starts a monitor has left out."""
+    return f"{plural(skipped, 'planned start')} (during outages, or when more than 30 s behind)"
+
+
 def outages_row(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Give the row that counts the outages of a run; none where there was none."""
     outages = attrs.get("outages") or {}

@@ -20,8 +20,8 @@ PHASES: Final[dict[str, str]] = {
 
 _WAIT_CAPTION: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
 _PATH_CAPTION: Final = (
-    "Wait for the first byte: on the path (the least round trip that the system saw), in the server (RRT in its reply), "
-    "and what neither explains, such as a gateway or a queue"
+    "Wait for the first byte: on the path (the least round trip that the system saw), in the server (RRT in its "
+    "reply), and what neither explains, such as a gateway or a queue"
 )
 
 

@@ -9,23 +9,27 @@ from typing import Any, Final
 
 import pandas as pd
 
+from donutwork_magics.analysis.compare import compare
+from donutwork_magics.analysis.counted import attributes
+from donutwork_magics.analysis.diagnose import Finding, findings
 from donutwork_magics.analysis.quantiles import pings_needed
-from donutwork_magics.analysis.runs import clock_s, described
+from donutwork_magics.analysis.series import (
+    RunSeries,
+    corrected_ms,
+    figures_of,
+    is_behind,
+    labels_of,
+    series_of,
+    with_labels,
+)
 from donutwork_magics.analysis.summary import PERCENTILES
+from donutwork_magics.analysis.verdicts import pings_for
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
-from donutwork_magics.display.outages import outages_details, outages_row, outages_table
-from donutwork_magics.display.phases import PHASES, known, phases, server_share
+from donutwork_magics.display.outages import outages_details, outages_row, outages_table, skipped_starts
+from donutwork_magics.display.phases import PHASES, known, phases, wait
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
-from donutwork_magics.display.run_notes import (
-    corrected_ms,
-    is_behind,
-    notes_of,
-    notes_of_labels,
-    notes_on_the_journal,
-    skipped_starts,
-)
-from donutwork_magics.display.run_series import RunSeries, figures_of, series_of
+from donutwork_magics.display.run_notes import notes_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
@@ -36,6 +40,7 @@ from donutwork_magics.units import (
     UNKNOWN,
     enumerate_some,
     format_difference_ms,
+    format_interval_ms,
     format_ms,
     format_plan,
     format_rate,
@@ -51,12 +56,8 @@ _MOST_CARDS: Final = 3
 _MOST_TIMELINES: Final = 2
 _MOST_KINDS: Final = 3
 _USUAL_LABEL: Final = "ping"
-_WITHOUT: Final = "no label"
 _MOSTLY: Final = 0.8
-_IN_TURN: Final = "The labels ran one after the other: what changed meanwhile looks like a difference between them."
-_UNKNOWN_PLACE: Final = (
-    "Where this was measured is not in the table: it lost its attributes, as by concat or in a file."
-)
+_WIDTHS: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -85,20 +86,17 @@ def run_card(run: RunCard) -> Card:
     if lacking or repeated:
         why = f"It lacks {enumerate_some(lacking)}." if lacking else f"It has {enumerate_some(repeated)} twice."
         return Card("Pings", "off", "not a table of pings", notes=(why,))
-    df = restored(run.df)
-    # A file of text takes a label such as None for one that is not there.
-    df = df.assign(label=df["label"].astype(object).where(df["label"].notna(), _WITHOUT))
-    attrs = described(df)
-    labels = list(df["label"].drop_duplicates())
+    df = with_labels(restored(run.df))
+    attrs, labels = attributes(df), labels_of(df)
     card = _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
-    return replace(card, notes=(*run.notes, *card.notes, *(() if attrs else (_UNKNOWN_PLACE,))))
+    return replace(card, notes=(*run.notes, *card.notes))
 
 
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
     series = series_of(df, attrs)
-    notes = (*notes_on_the_journal(attrs), *(note.text for note in notes_of(series)))
-    tone, state = _state(series.figures, attrs.get("ended"), notes)
     label = str(df["label"].iloc[0]) if len(df) else _USUAL_LABEL
+    found = findings(df, attrs, {label: series})
+    tone, state = _state(series.figures, attrs.get("ended"), found)
     return Card(
         title="Pings",
         tone=tone,
@@ -106,7 +104,7 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
         name="" if label == _USUAL_LABEL else label,
         badges=_badges(df, attrs),
         figures=_latency(series),
-        notes=notes,
+        notes=tuple(notes_of(found)),
         sections=(
             *run_pictures(df, series.figures),
             *known(*_breakdowns(df)),
@@ -119,27 +117,24 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
     series = {label: series_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
-    of_labels = notes_of_labels({label: tuple(notes_of(own)) for label, own in series.items()})
-    notes = (*notes_on_the_journal(attrs), *of_labels)
-    tone, state = _state(figures_of(df), attrs.get("ended"), notes)
-    left_out = f'The first {len(series)} of {len(labels)} labels; all are in df.donutwork.summary(by="label").'
+    found = findings(df, attrs, series)
+    tone, state = _state(figures_of(df), attrs.get("ended"), found)
+    cut = f'; the first {len(series)} of {len(labels)} labels, all are in df.donutwork.summary(by="label")'
     unfolded = series if len(labels) <= _MOST_CARDS else {}
     figures = {label: own.figures for label, own in series.items()}
+    compared = compare(df)
     return Card(
         title="Pings",
         tone=tone,
         state=state,
         badges=_badges(df, attrs),
-        notes=(
-            *notes,
-            *((_IN_TURN,) if _ran_in_turn(df) else ()),
-            *((left_out,) if len(labels) > len(series) else ()),
-        ),
+        notes=tuple(notes_of(found)),
         sections=(
+            _verdicts(compared, labels),
             *comparison_pictures(df, figures),
             Table(
-                "Duration by label, Δ to the first",
-                tuple(_compared(figures)),
+                f"Duration by label, Δ to the first{cut if len(labels) > len(series) else ''}",
+                tuple(_compared(figures, compared)),
                 head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
             ),
             *((_phases_by_label(unfolded),) if unfolded else ()),
@@ -153,14 +148,24 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
     )
 
 
-def _compared(per_label: Mapping[Any, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    first = next(iter(per_label))
-    first_p50_ms = per_label[first]["p50_ms"]
+def _verdicts(compared: pd.DataFrame, labels: list[Any]) -> Table:
+    """Say of each label how it compares with the first; of all together where that is the same."""
+    verdicts = {short_name(label): verdict for label, verdict in compared["verdict"].items()}
+    if len(compared) > 1 and compared["verdict"].nunique() == 1:
+        verdicts = {f"all {len(compared)}": compared["verdict"].iloc[0]}
+    rounds = compared["blocks"].max()
+    of_rounds = f", {rounds} rounds, 95 % intervals" if rounds else ""
+    shown = tuple(verdicts.items())[: _MOST_LABELS - 1]
+    return Table(f"Compared with {short_name(labels[0])}: p50 of the duration{of_rounds}", shown)
+
+
+def _compared(per_label: Mapping[Any, Mapping[str, Any]], compared: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    differences_ms = compared["difference_ms"].to_dict()
     for label, figures in per_label.items():
         yield (
             short_name(label),
             format_ms(figures["p50_ms"]),
-            UNKNOWN if label == first else format_difference_ms(figures["p50_ms"] - first_p50_ms),
+            format_difference_ms(differences_ms.get(label, math.nan)),
             format_ms(figures["p95_ms"]),
             format_ms(figures["max_ms"]),
             f"{figures['n']:.0f}",
@@ -180,11 +185,6 @@ def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     )
 
 
-def _ran_in_turn(df: pd.DataFrame) -> bool:
-    times = clock_s(df).groupby(df["label"]).agg(["min", "max"]).sort_values("min")
-    return len(times) > 1 and bool((times["min"].iloc[1:].to_numpy() >= times["max"].iloc[:-1].to_numpy()).all())
-
-
 def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
     # In one row, as three labels with figures of their own would make a card of over 30 kB.
     durations = ", ".join(
@@ -195,7 +195,7 @@ def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
     return Details(f"More about {short_name(label)}", (*pictures, Table("Measured", rows)))
 
 
-def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...] = ()) -> tuple[Tone, str]:
+def _state(figures: Mapping[str, Any], ended: str | None, found: tuple[Finding, ...]) -> tuple[Tone, str]:
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
     if ended in {"interrupted", UNFINISHED, CONTINUED}:
@@ -206,7 +206,8 @@ def _state(figures: Mapping[str, Any], ended: str | None, notes: tuple[str, ...]
         return "bad", f"ended early by {ended}: {counted}"
     if n and errors == n:
         return "bad", counted
-    return ("warn" if errors or notes else "ok" if n else "off"), counted
+    doubtful = any(finding.casts_doubt for finding in found)
+    return ("warn" if errors or doubtful else "ok" if n else "off"), counted
 
 
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -226,7 +227,10 @@ def _latency(series: RunSeries) -> tuple[Figure, ...]:
         if figures["ok"] == 1:
             return Figure(format_ms(figures["max_ms"]), "the one success" if figures["errors"] else "duration"), p50
         return Figure(format_ms(figures["min_ms"]), "min"), _max(series), p50
-    percentiles = {name: _percentile_figure(name, figures, quantile) for name, quantile in PERCENTILES.items()}
+    percentiles = {
+        name: _percentile_figure(name, figures, quantile, series.intervals[name])
+        for name, quantile in PERCENTILES.items()
+    }
     known = [figure for name, figure in percentiles.items() if math.isfinite(figures[name])]
     unknown = [figure for figure in percentiles.values() if figure not in known]
     corrected = (Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
@@ -238,10 +242,12 @@ def _are_few(n: float) -> bool:
     return n < pings_needed(0.50)
 
 
-def _percentile_figure(column: str, figures: Mapping[str, Any], quantile: float) -> Figure:
+def _percentile_figure(
+    column: str, figures: Mapping[str, Any], quantile: float, interval: tuple[float, float] = (math.nan, math.nan)
+) -> Figure:
     name, needed = column.removesuffix("_ms"), pings_needed(quantile)
     if math.isfinite(figures[column]):
-        return Figure(format_ms(figures[column]), name)
+        return Figure(format_ms(figures[column]), ", ".join(filter(None, (name, format_interval_ms(*interval)))))
     of_what = "successes" if figures["ok"] < needed else "successes whose time is known"
     return Figure(UNKNOWN, f"{name} needs {needed} {of_what}")
 
@@ -263,8 +269,8 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
         caption = "Phases of the ping"
     value = "mean" if n > 1 else "time"
     means = {name: float(ok[name].mean()) for name in PHASES}
-    answered = ok[["rrt_ms", "ttfb_ms"]].dropna().mean()
-    return phases(means, caption, value), server_share(answered["rrt_ms"], answered["ttfb_ms"], value)
+    answered = ok[ok["rrt_ms"].notna()][["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean()
+    return phases(means, caption, value), wait(dict(answered), value)
 
 
 def _middle(df: pd.DataFrame) -> pd.DataFrame:
@@ -283,6 +289,8 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
     if series.joined > 1 and series.plan.get("endless"):
         yield "Runs", f"{series.joined}, one for each start and each change of the watch"
     yield "Errors", _errors(series, most_kinds)
+    if narrower := _narrower(series):
+        yield "Interval of p50", narrower
     if math.isfinite(figures["rate_hz"]):
         yield "Rate", _rate(series)
     if math.isfinite(figures["lag_p50_ms"]):
@@ -323,6 +331,21 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Left out", skipped_starts(attrs["skipped"])
     if attrs.get("in_flight"):
         yield "Given up", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
+
+
+def _narrower(series: RunSeries) -> str:
+    """Say how wide the interval of the median is, and how many pings would make it narrower."""
+    (low_ms, high_ms), p50_ms = series.intervals["p50_ms"], series.figures["p50_ms"]
+    half_width_ms = (high_ms - low_ms) / 2
+    if not half_width_ms > 0:
+        return ""
+    share = half_width_ms / p50_ms
+    text = f"95 %, within {format_share(share)} of it"
+    for narrow in _WIDTHS:
+        if narrow < share:
+            pings = pings_for(narrow, half_width_ms, p50_ms, series.figures["ok"])
+            return f"{text}; some {pings} pings would do for {format_share(narrow)}"
+    return text
 
 
 def _pings(series: RunSeries) -> str:

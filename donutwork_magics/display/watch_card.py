@@ -9,10 +9,9 @@ from IPython.display import display
 
 from donutwork_magics.display.card import Card, Figure, Pictures, Tone
 from donutwork_magics.display.html import muted, to_html
-from donutwork_magics.display.outages import down_since
+from donutwork_magics.display.outages import down_since, skipped_starts
 from donutwork_magics.display.readings import Reading, lately, live_picture
 from donutwork_magics.display.run import RunCard
-from donutwork_magics.display.run_notes import skipped_starts
 from donutwork_magics.display.setup import badges_of
 from donutwork_magics.units import format_plan, format_rate, format_s, format_utc, plural
 

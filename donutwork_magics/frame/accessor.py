@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from donutwork_magics.displayed import Displayed
+
+if TYPE_CHECKING:
+    from donutwork_magics.analysis.diagnose import Finding
 
 
 @pd.api.extensions.register_dataframe_accessor("donutwork")
@@ -104,6 +107,23 @@ class DonutworkAccessor(Displayed):
         from donutwork_magics.analysis.compare import compare
 
         return compare(self._df, baseline, metric, q, by)
+
+    def diagnose(self) -> tuple[Finding, ...]:
+        """Say what is doubtful about the measurement, and what to do about it.
+
+        Returns
+        -------
+        tuple of Finding
+            Each with a ``name``, a ``text``, ``advice`` and the numbers behind it; empty where nothing is doubtful.
+
+        Raises
+        ------
+        AnalysisError
+            A ValueError: the frame lacks a column.
+        """
+        from donutwork_magics.analysis.diagnose import diagnose
+
+        return diagnose(self._df)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from donutwork_magics.display.run import RunCard

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 COLUMNS: Final[dict[str, str]] = {column.name: column.dtype for column in columns.COLUMNS}
 """The dtype of each column, in the order of the table."""
 
+ATTRS: Final = "donutwork"
+"""The key of ``df.attrs`` under which a run describes itself."""
+
 METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
 """The columns that can be analysed."""
 

@@ -11,12 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 import donutwork_magics.frame.accessor  # noqa: F401 - whoever makes a table gets df.donutwork with it
-from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.frame.schema import ATTRS, COLUMNS
 from donutwork_magics.sampling.describe import SCHEMA
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, OPTIONAL, Rows
-
-ATTRS: Final = "donutwork"
-"""The key of ``df.attrs`` under which a table describes its runs."""
 
 _MOST_REMEMBERED: Final = 1000
 _remembered: Final[dict[str, Mapping[str, Any]]] = {}

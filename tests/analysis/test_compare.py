@@ -60,7 +60,7 @@ def test_any_line_can_be_the_baseline() -> None:
 
 def test_a_difference_that_is_not_shown_says_what_would_show_one() -> None:
     df = experiment(["a", "b"])
-    assert verdict(df) == "no difference shown: -875 to +139 µs; some 150 pings a line would show 3 %"
+    assert verdict(df) == "no difference shown: -875 to +139 µs; some 190 pings a line would show 3 %"
 
 
 def test_what_takes_the_same_time_always_shows_no_difference() -> None:

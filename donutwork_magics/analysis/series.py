@@ -1,7 +1,8 @@
-"""The rows of one label, and what is known about them: what the card of a run, and its notes, are made from."""
+"""The rows of one label, and what is known about them: what findings and the card of a run are made from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,12 +10,21 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from donutwork_magics.analysis.counted import as_array, counted, measured, planned_order
+from donutwork_magics.analysis.intervals import quantile_intervals
+from donutwork_magics.analysis.quantiles import percentile
 from donutwork_magics.analysis.runs import runs
-from donutwork_magics.analysis.summary import summary
+from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
 from donutwork_magics.sampling.describe import CONTINUED
 
 _ADDED: Final = {"count", "duration_s"}
 """What the parts of a watch, or the runs of a journal, have together; the rest is told where all have the same."""
+
+_WITHOUT: Final = "no label"
+_RATE_REACHED: Final = 0.95
+_ANOTHER: Final = 1.5
+"""Corrected percentiles are shown where they are so many times the raw ones, and this much above them."""
+_WORTH_MS: Final = 1.0
 
 _OF_ALL_ROWS: Final = {"count", "duration_s", "rate_hz"}
 """What a plan says of a series whose rows are all there, and no others."""
@@ -25,6 +35,8 @@ class RunSeries:
     """The rows of one label, or of a run that has only one, and what is known about them."""
 
     df: pd.DataFrame
+    rows: pd.DataFrame
+    """Those that count, in the order of their starts."""
     figures: Mapping[str, Any]
     """One row of the summary."""
     plan: Mapping[str, Any]
@@ -33,11 +45,24 @@ class RunSeries:
     """What the series cost the client; empty where the frame does not tell."""
     attrs: Mapping[str, Any]
     """Of the whole run; empty where the frame does not tell."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Of each percentile among the figures the ends of its 95 % interval; NaN where there is none."""
     missing: int
     """How many pings are not there between those that are, as in a table that was filtered; those apart that the file
     did not have from which the table was loaded."""
     joined: int
     """How many runs the rows are of, each with a zero of its own."""
+
+
+def with_labels(df: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows without a label one: a file of text takes a label such as None for one that is not there."""
+    return df.assign(label=df["label"].astype(object).where(df["label"].notna(), _WITHOUT))
+
+
+def labels_of(df: pd.DataFrame) -> list[Any]:
+    """Return the labels of a table that `with_labels` returned: in the order of the lines, where the table knows it."""
+    places = planned_order(df)
+    return sorted(df["label"].drop_duplicates(), key=lambda label: places.get(label, len(places)))
 
 
 def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> RunSeries:
@@ -50,7 +75,10 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     label
         None for all the rows of a table that has only one: it may be another than that of the plan.
     """
-    own = df if label is None else df[df["label"] == label]
+    own = df.copy(deep=False)
+    # pandas copies them deeply with every selection.
+    own.attrs = {}
+    own = own if label is None else own[own["label"] == label]
     plans = attrs.get("plan") or [{}]
     known_as = own["label"].iloc[0] if len(own) else None
     places = [place for place, plan in enumerate(plans) if plan.get("label") == known_as]
@@ -68,7 +96,9 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
         plan = {name: value for name, value in plan.items() if name not in _ADDED}
     if missing or joined > max(1, len(places)):
         plan = {name: value for name, value in plan.items() if name not in _OF_ALL_ROWS}
-    return RunSeries(own, figures_of(own), plan, clients[-1] if clients else {}, attrs, missing, joined)
+    rows = counted(own, "duration_ms", more=NEEDED)
+    client = clients[-1] if clients else {}
+    return RunSeries(own, rows, summarised(rows), plan, client, attrs, _intervals(rows), missing, joined)
 
 
 def _missing(own: pd.DataFrame, df: pd.DataFrame) -> int:
@@ -94,6 +124,30 @@ def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     return alike
 
 
-def figures_of(df: pd.DataFrame) -> dict[str, Any]:
+def _intervals(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    found = quantile_intervals(as_array(measured(rows, "duration_ms")), list(PERCENTILES.values()))
+    return {name: (each.low, each.high) for name, each in zip(PERCENTILES, found, strict=True)}
+
+
+def figures_of(df: pd.DataFrame) -> Mapping[str, Any]:
     """Summarise rows, whatever their labels are."""
-    return {str(name): value for name, value in summary(df).iloc[0].items()}
+    return summarised(counted(df, "duration_ms", more=NEEDED))
+
+
+def corrected_ms(series: RunSeries) -> dict[str, float]:
+    """Return the percentiles from the planned start if they are well above the raw ones, as after a stall."""
+    values_ms = as_array(measured(series.rows, "corrected_ms"))
+    both = {name: (percentile(values_ms, each), series.figures[name]) for name, each in PERCENTILES.items()}
+    known = {name: times_ms for name, times_ms in both.items() if all(map(math.isfinite, times_ms))}
+    if not any(late > _ANOTHER * raw and late - raw > _WORTH_MS for late, raw in known.values()):
+        return {}
+    return {name.removesuffix("_ms"): late for name, (late, _raw) in known.items()}
+
+
+def is_behind(series: RunSeries) -> bool:
+    """Tell whether the rate was not reached, and the last pings began late: one late start alone is no trend."""
+    planned_hz = series.plan.get("rate_hz")
+    if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
+        return False
+    last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
+    return bool(last.median() > 1e3 / planned_hz)

@@ -1,0 +1,358 @@
+"""What is doubtful about a measurement, and what to do about it: findings, which are the notes of a run's card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from donutwork_magics.analysis.counted import as_array, attributes, counted
+from donutwork_magics.analysis.drift import drift
+from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective
+from donutwork_magics.analysis.machine_pauses import Held, behind_others, held_by_machine
+from donutwork_magics.analysis.quantiles import pings_needed
+from donutwork_magics.analysis.runs import clock_s, clock_was_set_by_s
+from donutwork_magics.analysis.series import RunSeries, corrected_ms, is_behind, labels_of, series_of, with_labels
+from donutwork_magics.analysis.shape import bursts, modes, slow_start
+from donutwork_magics.frame.restored import restored
+from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.sampling.client_load import BUSY_WAKE_MS
+from donutwork_magics.sampling.describe import CONTINUED
+from donutwork_magics.units import enumerate_some, format_ms, format_rate, format_share, format_tick_s, plural
+
+_FEW: Final = 0.01
+_CORRECTED: Final = "Corrected, what a punctual caller would have waited"
+_MOST_NAMED: Final = 4
+_NEW: Final = 0.05
+_FEWEST_NEW: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is doubtful about a measurement.
+
+    Attributes
+    ----------
+    name
+        What it is, in a few words that are always the same.
+    text
+        What was seen.
+    advice
+        What to do about it.
+    evidence
+        The numbers behind it, by name.
+    label
+        The series that it is of; None where a table has one series only, or it is of the whole table.
+    casts_doubt
+        Whether it makes the figures that are shown doubtful, and not only those that are not.
+    """
+
+    name: str
+    text: str
+    advice: str
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    label: str | None = None
+    casts_doubt: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.advice}"
+
+
+def diagnose(df: pd.DataFrame) -> tuple[Finding, ...]:
+    """Say what is doubtful about a measurement, and what to do about it.
+
+    Parameters
+    ----------
+    df
+        A table of schema 1.
+
+    Returns
+    -------
+    tuple of Finding
+        Empty where nothing is doubtful.
+
+    Raises
+    ------
+    AnalysisError
+        A ValueError: the frame lacks a column.
+    """
+    counted(df.iloc[:0], "duration_ms", more=COLUMNS)
+    df = with_labels(restored(df))
+    attrs, labels = attributes(df), labels_of(df)
+    several = len(labels) > 1
+    return findings(df, attrs, {label: series_of(df, attrs, label if several else None) for label in labels})
+
+
+def findings(df: pd.DataFrame, attrs: Mapping[str, Any], series: Mapping[Any, RunSeries]) -> tuple[Finding, ...]:
+    """Find what is doubtful about a table whose series are known already."""
+    of_series = [
+        replace(finding, label=str(label)) if len(series) > 1 else finding
+        for label, own in series.items()
+        for finding in _of_series(own)
+    ]
+    return (*_of_journal(attrs), *of_series, *_of_table(df, attrs))
+
+
+def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find which rows of a run are not in the file that was loaded."""
+    journal = attrs.get("journal") or {}
+    name, advice = "journal incomplete", "The figures are of the rows that are here."
+    if missing := journal.get("missing"):
+        ranges = [f"{first} to {last}" if last > first else str(first) for first, last in journal["missing_seq"]]
+        which = f" (seq {enumerate_some(ranges, _MOST_NAMED)})" if ranges else ""
+        are = "is" if missing == 1 else "are"
+        text = f"{plural(missing, 'row')} {are} missing from the journal{which}."
+        yield Finding(name, text, advice, {"rows": missing})
+    if elsewhere := journal.get("elsewhere"):
+        text = (
+            f"{plural(elsewhere, 'row')} of the run {'is' if elsewhere == 1 else 'are'} not in this file: its journal "
+            "was moved or truncated while the run went on."
+        )
+        yield Finding(name, text, advice, {"rows": elsewhere})
+    if attrs.get("ended") == CONTINUED:
+        text = "This journal was moved while the run went on: the later rows are in another file."
+        yield Finding(name, text, "Load that too, and join the tables.")
+
+
+def _of_table(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Iterator[Finding]:
+    times = clock_s(df).groupby(df["label"]).agg(["min", "max"]).sort_values("min")
+    if len(times) > 1 and (times["min"].to_numpy()[1:] >= times["max"].to_numpy()[:-1]).all():
+        yield Finding(
+            "not interleaved",
+            "The labels ran one after the other: drift between the lines can look like a difference.",
+            "Measure them in one %%donutwork cell, whose lines run interleaved.",
+            casts_doubt=False,
+        )
+    if not attrs:
+        yield Finding(
+            "place unknown",
+            "Where this was measured is not in the table: it lost its attributes, as by concat or in a file.",
+            "A journal keeps them.",
+            casts_doubt=False,
+        )
+
+
+def _of_series(series: RunSeries) -> Iterator[Finding]:
+    yield from _of_rows(series)
+    yield from _of_start(series)
+    yield from _of_shape(series)
+    yield from _of_connections(series)
+    yield from _of_client(series)
+
+
+def _of_rows(series: RunSeries) -> Iterator[Finding]:
+    if series.missing:
+        text = (
+            f"Between these rows {plural(series.missing, 'ping')} of the run "
+            f"{'is' if series.missing == 1 else 'are'} missing, as in a table that was filtered."
+        )
+        advice = "The figures are of the rows that are here."
+        yield Finding("rows missing", text, advice, {"rows": series.missing})
+    # Of a watch each start and each change is a run.
+    if series.joined > 1 and not series.plan.get("endless"):
+        yield Finding(
+            "runs joined",
+            f"{series.joined} runs are joined here under one label. The figures are of all of them together.",
+            "Tell them apart by their time, or give each a label.",
+            {"runs": series.joined},
+        )
+    set_by_s = clock_was_set_by_s(series.df)
+    if set_by_s:
+        by = f"{'+' if set_by_s > 0 else ''}{format_tick_s(set_by_s)}"
+        yield Finding(
+            "clock set",
+            f"The clock of this machine was set during the run ({by}), or the machine slept.",
+            "Trust started_ms for the order of the rows, not timestamp. Durations are of another clock, and true.",
+            {"set_by_s": set_by_s},
+        )
+    rrt_ms = as_array(_successes(series)["rrt_ms"])
+    missing = int(np.isnan(rrt_ms).sum())
+    if missing > _FEW * rrt_ms.size:
+        yield _rrt_missing(rrt_ms, missing)
+
+
+def _rrt_missing(rrt_ms: Any, missing: int) -> Finding:
+    advice = "Without it the server's part cannot be told from the network's; rrt has the text that came instead."
+    evidence = {"missing": missing, "replies": rrt_ms.size}
+    if missing == rrt_ms.size:
+        return Finding("RRT missing", "No reply has an RRT that is a time.", advice, evidence)
+    where = ""
+    if np.isnan(rrt_ms[-missing:]).all():
+        where = f", and all of the last {missing}: the server stopped reporting it during the run"
+    text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time{where}."
+    return Finding("RRT missing", text, advice, evidence)
+
+
+def _of_start(series: RunSeries) -> Iterator[Finding]:
+    """Find why pings began late."""
+    values = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
+    corrected = f" {_CORRECTED}: {values}." if values else ""
+    behind = is_behind(series)
+    pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
+    if pauses.get("count"):
+        held = held_by_machine(series.df, pauses, concurrency=concurrency)
+        began_late = held.late and bool(corrected or behind)
+        if held.within or began_late:
+            text = _stood_still(pauses, held, began_late=began_late) + (corrected if held.alone else "")
+            advice = "Measure again while nothing stops or suspends this machine."
+            evidence = {"pauses": pauses["count"], "longest_s": pauses["longest_s"], "within_durations": held.within}
+            yield Finding("machine paused", text, advice, evidence)
+            if held.alone:
+                return
+    if behind:
+        rate_hz, planned_hz = series.figures["rate_hz"], series.plan["rate_hz"]
+        more = "" if _is_saturated(series) else ", or more at a time (-c),"
+        text = f"The planned rate was not reached: {format_rate(rate_hz)} of {format_rate(planned_hz)}."
+        advice = f"A lower rate (-r){more} may reach the planned rate."
+        yield Finding("rate not reached", text + corrected, advice, {"rate_hz": rate_hz, "planned_hz": planned_hz})
+    elif not corrected:
+        return
+    elif (
+        series.missing == 0
+        and series.joined == 1
+        and not behind_others(series.df, series.df["duration_ms"], concurrency=concurrency)
+    ):
+        text = (
+            "Some pings began late, though none before them took that long: other work on this machine, or other pings "
+            f"to the same host, held them up.{corrected}"
+        )
+        yield Finding("late starts", text, "Measure again while nothing else is busy here.")
+    else:
+        text = f"Some pings began late, behind others that took long, or timed out.{corrected}"
+        yield Finding("late starts", text, "Judge the service by the corrected times.")
+
+
+def _of_shape(series: RunSeries) -> Iterator[Finding]:
+    """Find what one percentile would hide, or not support."""
+    ok = _successes(series)
+    values_ms = as_array(ok["duration_ms"].dropna())
+    n = values_ms.size
+    effective = n_effective(values_ms <= np.median(values_ms)) if n else 0.0
+    moved = drift(values_ms)
+    # Where latency drifts, all pings near each other are alike.
+    if 0 < effective < FEWEST_EFFECTIVE and moved is None:
+        yield _too_few(n, effective)
+    if moved is not None:
+        first, last = format_ms(moved.first_ms), format_ms(moved.last_ms)
+        yield Finding(
+            "drift",
+            f"Latency drifted: its median was {first} in the first third, and {last} in the last.",
+            "No one figure stands for the whole. Lines of one cell drift alike, and can be compared.",
+            moved._asdict(),
+        )
+    # The handshake of the first connection is no warm-up.
+    reused = ok["reused"].to_numpy(dtype=bool)
+    kept_ms = as_array(ok.loc[reused, "duration_ms"].dropna()) if reused.any() and reused.mean() > 0.5 else values_ms
+    if (slow := slow_start(kept_ms)) and moved is None:
+        slow_ms, usual_ms = float(np.median(kept_ms[:slow])), float(np.median(kept_ms[slow:]))
+        leave_out = "" if series.plan.get("endless") else f", with a warm-up (-w {-(-slow // 10) * 10}) the next time"
+        yield Finding(
+            "warm-up not over",
+            f"The first {slow} pings took {format_ms(slow_ms)}, the others {format_ms(usual_ms)} (medians).",
+            f"Leave them out{leave_out}.",
+            {"pings": slow, "first_ms": slow_ms, "others_ms": usual_ms},
+        )
+    if moved is None and (found := modes(values_ms)):
+        around = " and ".join(f"{format_ms(mode.median_ms)} ({format_share(mode.share)})" for mode in found)
+        yield Finding(
+            "several modes",
+            f"Durations gather around {around}: a percentile between them stands for no ping.",
+            "See whether peer, http_version or reused tells them apart: df.donutwork.summary(by=...).",
+            {f"mode_{at}_ms": mode.median_ms for at, mode in enumerate(found, start=1)},
+        )
+    elif together := bursts(values_ms):
+        yield Finding(
+            "bursts of outliers",
+            f"{together.together} of {together.outliers} pings above {format_ms(together.above_ms)} came together.",
+            "See when, in the timeline; only a longer run tells whether they come back.",
+            together._asdict(),
+        )
+
+
+def _too_few(n: int, effective: float) -> Finding:
+    evidence = {"n": n, "n_effective": effective}
+    if n > max(FEWEST_EFFECTIVE, 2 * effective):
+        text = f"The pings are too alike for intervals: {n} of them tell as much as {effective:.0f} independent ones."
+        return Finding("pings too alike", text, "Measure for longer, or at a lower rate (-r).", evidence)
+    text, advice = "intervals", "The p50 has one from some 40 on, the p95 from 72, the p99 from 368."
+    if n < pings_needed(0.5):
+        text, advice = "any percentile", f"The p50 needs {pings_needed(0.5)}."
+    text = f"{plural(n, 'ping')} {'is' if n == 1 else 'are'} too few for {text}."
+    return Finding("too few pings", text, advice, evidence, casts_doubt=False)
+
+
+def _of_connections(series: RunSeries) -> Iterator[Finding]:
+    retried = int(series.df["retried"].astype(bool).sum())
+    if retried > _FEW * len(series.df):
+        yield Finding(
+            "retried",
+            f"{plural(retried, 'ping')} had to be sent again, on a new connection, as the kept one was closed or did "
+            "not take them. Their durations hold both attempts, their phases the second.",
+            "Leave them out where phases matter.",
+            {"pings": retried},
+        )
+    ok = _successes(series)
+    opened = int((~ok["reused"].astype(bool)).sum())
+    # Each worker opens one, and another in each run.
+    again = opened - series.plan.get("concurrency", 1) * series.joined
+    is_warm = not series.plan["cold"] if "cold" in series.plan else opened < len(ok) / 2
+    if is_warm and again >= max(_FEWEST_NEW, _NEW * len(ok)):
+        yield Finding(
+            "connections re-made",
+            f"{opened} of {len(ok)} pings had to open a new connection: something on the way does not keep them.",
+            'Compare both kinds: df.donutwork.percentiles(by="reused").',
+            {"new": opened, "successes": len(ok)},
+        )
+
+
+def _of_client(series: RunSeries) -> Iterator[Finding]:
+    if _is_saturated(series):
+        yield Finding(
+            "client at its limit",
+            f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. Pings in "
+            "flight waited for each other, and the times contain that.",
+            "Fewer at a time (-c) measure more truly.",
+            {"cpu_share": series.client["cpu_share"]},
+        )
+    if "machine_busy" in (series.client.get("notices") or ()):
+        yield Finding(
+            "other work",
+            f"Other work on this machine affected the timings: {_busy(series.client)}.",
+            "Measure again while nothing else is busy here.",
+            {"wake_p95_ms": series.client["wake_p95_ms"]},
+        )
+
+
+def _is_saturated(series: RunSeries) -> bool:
+    notices = series.client.get("notices") or ()
+    return "client_saturated" in notices and series.plan.get("concurrency", 1) > 1
+
+
+def _successes(series: RunSeries) -> pd.DataFrame:
+    return series.rows[series.rows["error"].isna()]
+
+
+def _stood_still(pauses: Mapping[str, Any], held: Held, *, began_late: bool) -> str:
+    longest = format_ms(pauses["longest_s"] * 1e3)
+    often = f"once, for {longest}" if pauses["count"] == 1 else f"{pauses['count']} times, for up to {longest}"
+    why = "the process was stopped or suspended, or other code kept its threads waiting"
+    texts = [f"This machine stood still {often}: {why}."]
+    if began_late:
+        whose = "Pings began late because of that, not because of the API."
+        texts.append(whose if held.alone else "Some pings began late because of that.")
+    if held.within:
+        of_these = "The duration of 1 ping contains" if held.within == 1 else f"{held.within} durations contain"
+        texts.append(f"{of_these} such a pause.")
+    if held.failed:
+        who = "That ping" if held.within == 1 else f"{held.failed} of these pings"
+        texts.append(f"{who} failed, perhaps because of it. An outage at that time may be no outage of the API.")
+    return " ".join(texts)
+
+
+def _busy(client: Mapping[str, Any]) -> str:
+    supported = client["wakes"] >= pings_needed(0.95)
+    late = f"{format_ms(client['wake_p95_ms'])} late (p95)" if supported else f"over {format_ms(BUSY_WAKE_MS)} late"
+    return f"it began {'' if supported else 'some '}pings {late}"

@@ -1,0 +1,1 @@
+"""The proof of the statistics: simulated experiments whose truth is known; ``python -m tests.statistics``."""
