@@ -829,6 +829,7 @@ def test_where_the_time_went_stands_side_by_side() -> None:
     assert "DNS" not in text
 
 
+@pytest.mark.slow
 def test_many_labels_are_cut_and_it_says_so() -> None:
     assert "Durations by label, the first 8 of 21" in mimebundle(comparison(labels=21))["text/plain"]
     assert "Durations by label\n" in mimebundle(comparison(labels=8))["text/plain"]

@@ -113,6 +113,7 @@ def shown_with(**environ: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_no_variable_for_tqdm_changes_the_line() -> None:
     constructor = vars(tqdm)["__init__"]
     assert isinstance(constructor, partialmethod)
@@ -124,6 +125,7 @@ def test_no_variable_for_tqdm_changes_the_line() -> None:
     assert shown_with(TQDM_COLOUR="red", TQDM_BAR_FORMAT="{n}", TQDM_ASCII=" x") == as_ever
 
 
+@pytest.mark.slow
 def test_a_variable_at_which_tqdm_fails_costs_the_line_only() -> None:
     assert shown_with(TQDM_MININTERVAL="often") == ["the card", "''"]
 

@@ -101,6 +101,7 @@ def card_of(df: pd.DataFrame) -> str:
 
 
 @pytest.mark.parametrize("move", [rename, rename_and_create])
+@pytest.mark.slow
 def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
     file: Path, move: Callable[[Path, Path], None]
 ) -> None:
