@@ -193,6 +193,7 @@ class TestNight:
         assert len(load(journal)) == 120
 
 
+@pytest.mark.kernel
 def test_a_shell_copies_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a plain IPython, as a user types it."""
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 import uv
 
 import donutwork_magics
-from tests.support.notebooks import ROOT
+from tests.support.notebooks import NOTEBOOKS, ROOT
 
 pytestmark = pytest.mark.packaging
 
@@ -29,6 +29,9 @@ IN_IPYTHON = """
 %load_ext donutwork_magics
 import sys
 assert not {"httpx", "pandas", "ipywidgets"} & set(sys.modules)
+%donutwork tutorial first_ping
+%donutwork load --example night -o night
+assert len(night) == 3600
 %donutwork sandbox start;
 df = %donutwork ping -n 3 -r 100
 assert list(df["status_code"]) == [200, 200, 200]
@@ -85,6 +88,10 @@ def test_the_wheel_holds_the_package_its_types_and_its_licence_and_nothing_else(
     assert {name.partition("/")[0] for name in names} == {"donutwork_magics", info}
     assert {name for name in names if name.endswith(".py")} == sources
     assert {"donutwork_magics/py.typed", f"{info}/licenses/LICENSE"} <= set(names)
+    # The notebooks alone: without their scripts and pictures.
+    tutorials = {f"donutwork_magics/notebooks/{path.name}" for path in NOTEBOOKS}
+    assert {name for name in names if name.startswith("donutwork_magics/notebooks/")} == tutorials
+    assert {"donutwork_magics/examples/night.jsonl.bz2", "donutwork_magics/sandbox/nbval_sanitize.cfg"} <= set(names)
 
 
 def test_the_metadata_says_what_a_package_index_shows(wheel: Path) -> None:
@@ -104,7 +111,8 @@ def test_the_sdist_brings_notebooks_and_tests(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
-    assert {"LICENSE", "notebooks/01_first_ping.ipynb", "notebooks/run.py", "tests/test_packaging.py"} <= names
+    notebooks = {f"notebooks/{name}" for name in ("01_first_ping.ipynb", "night.py", "run.py")}
+    assert {"LICENSE", "tests/test_packaging.py", *notebooks} <= names
 
 
 def test_importing_the_installed_package_imports_nothing_heavy(python: Path, tmp_path: Path) -> None:
@@ -119,3 +127,11 @@ def test_the_installed_magics_measure_the_sandbox_in_a_plain_ipython(python: Pat
     printed = call(tmp_path, python, "-m", "IPython", "--no-banner", "--colors=nocolor", "-c", IN_IPYTHON)
 
     assert printed.endswith("measured\n"), printed
+    assert (tmp_path / NOTEBOOKS[0].name).read_bytes() == NOTEBOOKS[0].read_bytes()
+
+
+def test_the_installed_sandbox_names_a_sanitizer_that_is_there(python: Path, tmp_path: Path) -> None:
+    printed = call(tmp_path, python, "-m", "donutwork_magics.sandbox", "--print-nbval-sanitizer")
+
+    assert Path(printed.rstrip("\n")).is_file()
+    assert not Path(printed).is_relative_to(ROOT)

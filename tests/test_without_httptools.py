@@ -54,6 +54,7 @@ def test_a_script_reads_and_analyses_and_each_call_is_refused_in_one_line() -> N
     assert [line.startswith(REFUSAL) for line in refused] == [True] * 3
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("command", ["ping", "check", "watch"])
 def test_so_do_the_magics(command: str) -> None:
     code = IN_IPYTHON.replace("%donutwork ping\n", f"%donutwork {command}\n")
