@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers.tls import Tls, trusted
+from tests.support.in_process import in_process
+
+__all__ = ["in_process"]
 
 HANG_S = 60
 

@@ -25,7 +25,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: time.time_ns() / 1e9)
 
 
-@pytest.mark.usefixtures("stepped")
+@pytest.mark.usefixtures("in_process", "stepped")
 def test_a_series_keeps_its_durations_and_its_schedule() -> None:
     with Server(answer(reply())) as server:
         began_s = time.perf_counter()
@@ -55,7 +55,7 @@ def test_a_deadline_is_neither_early_nor_late() -> None:
     assert 400 <= sample.exchange.duration_ms < 900
 
 
-@pytest.mark.usefixtures("stepped")
+@pytest.mark.usefixtures("in_process", "stepped")
 def test_a_rest_that_the_server_asks_for_has_its_length() -> None:
     replies = itertools.chain([reply(b"", "429 Too Many Requests", "Retry-After: 1")], itertools.repeat(reply()))
 
