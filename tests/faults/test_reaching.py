@@ -184,7 +184,7 @@ def test_a_series_whose_resolver_hangs_costs_no_thread_a_ping(monkeypatch: pytes
     warm_up()
     released = threading.Event()
     monkeypatch.setattr(resolver, "_getaddrinfo", lambda *_question: released.wait(30) and [])
-    monkeypatch.setattr(opener, "known_addresses", lambda *_question: [])
+    monkeypatch.setattr(connection, "known_addresses", lambda *_question: [])
     before = resolving()
     df = collect(60, rate_hz=None, timeout_s=0.02, target=target_of("http://localhost:9"))
     assert resolving() <= before + 1

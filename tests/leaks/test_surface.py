@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from donutwork_magics import collect
+from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.grammar import options
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, reply
 from tests.support.kernel import Kernel
 from tests.support.notebooks import ROOT
+from tests.support.processes import probers_of
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -118,6 +121,16 @@ def test_the_sandbox_listens_on_this_machine_only() -> None:
     with Server(answer(reply()), family=socket.AF_INET6):
         (address,) = listening(os.getpid()) - before
     assert address != LOOPBACK
+
+
+@linux_only
+def test_a_prober_listens_nowhere() -> None:
+    with Server(answer(reply())) as server:
+        # Its warm-up has talked to a socket of its own, before the first row.
+        collect(1, target=sandbox_target(server.url, KEY, None))
+        pids = probers_of()
+        assert [listening(pid) for pid in pids] == [set()] * len(pids)
+        assert pids
 
 
 def test_the_keys_of_the_sandbox_are_new_at_each_start() -> None:

@@ -124,8 +124,9 @@ def child(server: Server, file: Path, concurrency: int, before: str = "") -> sub
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
 @pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("victim", ["parent", "prober"])
 @pytest.mark.slow
-def test_a_kill_at_any_moment_loses_no_completed_row(file: Path, concurrency: int) -> None:
+def test_a_kill_at_any_moment_loses_no_completed_row(file: Path, victim: str, concurrency: int) -> None:
     chance = random.Random(concurrency)
     for kill in range(3):
         answered = [0]
