@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from donutwork_magics.frame.table import runs_of
+from donutwork_magics.frame.attrs import runs_of
 from donutwork_magics.sampling.outages import MOST_OUTAGES
 from donutwork_magics.sampling.pauses import MOST_PAUSES
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 import donutwork_magics.frame.accessor  # noqa: F401 - whoever makes a table gets df.donutwork with it
-from donutwork_magics.frame.schema import ATTRS, COLUMNS
-from donutwork_magics.sampling.describe import SCHEMA
+from donutwork_magics.frame.attrs import describe
+from donutwork_magics.frame.schema import COLUMNS
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, OPTIONAL, Rows
-
-_MOST_REMEMBERED: Final = 1000
-_remembered: Final[dict[str, Mapping[str, Any]]] = {}
-"""What was said of the runs of this process, by their ids: attributes do not survive ``concat``."""
 
 
 def table_of(rows: Rows, runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -60,25 +56,8 @@ def table_of(rows: Rows, runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     if not np.array_equal(order, np.arange(len(order))):
         df = df.take(order).reset_index(drop=True)
     described = {run: dict(runs[run]) for run, _ in spans} or {run: dict(attrs) for run, attrs in runs.items()}
-    for run, attrs in described.items():
-        _remembered[run] = attrs
-    for run in list(_remembered)[:-_MOST_REMEMBERED]:
-        del _remembered[run]
-    df.attrs[ATTRS] = {"schema": SCHEMA, "runs": described}
+    describe(df, described)
     return df
-
-
-def runs_of(df: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
-    """Return what is known of the runs that the rows of a table are of, by their ids, in the order of the ids.
-
-    The table itself tells it, or this process remembers it.
-    """
-    described = df.attrs.get(ATTRS)
-    told = described.get("runs") if isinstance(described, dict) else None
-    told = told if isinstance(told, dict) else {}
-    ids = sorted(map(str, df["run"].dropna().unique())) if len(df) else list(told)
-    known = {run: told.get(run, _remembered.get(run)) for run in ids}
-    return {run: attrs for run, attrs in known.items() if isinstance(attrs, Mapping)}
 
 
 def _numpy(column: array[Any]) -> npt.NDArray[Any]:
