@@ -1,7 +1,7 @@
-"""``python -m tests.benchmarks [NAME ...]``: measure on purpose, and print each figure beside its reach.
+"""``python -m tests.benchmarks [NAME ...]``: measure on purpose, and print each figure against its target.
 
 It takes some minutes, and means something on a machine that does nothing else. The names are those below; without one,
-all are run. It ends with status 1 where a figure misses its reach.
+all are run. It ends with status 1 where a figure misses its target.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A figure with its reach, and how one is made of interleaved pairs.
+"""A figure with its target, and how one is made of interleaved pairs.
 
 Timings differ from minute to minute on any machine that does something else too. So both sides of a ratio are measured
 in turn, block by block, in one process, and the figure is the median of the blocks' ratios with a bootstrap interval
@@ -31,14 +31,14 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the value is within its reach."""
+        """Whether the value is within its target."""
         return (self.at_least is None or self.value >= self.at_least) and (
             self.at_most is None or self.value <= self.at_most
         )
 
     @property
-    def reach(self) -> str:
-        """The reach in words."""
+    def target(self) -> str:
+        """The target in words."""
         low = "" if self.at_least is None else f">= {self.at_least:g}"
         high = "" if self.at_most is None else f"<= {self.at_most:g}"
         return " and ".join(filter(None, (low, high)))
@@ -47,8 +47,8 @@ class Figure:
         """Write it in one line."""
         interval = f" [{self.low:.3f} to {self.high:.3f}]" if self.low != self.high else ""
         mark = "holds" if self.holds else "MISSED"
-        reach = f"  {mark} ({self.reach})" if self.reach else ""
-        return f"{self.name:<58} {self.value:.3f}{self.unit}{interval}{reach}  {self.beside}".rstrip()
+        target = f"  {mark} ({self.target})" if self.target else ""
+        return f"{self.name:<58} {self.value:.3f}{self.unit}{interval}{target}  {self.beside}".rstrip()
 
 
 def ratio(

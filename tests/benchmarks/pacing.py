@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 
-from donutwork_magics.measure import collect
-from tests.benchmarks.figures import Figure, interval, quantile
+from donutwork_magics import collect
+from tests.benchmarks.figures import Figure, interval, quantile, ratio
 from tests.benchmarks.targets import slow, static
 
 _RATE_HZ = 200.0
@@ -56,4 +57,30 @@ def stall() -> Iterator[Figure]:
     yield Figure(name, corrected_ms, corrected_ms, corrected_ms, at_least=900.0, beside=beside, unit=" ms")
 
 
-FIGURES: tuple[Callable[[], Iterator[Figure]], ...] = (schedule, stall)
+def beside_busy_code() -> Iterator[Figure]:
+    """The times beside a Python loop in the process that asked for them, by those without one."""
+    with slow(2) as served:
+
+        def idle_ms() -> float:
+            return float(collect(100, rate_hz=_RATE_HZ, target=served.target)["ttfb_ms"].median())
+
+        def busy_ms() -> float:
+            done = threading.Event()
+
+            def loop() -> None:
+                while not done.is_set():
+                    sum(range(1000))
+
+            thread = threading.Thread(target=loop)
+            thread.start()
+            try:
+                return idle_ms()
+            finally:
+                done.set()
+                thread.join()
+
+        name = "median ttfb_ms beside a Python loop / without one"
+        yield ratio(name, busy_ms, idle_ms, blocks=10, at_most=1.05, unit=" ms")
+
+
+FIGURES: tuple[Callable[[], Iterator[Figure]], ...] = (schedule, stall, beside_busy_code)

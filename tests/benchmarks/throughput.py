@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
-from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.series import Series
+from donutwork_magics import collect
 from tests.benchmarks.figures import Figure, ratio
 from tests.benchmarks.targets import Served, static
 
@@ -42,12 +41,10 @@ def _headers(served: Served) -> dict[str, str]:
 
 
 def _ours(served: Served, concurrency: int) -> float:
-    run = Run()
-    plan = Plan(duration_s=_BLOCK_S, rate_hz=None, concurrency=concurrency)
-    run_series(run, Series(plan, served.target))
+    df = collect(duration_s=_BLOCK_S, rate_hz=None, concurrency=concurrency, target=served.target)
     # By the rows' own times: what it takes to make the workers is paid once, and not a ping.
-    started_ms = run.rows.floats["started_ms"]
-    return (len(started_ms) - 1) / (max(started_ms) - min(started_ms)) * 1e3
+    started_ms = df["started_ms"]
+    return float((len(df) - 1) / (started_ms.max() - started_ms.min()) * 1e3)
 
 
 def _shared(client: httpx.Client, served: Served, threads: int) -> float:
