@@ -48,7 +48,9 @@ _SEGMENTS: Final[dict[str, str]] = {
     "first byte": "#4c8dd6",
     "receive": "#767d86",
     "network": "#4c8dd6",
+    "path": "#4c8dd6",
     "server": "#8a9a3b",
+    "unexplained": "#767d86",
 }
 _TABLE: Final = "border-collapse:collapse;border:none;font-size:13px;"
 _NO_BREAK: Final = "\u00a0"

@@ -23,9 +23,9 @@ import pytest
 
 from donutwork_magics import DonutworkError, SeriesError, SettingsError, collect, load
 from donutwork_magics.client.settings import Target, sandbox_target
-from donutwork_magics.frame import load as load_module
 from donutwork_magics.measure import measure
 from donutwork_magics.sampling import journal as journal_module
+from donutwork_magics.sampling import journal_reader as load_module
 from donutwork_magics.sampling.journal import Journal, sealed
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series

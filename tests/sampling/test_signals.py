@@ -248,7 +248,7 @@ class TestLoad:
     def test_it_is_not_taken_for_a_file_that_cannot_be_read(
         self, tmp_path: Path, raised: BaseException, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from donutwork_magics.frame import load as module
+        from donutwork_magics.sampling import journal_reader as module
 
         lines = module._lines
 

@@ -1,0 +1,337 @@
+"""Reading a journal, line by line, into rows: what `donutwork_magics.sampling.journal` has written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, BinaryIO, Final, NamedTuple
+
+import msgspec
+
+from donutwork_magics.errors import DonutworkError
+from donutwork_magics.interrupts import interruption, uninterrupted
+from donutwork_magics.network.faults import CallCancelledError, os_reason
+from donutwork_magics.sampling.describe import UNFINISHED
+from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
+from donutwork_magics.sampling.outages import Outage, Outages, pinged
+from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
+
+_MOST_GAPS: Final = 20
+_LONGEST_BEGINNING: Final = 2**20
+
+_AT_ONCE: Final = 1000
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+
+
+class _Pauses(msgspec.Struct, frozen=True):
+    count: _Natural = 0
+    total_s: float = 0.0
+    longest_s: float = 0.0
+    first: list[tuple[float, float]] = []
+
+
+class _Outages(msgspec.Struct, frozen=True):
+    count: _Natural = 0
+    total_s: float = 0.0
+    first: list[Outage] = []
+
+
+class _Attrs(msgspec.Struct, frozen=True):
+    """What cards and analyses compute with of a description."""
+
+    plan: list[dict[str, Any]] = []
+    client: list[dict[str, Any]] = []
+    pauses: _Pauses = _Pauses()
+    machine_pauses: _Pauses = _Pauses()
+    outages: _Outages = _Outages()
+    skipped: _Natural = 0
+    in_flight: _Natural = 0
+
+
+class _Description(msgspec.Struct, frozen=True):
+    """What a run says of itself; the last of a run counts."""
+
+    attrs: dict[str, Any]
+    rows: _Natural
+    """How many rows the run had written by then."""
+
+
+class _Beginning(_Description, frozen=True):
+    run: str
+    """The same in each file that the run has written to."""
+    torn: bool = False
+    """The line before was torn when its process died."""
+
+
+class _Seen:
+    """Numbers that occur once each, as ranges: those of a journal have few gaps."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def add(self, number: int) -> bool:
+        """Take a number in; False where it was there already."""
+        after = bisect_right(self._starts, number)
+        before = after - 1
+        if after and number < self._stops[before]:
+            return False
+        if after and number == self._stops[before]:
+            self._stops[before] += 1
+            if after < len(self._starts) and self._starts[after] == number + 1:
+                del self._starts[after], self._stops[before]
+        elif after < len(self._starts) and self._starts[after] == number + 1:
+            self._starts[after] = number
+        else:
+            self._starts.insert(after, number)
+            self._stops.insert(after, number + 1)
+        return True
+
+    def gaps(self) -> list[tuple[int, int]]:
+        """Return the first and the last number of each gap."""
+        return [(stop, start - 1) for stop, start in zip(self._stops, self._starts[1:], strict=False)]
+
+
+@dataclass(slots=True)
+class _RunRead:
+    """What is known of one of the runs in a journal."""
+
+    run: str
+    attrs: dict[str, Any] = field(default_factory=dict)
+    """As it was written."""
+    typed: _Attrs = field(default_factory=_Attrs)
+    places: dict[Any, object] = field(default_factory=dict)
+    """Which service the rows of a label have asked."""
+    outages: Outages = field(default_factory=Outages)
+    """As its rows tell: what it says of them itself is whole only where it has come to its end."""
+    seen: _Seen = field(default_factory=_Seen)
+    last_seq: int = -1
+    """Of the row before this one in the same file."""
+    read: int = 0
+    written: int = 0
+    """How many rows it had written by the line that was read last."""
+    written_at_most: int = 0
+    missing: int = 0
+
+    def begin(self, beginning: _Beginning) -> None:
+        """Take in the beginning of the run, or of its part of another file."""
+        self.written, self.last_seq = beginning.rows, -1
+        self.describe(beginning)
+
+    def describe(self, description: _Description) -> None:
+        """Take in a description.
+
+        Raises
+        ------
+        ValueError
+            It is of a part of the rows that were read before it.
+        """
+        if description.rows < self.written:
+            raise ValueError
+        self.missing += description.rows - self.written
+        self.written = description.rows
+        self.written_at_most = max(self.written_at_most, self.written)
+        self.attrs, self.typed = description.attrs, msgspec.convert(description.attrs, _Attrs)
+        self.places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in self.typed.plan}
+
+    def add(self, row: Any) -> None:
+        """Take in a row.
+
+        Raises
+        ------
+        ValueError
+            The run has written none that is like this, or none here.
+        """
+        is_late = row.seq < self.last_seq and all(plan.get("concurrency") == 1 for plan in self.typed.plan)
+        if is_late or not self.seen.add(row.seq):
+            raise ValueError
+        self.last_seq = row.seq
+        self.read += 1
+        self.written += 1
+        self.written_at_most = max(self.written_at_most, self.written)
+        self.outages.add(pinged(row, self.places.get(row.label)))
+
+    def described(self) -> dict[str, Any]:
+        """Return what is known of the run now that no line follows."""
+        attrs = self.attrs
+        if attrs.get("ended") == UNFINISHED:
+            # It has not come to say it itself.
+            self.outages.finish()
+            attrs = {**attrs, "outages": self.outages.as_attrs()}
+        if not self.missing and not self.elsewhere:
+            return attrs
+        journal = {
+            "missing": self.missing,
+            "missing_seq": self.missing_seq()[:_MOST_GAPS] if self.missing else [],
+            "elsewhere": self.elsewhere,
+        }
+        return {**attrs, "journal": journal}
+
+    @property
+    def elsewhere(self) -> int:
+        """How many rows it has written to other files."""
+        return self.written_at_most - self.read - self.missing
+
+    def missing_seq(self) -> list[list[int]]:
+        """Return the first and the last ``seq`` of each gap, if the gaps are of the missing rows and of no others."""
+        gaps = self.seen.gaps()
+        if sum(last - first + 1 for first, last in gaps) != self.missing:
+            return []
+        return [list(gap) for gap in gaps]
+
+
+_descriptions: Final = msgspec.json.Decoder(_Description)
+_beginnings: Final = msgspec.json.Decoder(_Beginning)
+_DESCRIPTION: Final = b'{"attrs":'
+
+
+class _Reader:
+    """Reads a journal line by line into rows: of the lines themselves nothing is kept, as there may be millions."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.runs: dict[str, _RunRead] = {}
+        self._run: _RunRead | None = None
+        self._read: list[Any] = []
+        """Rows that are added together."""
+        self._torn_at = 0
+        self._has_end = False
+
+    def read(self, number: int, line: bytes) -> None:
+        """Take in a line.
+
+        Raises
+        ------
+        _DamagedError
+            It is damaged, or the one before was, and was not torn when its process died.
+        """
+        content = line.removesuffix(b"\n")
+        self._has_end = len(content) < len(line)
+        if not is_whole(content):
+            if self._torn_at or was_ended(content):
+                raise _DamagedError(self._torn_at or number)
+            self._torn_at = number
+            return
+        try:
+            if line.startswith(BEGINNING):
+                self._begin(_beginnings.decode(line))
+            elif self._torn_at:
+                raise _DamagedError(self._torn_at)
+            elif self._run is None:
+                raise ValueError
+            elif line.startswith(_DESCRIPTION):
+                self._run.describe(_descriptions.decode(line))
+            else:
+                row = decode(line)
+                self._run.add(row)
+                self._read.append(cleaned(row))
+                if len(self._read) >= _AT_ONCE:
+                    self._flush()
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise _DamagedError(number) from None
+
+    def end(self) -> None:
+        """Take note that no line follows.
+
+        Raises
+        ------
+        _DamagedError
+            The last one was damaged, and not torn.
+        """
+        if self._torn_at and self._has_end:
+            raise _DamagedError(self._torn_at)
+        self._flush()
+
+    def _flush(self) -> None:
+        self.rows.extend(self._read)
+        self._read.clear()
+
+    def _begin(self, beginning: _Beginning) -> None:
+        if self._torn_at and not beginning.torn:
+            raise _DamagedError(self._torn_at)
+        self._torn_at = 0
+        if self._run is None or self._run.run != beginning.run:
+            self._flush()
+            self._run = self.runs.setdefault(beginning.run, _RunRead(beginning.run))
+            self.rows.begin(beginning.run)
+        self._run.begin(beginning)
+
+
+class JournalRead(NamedTuple):
+    """What a journal holds."""
+
+    rows: Rows
+    runs: dict[str, dict[str, Any]]
+    """What is known of each run by its id."""
+
+
+@uninterrupted
+def read_journal(path: str | os.PathLike[str]) -> JournalRead:
+    """Read a journal, also one whose process was killed, or goes on.
+
+    Raises
+    ------
+    DonutworkError
+        The file cannot be read, is no journal of this schema, or is damaged.
+    CallCancelledError
+        There was an interrupt.
+    """
+    problem = ""
+    try:
+        name = journal_path(path)
+        if stat.S_ISFIFO(name.stat().st_mode):
+            # To open it would wait for a writer, and no interrupt would end that.
+            raise DonutworkError("The file is a pipe: load reads regular files only. Save it as a file first.")
+        with name.open("rb") as file:
+            head = file.read(len(BEGINNING))
+            if head != BEGINNING:
+                problem = _foreign(head, file.readline(_LONGEST_BEGINNING))
+            else:
+                file.seek(0)
+                reader = _Reader()
+                stop = interruption()
+                for number, line in enumerate(_lines(file), start=1):
+                    if stop.is_set():
+                        raise CallCancelledError
+                    reader.read(number, line)
+                reader.end()
+                return JournalRead(reader.rows, {run: read.described() for run, read in reader.runs.items()})
+    except _DamagedError as error:
+        problem = str(error)
+    except (OSError, ValueError) as error:
+        problem = f"The file cannot be read ({_reason(error)}). Check its name."
+    raise DonutworkError(problem)
+
+
+class _DamagedError(Exception):
+    def __init__(self, line: int) -> None:
+        super().__init__(
+            f"Line {line} of the journal is damaged. Load an undamaged copy, or delete the line and load again."
+        )
+
+
+def _foreign(head: bytes, rest: bytes) -> str:
+    line = (head + rest).removesuffix(b"\n")
+    if was_ended(line) and not is_whole(line):
+        return str(_DamagedError(1))
+    if not head:
+        return "The file is empty: no run has begun in it."
+    return "The file is not a journal of this version: load reads what --journal has written."
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Give the lines that are whole now: a run may be writing the next."""
+    left = os.fstat(file.fileno()).st_size
+    for line in file:
+        left -= len(line)
+        # The last line of a journal that was torn has no end either, and is taken for what it is.
+        if left < 0:
+            return
+        yield line
+
+
+def _reason(error: Exception) -> str:
+    return os_reason(error) if isinstance(error, OSError) else "not a valid name"
