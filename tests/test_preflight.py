@@ -189,19 +189,19 @@ class TestAllRight:
     def test_the_times_are_those_of_the_network(self, examine: Examine, authority: Authority) -> None:
         def slow(connection: socket.socket) -> None:
             while request := read_request(connection):
-                time.sleep(0.08 if b"ping.json" in request else 0.16)
+                time.sleep(0.4)
                 connection.sendall(GOOD[b"connection.json" in request])
 
         report = examine(slow, tls=authority.serving()).report
-        assert 80 <= (step(report, "ping:read").duration_ms or 0) < 1000
-        assert 160 <= (step(report, "connection:read").duration_ms or 0) < 1000
-        assert (step(report, "TCP").duration_ms or 0) < 80
+        assert (step(report, "ping:read").duration_ms or 0) >= 400
+        assert (step(report, "connection:read").duration_ms or 0) >= 400
+        assert (step(report, "TCP").duration_ms or 0) < 400
 
     def test_the_time_of_the_handshake_is_its_own(self, aim: Aim, authority: Authority) -> None:
         context = authority.serving()
 
         def late(raw: socket.socket) -> None:
-            time.sleep(0.1)
+            time.sleep(0.4)
             with context.wrap_socket(raw, server_side=True) as connection:
                 answer_api(*GOOD, [])(connection)
 
@@ -209,8 +209,8 @@ class TestAllRight:
             aim(server.url.replace("http:", "https:"))
             report = check()
         assert report.ok, report
-        assert (step(report, "TLS").duration_ms or 0) >= 95
-        assert (step(report, "ping:read").duration_ms or 0) < 95
+        assert (step(report, "TLS").duration_ms or 0) >= 395
+        assert (step(report, "ping:read").duration_ms or 0) < 395
 
     def test_it_reads_as_text(self, examine: Examine) -> None:
         report = examine(GOOD).report
@@ -413,7 +413,7 @@ class TestNetwork:
             aim(server.url.replace("http:", "https:"))
             began_s = time.monotonic()
             report = check(timeout_s=0.3)
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 5
         assert by_state(report)["bad"] == ["TLS"]
         assert step(report, "TLS").kind == "timeout"
         assert "in the TLS handshake" in step(report, "TLS").detail

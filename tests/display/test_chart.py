@@ -133,9 +133,9 @@ class TestTimeline:
 
     def test_a_hundred_thousand_take_no_longer_than_a_blink(self) -> None:
         values = skewed(100_000)
-        began_s = time.perf_counter()
+        began_s = time.thread_time()
         draw(values)
-        assert time.perf_counter() - began_s < 1.0
+        assert time.thread_time() - began_s < 1.0
 
     def test_a_live_one_says_what_it_is_and_takes_the_colours_of_the_page(self) -> None:
         svg = draw([5.0, 6.0], size=WIDE, colours=LIVE, title="Durations <lately>")

@@ -18,7 +18,8 @@ from donutwork_magics.types import Http
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 VARIABLES = Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")
-GRACE_S = 0.5
+GRACE_S = 2.0
+"""How late a busy machine may be."""
 FOREIGN = (
     "httpx",
     "httpcore",

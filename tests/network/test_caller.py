@@ -518,8 +518,8 @@ class TestCancel:
             threading.Timer(0.2, caller.cancel).start()
             began_s = time.monotonic()
             with pytest.raises(CallCancelledError):
-                call(caller, server.url)
-            assert time.monotonic() - began_s < 2
+                call(transport, server.url)
+            assert time.monotonic() - began_s < 8
 
 
 class TestKeptConnection:

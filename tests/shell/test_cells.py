@@ -158,7 +158,7 @@ def test_a_handler_ends_a_single_call_with_its_own_exception(keyed: Kernel, comm
         keyed.run(ALARM.format(raised="TimeoutError('mine')", after_s=0.5))
         cell = run(keyed, server, f"%donutwork {command} -t 30s")
     assert (cell.ename, cell.evalue) == ("TimeoutError", "mine")
-    assert cell.took_s < 10
+    assert cell.took_s < 20
 
 
 INTERRUPTED_AT_THE_END = """
@@ -198,14 +198,13 @@ class TestWhatIsSaidOfAnInterrupt:
 
     def test_nothing_is_kept_of_a_journal_that_was_half_read(self, late: Kernel) -> None:
         late.run(
-            "module.display = _display\nimport time, donutwork_magics.sampling.journal_reader as loading\n"
-            "_lines = loading._lines\n"
-            "loading._lines = lambda file: (time.sleep(0.4) or line for line in _lines(file))"
+            "module.display = _display\nimport time, donutwork_magics.frame.load as loading\n_lines = loading._lines\n"
+            "loading._lines = lambda file: (time.sleep(2) or line for line in _lines(file))"
         )
         cell = late.run("%donutwork load {file} -o kept", interrupt_after_s=0.5)
         late.run("loading._lines = _lines")
         assert (cell.ename, cell.evalue) == ("Interrupted", "the call was given up, and nothing is kept of it.")
-        assert cell.took_s < 2.5
+        assert cell.took_s < 6
         assert late.value("'kept' in globals()") == "False"
 
 

@@ -251,8 +251,8 @@ class TestFailedSeries:
         with Server(limited) as server:
             assert aimed_at(keyed, server).run("df = %donutwork ping -n 3 -r 50").ok
         assert keyed.value("bool(df.started_ms[1] - df.started_ms[0] >= 1000)") == "True"
-        assert keyed.value("bool(df.lag_ms.max() < 500)") == "True"
-        assert keyed.value(f"{ABOUT}(df)['pauses']['count']") == "1"
+        assert keyed.value("bool(df.lag_ms.max() < 900)") == "True"
+        assert keyed.value("df.attrs['donutwork']['pauses']['count']") == "1"
         assert keyed.value("df.retry_after_s[0]") in {"1.0", "np.float64(1.0)"}
 
     @pytest.mark.parametrize("handler", [hang, answer(reply())], ids=["hanging", "answering"])
@@ -279,7 +279,8 @@ class TestFailedSeries:
                     f"%donutwork ping -n 999 -r 50 -c {1 + number} -q", interrupt_after_s=0.3 + 0.1 * number
                 )
                 assert cell.ename == "Interrupted"
-                assert cell.took_s < 0.3 + 0.1 * number + 2.0
+                # Well before the deadline of the ping that hangs.
+                assert cell.took_s < 8
                 assert int(keyed.value("len(_donutwork)")) >= 5
                 assert keyed.value("_donutwork.error.isna().all()") == "np.True_"
         with Server(answer(reply())) as server:
