@@ -212,6 +212,9 @@ class Prober:
         """Have it carry out a run; returns at once."""
         self._recording, self._stopped = recording, None
         self._send(begin_command(recording.run, recording.lines, recording.segments, recording.attrs, reached=reached))
+        if self.lost:
+            # It may have ended before its reader could know of this run.
+            recording.lose(None)
 
     def stop(self, ended: str | None = None) -> None:
         """Have it end the run soon; returns at once."""

@@ -125,6 +125,7 @@ class Prober:
         self._run: Run | None = None
         self._busy: threading.Thread | None = None
         self._stop: Stop | None = None
+        self._left = False
 
     def serve(self, lines: Iterable[bytes]) -> None:
         """Carry out each command; returns when there are no more, with everything on the disk."""
@@ -146,6 +147,7 @@ class Prober:
     def leave(self) -> None:
         """Abandon the run that is carried out, with its rows on the disk: nobody reads them any more."""
         with self._lock:
+            self._left = True
             if self._run is not None:
                 self._run.abandon()
         if self._busy is not None:
@@ -197,8 +199,11 @@ class Prober:
             reached=command.reached,
         )
         with self._lock:
-            self._run, stop = run, self._stop
-        if stop is not None:
+            self._run, stop, left = run, self._stop, self._left
+        # Either may have come while the journals were opened and the clients made.
+        if left:
+            run.abandon()
+        elif stop is not None:
             run.stop(stop.ended)
         output.event(Began())
         run.carry_out()

@@ -20,13 +20,15 @@ import msgspec
 import pytest
 
 from donutwork_magics import Interrupted, SeriesError, SettingsError, collect, load, probers
+from donutwork_magics.child import Child
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.measure import measure
 from donutwork_magics.probers import LOST, Recording
 from donutwork_magics.sampling import __main__ as prober_module
 from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.rate_limit import SharedMemory
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.series import Series
+from donutwork_magics.sampling.series import Series, begin_command
 from tests.servers import Server, answer, answer_then_hang, read_request, reply
 from tests.support.notebooks import ROOT
 from tests.support.processes import has_ended, probers_of, until
@@ -206,6 +208,18 @@ class TestLoss:
         until(lambda: probers_of() == [])
         assert len(collect(3, rate_hz=100, target=target_of(server))) == 3
         assert the_prober() != killed
+
+    def test_one_that_is_lost_before_it_is_told_to_begin_keeps_nobody_waiting(self, server: Server) -> None:
+        prober = probers.acquire()
+        try:
+            os.kill(prober.pid, signal.SIGKILL)
+            until(lambda: prober.lost)
+            seen = recording_of([endless(server)])
+            prober.begin(seen)
+            assert seen.over.wait(PATIENCE_S)
+            assert (seen.begun.is_set(), seen.attrs["ended"]) == (True, LOST)
+        finally:
+            probers.release(prober)
 
     def test_one_that_was_stopped_does_not_keep_an_interrupt_waiting(self, server: Server) -> None:
         interrupted_s = [0.0]
@@ -427,6 +441,24 @@ class TestParent:
                 assert not has_ended(child)
             finally:
                 os.kill(child, signal.SIGKILL)
+
+    @pytest.mark.parametrize("after_s", [0.0, 0.1], ids=["at once", "a little later"])
+    def test_also_where_its_parent_ends_as_a_run_begins(self, server: Server, after_s: float) -> None:
+        memory = SharedMemory()
+        child = Child("donutwork_magics.sampling", memory.handle, inherited=[memory.file])
+        try:
+            # So many clients take their time.
+            plan = Plan(rate_hz=5, concurrency=256, endless=True)
+            seen = recording_of([Series(plan, target_of(server))])
+            child.stdin.write(begin_command(seen.run, seen.lines, seen.segments, seen.attrs, reached=False))
+            child.stdin.flush()
+            if after_s:
+                until(lambda: server.connections > 0)
+                time.sleep(after_s)
+            child.stdin.close()
+            until(lambda: has_ended(child.pid))
+        finally:
+            child.end()
 
     def test_a_plain_script_needs_no_guard(self, server: Server, tmp_path: Path) -> None:
         script = tmp_path / "script.py"

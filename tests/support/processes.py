@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 PATIENCE_S = 30.0
-PROBER = "-m donutwork_magics.sampling"
+PROBER = "donutwork_magics.sampling"
 
 
 def _listed() -> list[tuple[int, int, str, str]]:
