@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.timed_transport import TimedTransport
+    from donutwork_magics.display.report import report
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
     from donutwork_magics.frame.load import load
     from donutwork_magics.measure import collect
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "load_example",
     "percentiles",
+    "report",
     "sandbox",
     "summary",
 ]
@@ -72,6 +74,7 @@ _HOME: Final = {
     "judge": "analysis.judge",
     "load": "frame.load",
     "percentiles": "analysis.percentiles",
+    "report": "display.report",
     "load_example": "packaged",
     "summary": "analysis.summary",
 }

@@ -70,6 +70,8 @@ def compare(
         ``verdict``
             In words, as in ``"2.1 ms faster (1.8 to 2.4), 8 %"``.
 
+        The name of the baseline is in ``attrs["baseline"]``.
+
     Raises
     ------
     AnalysisError
@@ -101,7 +103,9 @@ def compare(
         for name in others
     ]
     index = names[[places[name] for name in others]]
-    return pd.DataFrame(found, index=index).astype({"blocks": "int64", "verdict": "string"})
+    compared = pd.DataFrame(found, index=index).astype({"blocks": "int64", "verdict": "string"})
+    compared.attrs["baseline"] = first
+    return compared
 
 
 def _compared(

@@ -134,6 +134,12 @@ def figures_of(df: pd.DataFrame) -> Mapping[str, Any]:
     return summarised(counted(df, "duration_ms", more=NEEDED))
 
 
+def typical(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the successes in the middle: their phases add up to about the p50, which medians of phases do not."""
+    ok = rows[rows["error"].isna()].sort_values("duration_ms", kind="stable")
+    return ok.iloc[math.floor(0.4 * len(ok)) : math.ceil(0.6 * len(ok))]
+
+
 def corrected_ms(series: RunSeries) -> dict[str, float]:
     """Return the percentiles from the planned start if they are well above the raw ones, as after a stall."""
     values_ms = as_array(measured(series.rows, "corrected_ms"))

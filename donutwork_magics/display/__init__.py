@@ -2,7 +2,7 @@
 
 card    what a card is made of          html, text   its two renderings
 calls   Ping, Connection                setup        overview and sandbox      run     a DataFrame of pings
-run_notes, run_charts   what to know of a run, its charts
+run_notes, run_charts   what to know of a run, its charts            report  a run as a page
 live    while a series runs             widget       buttons of a call         check   the steps of a check
 chart   small charts as SVG             readings     rows as they come in      pages   a page that is loaded anew
 watch_card, watch_panel   a watch

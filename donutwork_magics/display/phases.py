@@ -6,17 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from donutwork_magics.display.card import Breakdown, Segment
+from donutwork_magics.frame.schema import PHASES
 from donutwork_magics.units import format_ms
-
-PHASES: Final[dict[str, str]] = {
-    "dns_ms": "DNS",
-    "connect_ms": "connect",
-    "tls_ms": "TLS",
-    "send_ms": "send",
-    "ttfb_ms": "first byte",
-    "receive_ms": "receive",
-}
-"""Column and name; the first byte is that of the reply, waited for since the last byte of the request."""
 
 _WAIT_CAPTION: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
 _PATH_CAPTION: Final = (

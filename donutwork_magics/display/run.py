@@ -20,6 +20,7 @@ from donutwork_magics.analysis.series import (
     is_behind,
     labels_of,
     series_of,
+    typical,
     with_labels,
 )
 from donutwork_magics.analysis.summary import PERCENTILES
@@ -27,14 +28,14 @@ from donutwork_magics.analysis.verdicts import pings_for
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.outages import outages_details, outages_row, outages_table, skipped_starts
-from donutwork_magics.display.phases import PHASES, known, phases, wait
+from donutwork_magics.display.phases import known, phases, wait
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
 from donutwork_magics.display.run_notes import notes_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import missing_columns, repeated_columns
+from donutwork_magics.frame.schema import PHASES, missing_columns, repeated_columns
 from donutwork_magics.sampling.describe import CONTINUED, UNFINISHED
 from donutwork_magics.units import (
     UNKNOWN,
@@ -175,7 +176,7 @@ def _compared(per_label: Mapping[Any, Mapping[str, Any]], compared: pd.DataFrame
 
 def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     columns = {**PHASES, "rrt_ms": "server"}
-    means = {label: _middle(own.df)[list(columns)].mean() for label, own in series.items()}
+    means = {label: typical(own.rows)[list(columns)].mean() for label, own in series.items()}
     # NaN is not above 0 either.
     happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
     return Table(
@@ -264,19 +265,13 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
     ok = _succeeded(df)
     n, caption = len(ok), "Phases: mean of all"
     if not _are_few(n):
-        ok, caption = _middle(df), "Phases near p50: mean of the middle fifth"
+        ok, caption = typical(ok), "Phases near p50: mean of the middle fifth"
     elif n == 1:
         caption = "Phases of the ping"
     value = "mean" if n > 1 else "time"
     means = {name: float(ok[name].mean()) for name in PHASES}
     answered = ok[ok["rrt_ms"].notna()][["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean()
     return phases(means, caption, value), wait(dict(answered), value)
-
-
-def _middle(df: pd.DataFrame) -> pd.DataFrame:
-    """Return the pings in the middle: their phases add up to about the p50, which medians of phases do not."""
-    ok = _succeeded(df).sort_values("duration_ms", kind="stable")
-    return ok.iloc[math.floor(0.4 * len(ok)) : math.ceil(0.6 * len(ok))]
 
 
 def _succeeded(df: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +13,7 @@ from donutwork_magics.displayed import Displayed
 
 if TYPE_CHECKING:
     from donutwork_magics.analysis.diagnose import Finding
+    from donutwork_magics.analysis.plots import Plots
 
 
 @pd.api.extensions.register_dataframe_accessor("donutwork")
@@ -124,6 +127,37 @@ class DonutworkAccessor(Displayed):
         from donutwork_magics.analysis.diagnose import diagnose
 
         return diagnose(self._df)
+
+    @property
+    def plot(self) -> Plots:
+        """Plots with matplotlib (extra ``plot``), as in ``df.donutwork.plot.timeline()``; each returns its `Axes`."""
+        from donutwork_magics.analysis.plots import Plots
+
+        return Plots(self._df)
+
+    def report(self, file: str | os.PathLike[str], *, question: str | None = None) -> Path:
+        """Write the run as one self-contained page of HTML (extra ``plot``); it prints on A4.
+
+        Parameters
+        ----------
+        file
+            Where; a file of that name is replaced.
+        question
+            What was to be found out, in one line; one that fits the table without it.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        DonutworkError
+            The frame is no table of pings, matplotlib is not installed, or the file cannot be written.
+        """
+        from donutwork_magics.display.report import report
+
+        return report(self._df, file, question=question)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from donutwork_magics.display.run import RunCard

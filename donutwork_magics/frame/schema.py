@@ -18,6 +18,16 @@ ATTRS: Final = "donutwork"
 METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
 """The columns that can be analysed."""
 
+PHASES: Final[dict[str, str]] = {
+    "dns_ms": "DNS",
+    "connect_ms": "connect",
+    "tls_ms": "TLS",
+    "send_ms": "send",
+    "ttfb_ms": "first byte",
+    "receive_ms": "receive",
+}
+"""Column and name; the first byte is that of the reply, waited for since the last byte of the request."""
+
 
 def missing_columns(df: pd.DataFrame) -> list[str]:
     """Return the columns of the schema that a frame does not have, in the schema's order."""

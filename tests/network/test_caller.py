@@ -518,7 +518,7 @@ class TestCancel:
             threading.Timer(0.2, caller.cancel).start()
             began_s = time.monotonic()
             with pytest.raises(CallCancelledError):
-                call(transport, server.url)
+                call(caller, server.url)
             assert time.monotonic() - began_s < 8
 
 

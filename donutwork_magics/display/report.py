@@ -1,0 +1,278 @@
+"""A run as one page of HTML that needs nothing else: question, set-up, result, comparison, plots, diagnosis, versions."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from donutwork_magics.analysis import plots
+from donutwork_magics.analysis.compare import compare
+from donutwork_magics.analysis.counted import attributes, counted
+from donutwork_magics.analysis.diagnose import diagnose
+from donutwork_magics.analysis.percentiles import percentiles
+from donutwork_magics.analysis.series import labels_of, with_labels
+from donutwork_magics.analysis.summary import summary
+from donutwork_magics.errors import DonutworkError
+from donutwork_magics.frame.restored import restored
+from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.units import (
+    UNKNOWN,
+    clean,
+    enumerate_some,
+    format_difference_ms,
+    format_interval_ms,
+    format_ms,
+    format_plan,
+    format_share,
+    format_utc,
+    plural,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_LABELS: Final = 30
+_PLOTS: Final[tuple[Callable[..., Axes], ...]] = (
+    plots.timeline,
+    plots.heatmap,
+    plots.histogram,
+    plots.ecdf,
+    plots.percentiles,
+    plots.phases,
+)
+_QUANTILES: Final = (0.5, 0.95, 0.99)
+_STYLE: Final = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; background: #fff; max-width: 800px; margin: 24px auto;
+       padding: 0 16px; overflow-wrap: anywhere; }
+h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 28px 0 6px; break-after: avoid; }
+p { margin: 4px 0; } .muted { color: #59636e; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; break-inside: avoid; }
+th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #d1d9e0;
+         overflow-wrap: normal; }
+th { font-weight: 600; } tbody th { font-weight: 400; overflow-wrap: anywhere; }
+figure { margin: 12px 0; break-inside: avoid; } img { max-width: 100%; }
+li { margin: 6px 0; break-inside: avoid; }
+@page { size: A4; margin: 15mm; }
+@media print { body { font-size: 11px; margin: 0; padding: 0; } table { font-size: 10px; } .wide { overflow: visible; } }
+"""
+
+
+def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | None = None) -> Path:
+    """Write a run as one self-contained page of HTML; it prints on A4.
+
+    Parameters
+    ----------
+    df
+        A table of schema 1.
+    file
+        Where; a file of that name is replaced.
+    question
+        What was to be found out, in one line; one that fits the table without it.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    AnalysisError
+        A ValueError: the frame lacks a column, or no ping in it has a duration.
+    DonutworkError
+        matplotlib is not installed, or the file cannot be written; nothing half written is left.
+    """
+    plots.check_matplotlib()
+    page = _page(df, question)
+    path = Path(file)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    problem = ""
+    try:
+        try:
+            with part.open("x", encoding="utf-8") as stream:
+                stream.write(page)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except (OSError, ValueError) as error:
+        problem = (isinstance(error, OSError) and error.strerror) or "no name of a file"
+    if problem:
+        raise DonutworkError(f"The report cannot be written ({problem}). Choose another place.")
+    return path
+
+
+def _page(df: pd.DataFrame, question: str | None) -> str:
+    counted(df.iloc[:0], "duration_ms", more=COLUMNS)
+    df = with_labels(restored(df))
+    attrs, labels = attributes(df), labels_of(df)
+    several = len(labels) > 1
+    asked = question or _question(labels)
+    body = [
+        f"<h1>{_text(asked)}</h1>",
+        f'<p class="muted">{_text(_when(df, attrs))}</p>',
+        *(_comparison(df) if several else ()),
+        "<h2>Result</h2>",
+        _table(("label", "pings", "errors", "p50", "p95", "p99", "max"), _result(df)),
+        '<p class="muted">Durations of successes without warm-up; in brackets 95 % intervals, which are left out where '
+        "the pings are too few or too alike for them.</p>",
+        "<h2>Diagnosis</h2>",
+        _diagnosis(df),
+        "<h2>Plots</h2>",
+        *_figures(df, several=several),
+        "<h2>Set-up</h2>",
+        _table(("line", "pings", "rate", "connections", "HTTP", "timeout"), _lines(attrs)),
+        _table(("what", "value"), _setup(attrs)),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        # Nothing is loaded and nothing is run, whatever a text may hold.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src '
+        "'unsafe-inline'\">"
+        f"<title>{_text(asked)}</title><style>{_STYLE}</style></head>\n"
+        f'<body class="tex2jax_ignore mathjax_ignore">\n{"".join(part + chr(10) for part in body if part)}</body></html>\n'
+    )
+
+
+def _question(labels: list[Any]) -> str:
+    if len(labels) < 2:
+        return "How long does a ping take?"
+    first, *others = map(str, labels)
+    return f"Do pings differ from those of {first}: {enumerate_some(others, 4)}?"
+
+
+def _when(df: pd.DataFrame, attrs: Mapping[str, Any]) -> str:
+    began, last = df["timestamp"].min(), df["timestamp"].max()
+    parts = [plural(len(df), "ping")]
+    if not pd.isna(began):
+        parts.append(
+            f"{format_utc(began.timestamp())} to {format_utc(last.timestamp(), date=began.date() != last.date())}"
+        )
+    if attrs:
+        parts.append("sandbox" if attrs.get("sandbox") else str(attrs.get("host", "")))
+        parts += [f"ended early: {attrs['ended']}"] if attrs.get("ended") else []
+    return ", ".join(filter(None, parts))
+
+
+def _comparison(df: pd.DataFrame) -> Iterator[str]:
+    found = compare(df)
+    shown = found.head(_MOST_LABELS)
+    yield "<h2>Comparison</h2>"
+    yield f"<p>Median duration, compared with <strong>{_text(str(found.attrs['baseline']))}</strong>:</p>"
+    rows = [
+        (
+            str(label),
+            row["verdict"],
+            f"{format_difference_ms(row['difference_ms'])}",
+            f"{row['ratio']:.3f}" if row["ratio"] == row["ratio"] else UNKNOWN,
+            f"{row['p_value']:.2g}" if row["p_value"] == row["p_value"] else UNKNOWN,
+            str(row["blocks"]),
+        )
+        for label, row in zip(shown.index, shown.to_dict("records"), strict=True)
+    ]
+    yield _table(("label", "verdict", "difference", "ratio", "p", "rounds"), rows)
+    yield (
+        '<p class="muted">Lines ran interleaved, in rounds of random order. Estimate: Hodges and Lehmann; intervals and '
+        "p: exact Wilcoxon signed rank of block medians, for all lines together with 95 %.</p>"
+        if found["blocks"].max()
+        else ""
+    )
+
+
+def _result(df: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    figures = summary(df, by="label").head(_MOST_LABELS)
+    intervals = percentiles(df, _QUANTILES, by="label")
+    for label, row in zip(figures.index, figures.to_dict("records"), strict=True):
+        errors = f"{row['errors']}"
+        if row["n"]:
+            low, high = format_share(row["error_share_low"]), format_share(row["error_share_high"])
+            errors += f" ({low} to {high})"
+        times = []
+        for value, low, high in intervals.xs(label)[["value_ms", "low_ms", "high_ms"]].to_numpy():
+            interval = format_interval_ms(low, high)
+            times.append(f"{format_ms(value)} ({interval})" if interval else format_ms(value))
+        yield (str(label), str(row["n"]), errors, *times, format_ms(row["max_ms"]))
+
+
+def _diagnosis(df: pd.DataFrame) -> str:
+    found = diagnose(df)
+    if not found:
+        return "<p>Nothing doubtful was found.</p>"
+    items = (
+        f"<li><strong>{_text(each.name)}{_text(f', {each.label}') if each.label else ''}</strong>: {_text(str(each))}</li>"
+        for each in found[: 3 * _MOST_LABELS]
+    )
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def _figures(df: pd.DataFrame, *, several: bool) -> Iterator[str]:
+    for draw in (*((plots.compare,) if several else ()), *_PLOTS):
+        title, data = _drawn(draw, df)
+        yield f'<figure><img alt="{_text(title)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _drawn(draw: Callable[..., Axes], df: pd.DataFrame) -> tuple[str, str]:
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    stream = io.BytesIO()
+    # A glyph that no font has is a box, and no reason to warn.
+    with matplotlib.style.context("default"), warnings.catch_warnings(action="ignore"):
+        figure = Figure(figsize=(7.6, 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        ax = draw(df, figure.subplots())
+        figure.savefig(stream, format="png", dpi=120)
+    return ax.get_title().replace(r"\$", "$"), base64.b64encode(stream.getvalue()).decode()
+
+
+def _lines(attrs: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for plan in (attrs.get("plan") or [])[:_MOST_LABELS]:
+        how_many = [f"{plan['count']}"] if plan.get("count") else []
+        how_many += [f"{plan['duration_s']:g} s"] if plan.get("duration_s") else []
+        how_many += [f"{plan['warmup']} for warm-up"] if plan.get("warmup") else []
+        yield (
+            str(plan.get("label", "")),
+            ", ".join(how_many) or "until stopped",
+            format_plan(plan.get("rate_hz")),
+            f"{'cold' if plan.get('cold') else 'warm'}, {plan.get('concurrency', 1)} at a time",
+            str(plan.get("http", "")),
+            f"{plan['timeout_s']:g} s" if plan.get("timeout_s") else "",
+        )
+
+
+def _setup(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not attrs:
+        yield "measured", "not known: the table lost its attributes, as by concat or in a file"
+        return
+    yield "address", f"{attrs.get('host', '')}{attrs.get('path', '')}"
+    if attrs.get("seed") is not None:
+        yield "seed", str(attrs["seed"])
+    versions = attrs.get("versions") or {}
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
+    yield "platform", str(attrs.get("platform", ""))
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+    body = "".join(
+        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in others)}</tr>'
+        for first, *others in rows
+    )
+    if not body:
+        return ""
+    names = "".join(f'<th scope="col">{_text(name)}</th>' for name in head)
+    return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _text(text: str) -> str:
+    return html.escape(clean(str(text)))
