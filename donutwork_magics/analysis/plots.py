@@ -199,6 +199,8 @@ def percentiles(df: pd.DataFrame, ax: Axes | None = None, *, metric: str = "dura
         ax.plot(nines, [each.value for each in found], label=label, **look)
         ends = np.array([(each.low, each.high) for each in found]).T
         ax.fill_between(nines, *ends, alpha=0.2, color=look["color"], lw=0)
+    if not ax.lines:
+        ax.text(0.5, 0.5, f"p50 needs {pings_needed(0.5)} pings", ha="center", va="center", transform=ax.transAxes)
     ax.set_xscale("log")
     shown = [share for share in _PERCENTAGES if share <= most]
     ax.set_xticks([1 / (1 - share) for share in shown], [f"p{100 * share:g}" for share in shown])
@@ -258,7 +260,7 @@ def phases(df: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, left.max() * 1.15 or 1.0)
     _finished(ax, "A typical ping, phase by phase", parts, x="mean of the middle fifth (ms)", y="")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(ncols=3, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.13))
+        ax.legend(ncols=3, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return ax
 
 
@@ -328,6 +330,7 @@ def _parts(df: pd.DataFrame, metric: str, more: Iterable[str] = ()) -> dict[str,
         raise AnalysisError(f"There is nothing to draw: no ping that counts has a {metric}.")
     places = planned_order(df)
     labels = sorted(rows["label"].drop_duplicates(), key=lambda label: places.get(label, len(places)))
+    rows.attrs = {"labels": len(labels)}
     return {_plain(label): rows[rows["label"] == label] for label in labels[:_MOST_LABELS]}
 
 
@@ -370,7 +373,9 @@ def _logarithmic(axis: Axis) -> None:
 def _finished(ax: Axes, title: str, parts: Mapping[str, pd.DataFrame], *, x: str, y: str) -> Axes:
     errors = sum(int(rows["error"].notna().sum()) for rows in parts.values())
     pings = plural(sum(map(len, parts.values())), "ping") + (f", {plural(errors, 'error')}" if errors else "")
-    ax.set_title(f"{title}: {pings}")
+    labels = next(iter(parts.values())).attrs["labels"]
+    cut = f", the first {len(parts)} of {labels} labels" if labels > len(parts) else ""
+    ax.set_title(f"{title}: {pings}{cut}")
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.grid(alpha=0.25)

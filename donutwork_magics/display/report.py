@@ -1,4 +1,4 @@
-"""A run as one page of HTML that needs nothing else: question, set-up, result, comparison, plots, diagnosis, versions."""
+"""A run as one page of HTML that needs nothing else, from the question to the versions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import html
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from donutwork_magics._version import __version__
 from donutwork_magics.analysis import plots
 from donutwork_magics.analysis.compare import compare
 from donutwork_magics.analysis.counted import attributes, counted
@@ -49,13 +50,23 @@ _PLOTS: Final[tuple[Callable[..., Axes], ...]] = (
     plots.phases,
 )
 _QUANTILES: Final = (0.5, 0.95, 0.99)
+# Nothing is loaded and nothing is run, whatever a text may hold.
+_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_OF_RESULT: Final = (
+    "Durations of successes without warm-up; in brackets 95 % intervals, which are left out where the pings are too "
+    "few or too alike for them."
+)
+_OF_COMPARISON: Final = (
+    "Lines ran interleaved, in rounds of random order. Estimate: Hodges and Lehmann; intervals and p: exact Wilcoxon "
+    "signed rank of block medians, for all lines together with 95 %."
+)
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; background: #fff; max-width: 800px; margin: 24px auto;
        padding: 0 16px; overflow-wrap: anywhere; }
 h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 28px 0 6px; break-after: avoid; }
 p { margin: 4px 0; } .muted { color: #59636e; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin: 6px 0; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; break-inside: avoid; }
 th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #d1d9e0;
          overflow-wrap: normal; }
@@ -63,7 +74,8 @@ th { font-weight: 600; } tbody th { font-weight: 400; overflow-wrap: anywhere; }
 figure { margin: 12px 0; break-inside: avoid; } img { max-width: 100%; }
 li { margin: 6px 0; break-inside: avoid; }
 @page { size: A4; margin: 15mm; }
-@media print { body { font-size: 11px; margin: 0; padding: 0; } table { font-size: 10px; } .wide { overflow: visible; } }
+@media print { body { font-size: 11px; margin: 0; padding: 0; } table { font-size: 10px; }
+               th, td { padding-right: 8px; } .wide { overflow: visible; } }
 """
 
 
@@ -120,27 +132,26 @@ def _page(df: pd.DataFrame, question: str | None) -> str:
     body = [
         f"<h1>{_text(asked)}</h1>",
         f'<p class="muted">{_text(_when(df, attrs))}</p>',
-        *(_comparison(df) if several else ()),
-        "<h2>Result</h2>",
-        _table(("label", "pings", "errors", "p50", "p95", "p99", "max"), _result(df)),
-        '<p class="muted">Durations of successes without warm-up; in brackets 95 % intervals, which are left out where '
-        "the pings are too few or too alike for them.</p>",
-        "<h2>Diagnosis</h2>",
-        _diagnosis(df),
-        "<h2>Plots</h2>",
-        *_figures(df, several=several),
         "<h2>Set-up</h2>",
         _table(("line", "pings", "rate", "connections", "HTTP", "timeout"), _lines(attrs)),
         _table(("what", "value"), _setup(attrs)),
+        "<h2>Result</h2>",
+        _table(("label", "pings", "errors", "p50", "p95", "p99", "max"), _result(df)),
+        f'<p class="muted">{_OF_RESULT}</p>',
+        *(_comparison(df) if several else ()),
+        "<h2>Plots</h2>",
+        *_figures(df, several=several),
+        "<h2>Diagnosis</h2>",
+        _diagnosis(df),
+        "<h2>Versions</h2>",
+        _table(("what", "version"), _versions(attrs)),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        # Nothing is loaded and nothing is run, whatever a text may hold.
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src '
-        "'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f"<title>{_text(asked)}</title><style>{_STYLE}</style></head>\n"
-        f'<body class="tex2jax_ignore mathjax_ignore">\n{"".join(part + chr(10) for part in body if part)}</body></html>\n'
+        f'<body class="tex2jax_ignore mathjax_ignore">\n{"".join(body)}\n</body></html>\n'
     )
 
 
@@ -155,9 +166,8 @@ def _when(df: pd.DataFrame, attrs: Mapping[str, Any]) -> str:
     began, last = df["timestamp"].min(), df["timestamp"].max()
     parts = [plural(len(df), "ping")]
     if not pd.isna(began):
-        parts.append(
-            f"{format_utc(began.timestamp())} to {format_utc(last.timestamp(), date=began.date() != last.date())}"
-        )
+        until = format_utc(last.timestamp(), date=began.date() != last.date())
+        parts.append(f"{format_utc(began.timestamp())} to {until}")
     if attrs:
         parts.append("sandbox" if attrs.get("sandbox") else str(attrs.get("host", "")))
         parts += [f"ended early: {attrs['ended']}"] if attrs.get("ended") else []
@@ -166,27 +176,21 @@ def _when(df: pd.DataFrame, attrs: Mapping[str, Any]) -> str:
 
 def _comparison(df: pd.DataFrame) -> Iterator[str]:
     found = compare(df)
-    shown = found.head(_MOST_LABELS)
-    yield "<h2>Comparison</h2>"
-    yield f"<p>Median duration, compared with <strong>{_text(str(found.attrs['baseline']))}</strong>:</p>"
     rows = [
         (
             str(label),
-            row["verdict"],
-            f"{format_difference_ms(row['difference_ms'])}",
-            f"{row['ratio']:.3f}" if row["ratio"] == row["ratio"] else UNKNOWN,
-            f"{row['p_value']:.2g}" if row["p_value"] == row["p_value"] else UNKNOWN,
+            str(row["verdict"]),
+            format_difference_ms(row["difference_ms"]),
+            UNKNOWN if pd.isna(row["ratio"]) else f"{row['ratio']:.3f}",
+            UNKNOWN if pd.isna(row["p_value"]) else f"{row['p_value']:.2g}",
             str(row["blocks"]),
         )
-        for label, row in zip(shown.index, shown.to_dict("records"), strict=True)
+        for label, row in found.head(_MOST_LABELS).iterrows()
     ]
+    yield f"<h2>Comparison</h2><p>Median duration, against <strong>{_text(found.attrs['baseline'])}</strong>:</p>"
     yield _table(("label", "verdict", "difference", "ratio", "p", "rounds"), rows)
-    yield (
-        '<p class="muted">Lines ran interleaved, in rounds of random order. Estimate: Hodges and Lehmann; intervals and '
-        "p: exact Wilcoxon signed rank of block medians, for all lines together with 95 %.</p>"
-        if found["blocks"].max()
-        else ""
-    )
+    if found["blocks"].max():
+        yield f'<p class="muted">{_OF_COMPARISON}</p>'
 
 
 def _result(df: pd.DataFrame) -> Iterator[tuple[str, ...]]:
@@ -208,10 +212,10 @@ def _diagnosis(df: pd.DataFrame) -> str:
     found = diagnose(df)
     if not found:
         return "<p>Nothing doubtful was found.</p>"
-    items = (
-        f"<li><strong>{_text(each.name)}{_text(f', {each.label}') if each.label else ''}</strong>: {_text(str(each))}</li>"
-        for each in found[: 3 * _MOST_LABELS]
-    )
+    items = []
+    for each in found[: 3 * _MOST_LABELS]:
+        name = f"{each.name}, {each.label}" if each.label else each.name
+        items.append(f"<li><strong>{_text(name)}</strong>: {_text(each)}</li>")
     return f"<ul>{''.join(items)}</ul>"
 
 
@@ -258,12 +262,15 @@ def _setup(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "address", f"{attrs.get('host', '')}{attrs.get('path', '')}"
     if attrs.get("seed") is not None:
         yield "seed", str(attrs["seed"])
-    versions = attrs.get("versions") or {}
-    yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
     yield "platform", str(attrs.get("platform", ""))
 
 
-def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+def _versions(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ((str(name), str(version)) for name, version in (attrs.get("versions") or {}).items())
+    yield "this report", __version__
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     body = "".join(
         f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in others)}</tr>'
         for first, *others in rows
@@ -274,5 +281,5 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[s
     return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _text(text: str) -> str:
+def _text(text: object) -> str:
     return html.escape(clean(str(text)))
