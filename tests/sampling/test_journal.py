@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,7 +15,7 @@ import textwrap
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -117,9 +118,15 @@ def at_least(wanted: int, answered: list[int]) -> bool:
     return answered[0] >= wanted
 
 
-def child(server: Server, file: Path, concurrency: int, before: str = "") -> subprocess.Popen[str]:
-    arguments = [server.url, KEY, str(file), str(concurrency)]
-    return subprocess.Popen([sys.executable, "-c", before + _CHILD, *arguments], stderr=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def child(server: Server, file: Path, concurrency: int, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", before + _CHILD, server.url, KEY, str(file), str(concurrency)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            # Also where the test fails first: it would ping for ever.
+            process.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
