@@ -28,6 +28,8 @@ class Reading:
     """Since its first ping."""
     duration_ms: Numbers
     failed: Flags
+    of_label: Flags
+    """Which have the label of the last ping."""
     errors: int
     """In the whole series."""
     label: str = ""
@@ -70,13 +72,16 @@ class Reading:
     @property
     def window(self) -> str:
         """Of which pings the percentiles are, in words that follow their name."""
-        size = self.started_s.size
+        size = int(self.of_label.sum())
         return "so far" if not self.cut and size <= _OF_PERCENTILES else f"of the latest {min(size, _OF_PERCENTILES)}"
 
     def percentiles_ms(self) -> tuple[float, float]:
-        """Return p50 and p95 of the successes in the window; NaN where there are too few, as in a summary."""
+        """Return p50 and p95 of the successes in the window; NaN where there are too few, as in a summary.
+
+        Of several lines they are those of the line that pings: together they would be of none.
+        """
         latest = slice(-_OF_PERCENTILES, None)
-        values = self.duration_ms[latest][~self.failed[latest]]
+        values = self.duration_ms[self.of_label][latest][~self.failed[self.of_label][latest]]
         p50_ms, p95_ms = (percentile(values, quantile) for quantile in (0.50, 0.95))
         return p50_ms, p95_ms
 
@@ -109,12 +114,14 @@ class Reader:
         self._counted = tail.first + own + started_s.size
         if self._origin_s is None and started_s.size:
             self._origin_s = float(started_s[0])
+        codes = np.asarray(tail.label_codes[own:])
         latest = slice(max(0, started_s.size - LATEST), None)
         shown = counted[latest]
         return Reading(
             started_s[latest][shown] - (self._origin_s or 0.0),
             np.asarray(tail.duration_ms[own:])[latest][shown],
             failed[latest][shown],
+            (codes == codes[-1:])[latest][shown],
             self._errors,
             tail.label,
             cut=tail.first + own > self._first or started_s.size > LATEST,

@@ -234,6 +234,8 @@ class Tail:
     error_codes: array[int]
     """`NOT_AVAILABLE` for a success."""
     warmup: array[int]
+    label_codes: array[int]
+    """The same for rows of the same label."""
     label: str
     """Of the last row."""
 
@@ -326,6 +328,7 @@ class Rows:
                 self.floats["duration_ms"][first:],
                 self.words["error"].codes[first:],
                 self.flags["warmup"][first:],
+                words.codes[first:],
                 words.distinct[words.codes[-1]] if len(self) else "",
             )
 

@@ -175,6 +175,17 @@ def test_of_several_series_the_line_names_the_one_that_pings_and_counts_all(scre
     assert titles == ["a (1 of 2)", "b (2 of 2)", "b (2 of 2)", "a (1 of 2)"]
 
 
+def test_percentiles_are_of_the_line_that_pings(screen: Screen) -> None:
+    series = Series(*(Plan(count=20, label=label) for label in "ab"))
+    with showing_on(screen) as live:
+        live.begin(series.course)
+        for line, duration_ms, shown in ((0, 2.0, "p50 2.00 ms"), (1, 9.0, "p50 9.00 ms"), (0, 2.0, "p50 2.00 ms")):
+            for _ping in range(5):
+                series.ping(duration_ms, line=line)
+            live.observe(series)
+            assert last_line(screen).endswith(shown)
+
+
 def test_each_run_counts_its_own_errors(screen: Screen) -> None:
     first = Series(Plan(count=2, label="a"))
     with showing_on(screen) as live:
