@@ -113,6 +113,18 @@ def test_a_series_shows_progress_and_then_its_card_in_the_same_place(browser: Br
         assert_no_widget_is_left(notebook)
 
 
+def test_a_cell_of_several_lines_names_the_one_that_pings(browser: Browser, server: JupyterServer) -> None:
+    name = put_notebook(server, "lines.ipynb", START, "%%donutwork -n 30 -r 10 -o both\na: ping\nb: ping --cold")
+    with open_notebook(browser, server, name) as notebook:
+        page = notebook.page
+        notebook.start_all()
+        for title in ("a (1 of 2): running", "b (2 of 2): running"):
+            expect(page.get_by_text(title)).to_be_visible()
+        notebook.wait_until_done()
+        expect(page.get_by_text("60 pings, no errors").first).to_be_visible()
+        expect(page.get_by_text("running")).to_have_count(0)
+
+
 def test_a_tab_completes_what_the_grammar_has_there(browser: Browser, server: JupyterServer) -> None:
     name = put_notebook(server, "tab.ipynb", "%load_ext donutwork_magics", "1")
     with open_notebook(browser, server, name) as notebook:

@@ -491,7 +491,7 @@ def test_a_watch_in_a_terminal_is_a_line(tmp_path: Path) -> None:
         assert cell.ok, cell.traceback
         assert kernel.value("(shown.outputs, shown.stdout)") == "([], '')"
         [card] = ast.literal_eval(kernel.value("[output.data['text/plain'] for output in stopped.outputs]"))
-        assert re.match(r"✓ Pings: \d+ pings, no errors \[sandbox\]", card)
+        assert re.match(r"[✓⚠] Pings: \d+ pings, no errors \[sandbox\]", card)
         assert kernel.value("line.startswith('<Watch running: 127.0.0.1:') and '\\n' not in line") == "True"
 
 
