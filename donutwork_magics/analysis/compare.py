@@ -86,15 +86,14 @@ def compare(
     if not pd.api.types.is_hashable(first) or first not in places:
         known = enumerate_some([short_name(name) for name in places])
         raise AnalysisError(f"baseline must be one of the groups of this table: {known}.")
-    columns = [name for name in (*_COLUMNS, metric) if name in parts[0].columns]
-    columns = list(dict.fromkeys(columns))
+    columns = [name for name in dict.fromkeys((*_COLUMNS, metric)) if name in parts[0].columns]
     rows = pd.concat([parts[at][columns].assign(group=at) for at in places.values()], ignore_index=True)
-    rows = with_places(rows, by)
+    by_group: dict[Any, pd.DataFrame] = dict(iter(with_places(rows, by).groupby("group")))
     values_ms = {name: percentile(as_array(measured(parts[at], metric)), quantile) for name, at in places.items()}
     others = [name for name in places if name != first]
     found = [
         _compared(
-            rounds_of(rows, places[first], places[name], metric, quantile),
+            rounds_of(by_group, places[first], places[name], metric, quantile),
             values_ms[first],
             values_ms[name],
             quantile,

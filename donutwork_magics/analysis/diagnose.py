@@ -289,8 +289,8 @@ def _of_connections(series: RunSeries) -> Iterator[Finding]:
     if retried > _FEW * len(series.df):
         yield Finding(
             "retried",
-            f"{plural(retried, 'ping')} had to be sent again, on a new connection, as the kept one was closed or did "
-            "not take them. Their durations hold both attempts, their phases the second.",
+            f"{plural(retried, 'ping')} {'was' if retried == 1 else 'were'} retried on a new connection, as the kept "
+            "one was closed or did not take them. Their durations hold both attempts, their phases the second.",
             "Leave them out where phases matter.",
             {"pings": retried},
         )

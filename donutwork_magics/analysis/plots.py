@@ -258,7 +258,7 @@ def phases(df: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for place, length in zip(places, left, strict=True):
         ax.annotate(f" {format_ms(length)}", (length, place), va="center")
     ax.set_xlim(0, left.max() * 1.15 or 1.0)
-    _finished(ax, "A typical ping, phase by phase", parts, x="mean of the middle fifth (ms)", y="")
+    _finished(ax, "A typical ping, phase by phase", parts, x="mean of the 40th to 60th percentile (ms)", y="")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(ncols=3, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return ax

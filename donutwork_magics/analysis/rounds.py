@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ def with_places(rows: pd.DataFrame, by: By) -> pd.DataFrame:
     return rows
 
 
-def rounds_of(rows: pd.DataFrame, baseline: int, other: int, metric: str, quantile: float) -> Rounds:
+def rounds_of(rows: Mapping[int, pd.DataFrame], baseline: int, other: int, metric: str, quantile: float) -> Rounds:
     """Compute the block quantiles of two groups in the rounds that both have.
 
     The median is that of the textbooks, another quantile the nearest rank, which needs ``1 / (1 - quantile)`` pings.
@@ -57,11 +58,11 @@ def rounds_of(rows: pd.DataFrame, baseline: int, other: int, metric: str, quanti
     Parameters
     ----------
     rows
-        As `with_places` returned them.
+        By ``group``, as `with_places` returned them.
     baseline, other
-        Values of the column ``group``.
+        The two groups.
     """
-    pair = rows[rows["group"].isin([baseline, other])]
+    pair = pd.concat([rows[baseline], rows[other]])
     sizes = _by_round(pair, baseline, other).dropna()
     if not pair["whole"].all() or not sizes.groupby("place").size().gt(1).any():
         vantages = [set(pair.loc[pair["group"] == group, "vantage"].fillna("")) for group in (baseline, other)]

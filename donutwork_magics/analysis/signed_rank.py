@@ -46,13 +46,19 @@ def signed_rank(differences: npt.NDArray[np.float64], comparisons: int = 1) -> S
     """
     first, second = np.triu_indices(differences.size)
     averages = np.sort((differences[first] + differences[second]) / 2)
-    null = _at_most(differences.size)
-    # How many averages lie on the far side of an end is distributed as the rank sum.
-    outside = int((null <= RISK / 2 / comparisons).sum())
+    outside = averages_outside(differences.size, comparisons)
     low, high = (float(averages[outside - 1]), float(averages[-outside])) if outside else (math.nan, math.nan)
     rank_sum = min(int((averages <= 0).sum()), int((averages >= 0).sum()))
-    p_value = min(1.0, 2 * comparisons * float(null[rank_sum]))
+    p_value = min(1.0, 2 * comparisons * float(_at_most(differences.size)[rank_sum]))
     return Shift(float(np.median(averages)), low, high, p_value)
+
+
+def averages_outside(n: int, comparisons: int = 1) -> int:
+    """Return which of the averages, counted from either end, is the end of the interval; 0 where there is none.
+
+    How many averages lie beyond the true centre is distributed as the rank sum.
+    """
+    return int((_at_most(n) <= RISK / 2 / comparisons).sum())
 
 
 @lru_cache(maxsize=16)

@@ -180,7 +180,7 @@ def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     # NaN is not above 0 either.
     happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
     return Table(
-        "Where the time went near p50: mean of the middle fifth; server is its RRT, within the first byte",
+        "Typical ping by label (mean of the 40th to 60th percentile); server is its RRT, within the first byte",
         tuple((short_name(label), *(format_ms(mean[column]) for column in happened)) for label, mean in means.items()),
         head=("label", *(columns[column] for column in happened)),
     )
@@ -265,7 +265,7 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
     ok = _succeeded(df)
     n, caption = len(ok), "Phases: mean of all"
     if not _are_few(n):
-        ok, caption = typical(ok), "Phases near p50: mean of the middle fifth"
+        ok, caption = typical(ok), "Typical ping (mean of the 40th to 60th percentile)"
     elif n == 1:
         caption = "Phases of the ping"
     value = "mean" if n > 1 else "time"
@@ -299,7 +299,7 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
     retried = int(series.df["retried"].astype(bool).sum())
     if retried:
-        yield "Sent again", f"{plural(retried, 'ping')}, on a new connection"
+        yield "Retried", f"{plural(retried, 'ping')}, on a new connection"
 
 
 def _limit(series: RunSeries) -> str:
@@ -325,7 +325,7 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if attrs.get("skipped"):
         yield "Left out", skipped_starts(attrs["skipped"])
     if attrs.get("in_flight"):
-        yield "Given up", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
+        yield "Abandoned", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
 
 
 def _narrower(series: RunSeries) -> str:
@@ -402,7 +402,7 @@ def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: tuple[tuple[str, 
             ("Made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
             ("Platform", str(attrs.get("platform", ""))),
         ]
-    return (Details("When, where and with what", (Table("Run", tuple(rows)),)),) if rows else ()
+    return (Details("Run details", (Table("Run", tuple(rows)),)),) if rows else ()
 
 
 def _address(attrs: Mapping[str, Any]) -> str:

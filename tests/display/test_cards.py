@@ -325,7 +325,7 @@ def test_the_phases_of_a_run_add_up_to_its_p50_also_where_their_medians_would_no
     in_ms = {"µs": 1e-3, "ms": 1.0}
     times_ms = [float(number) * in_ms[unit] for number, unit in (part.value.split() for part in phases.segments)]
     assert sum(times_ms) == pytest.approx(p50_ms, rel=0.05)
-    assert phases.caption == "Phases near p50: mean of the middle fifth"
+    assert phases.caption == "Typical ping (mean of the 40th to 60th percentile)"
 
 
 def test_a_ping_on_a_new_connection_has_figures_that_add_up() -> None:
@@ -373,7 +373,7 @@ def test_a_few_pings_have_counts_and_no_statistics(n: int, failed: dict[int, Kin
     df["reused"] = df["seq"] > 0
     text = mimebundle(RunCard(df))["text/plain"]
     assert [line.strip() for line in text.splitlines()[1 : 1 + len(figures)]] == figures
-    for statistic in ("interval", "Jitter", "Histogram", "p95", "middle fifth", "0 % reused"):
+    for statistic in ("interval", "Jitter", "Histogram", "p95", "40th", "0 % reused"):
         assert statistic not in text
     assert re.search(f"Errors +1 of {n}: timeout 1\n" if failed else "Errors +none\n", text)
     ok = n - len(failed)
@@ -626,12 +626,12 @@ def test_pings_that_were_sent_again_are_told_and_why_they_took_longer() -> None:
     df["retried"] = df["seq"] < 2
     text = " ".join(mimebundle(RunCard(df))["text/plain"].split())
     assert "⚠ Pings: 10 pings, no errors" in text
-    assert "2 pings had to be sent again, on a new connection, as the kept one was closed or did not take them." in text
+    assert "2 pings were retried on a new connection, as the kept one was closed or did not take them." in text
     few = frame([1.0] * 300)
     few["retried"] = few["seq"] < 2
     text = " ".join(mimebundle(RunCard(few))["text/plain"].split())
     assert "✓ Pings: 300 pings, no errors" in text
-    assert "Sent again 2 pings, on a new connection" in text
+    assert "Retried 2 pings, on a new connection" in text
 
 
 @pytest.mark.parametrize("kind", ["dns", "connect", "tls"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from donutwork_magics.analysis.signed_rank import Shift, signed_rank
+from donutwork_magics.analysis.signed_rank import Shift, averages_outside, signed_rank
 from donutwork_magics.analysis.stopping import FEWEST_ROUNDS
 from donutwork_magics.analysis.verdicts import pings_to_show
 from tests.statistics.figures import Share
@@ -85,8 +85,7 @@ def stopped_comparisons(experiments: int) -> Iterator[Share]:
     random = np.random.default_rng(4)
     for name, process in PROCESSES.items():
         pair = blocks(process, random, experiments, rounds=_MOST_ROUNDS, pings=10, shift_ms=SHIFT_MS)
-        found = [_until_narrow(baseline, other, 0.05) for baseline, other in zip(*pair, strict=True)]
-        ended = [each for each in found if each is not None]
+        ended = _until_narrow(*pair, share=0.05)
         misses = sum(not each.low <= SHIFT_MS <= each.high for each in ended)
         yield Share("--until 5% of a cell: the difference is missed", name, misses, len(ended), at_most=0.07)
 
@@ -123,12 +122,19 @@ def _is_shown(shift: Shift) -> bool:
     return not shift.low <= 0 <= shift.high
 
 
-def _until_narrow(baseline: Numbers, other: Numbers, share: float) -> Shift | None:
-    for rounds in range(FEWEST_ROUNDS, baseline.size + 1):
-        shift = signed_rank((other - baseline)[:rounds])
-        if (shift.high - shift.low) / 2 <= share * np.median(baseline[:rounds]):
-            return shift
-    return None
+def _until_narrow(baseline: Numbers, other: Numbers, share: float) -> list[Shift]:
+    """Return the interval at which each experiment ends, as `cell_is_narrow` has it; those that do not are left out."""
+    ended = []
+    for rounds in range(FEWEST_ROUNDS, baseline.shape[1] + 1):
+        differences = (other - baseline)[:, :rounds]
+        first, second = np.triu_indices(rounds)
+        ends = [averages_outside(rounds) - 1, first.size - averages_outside(rounds)]
+        averages = np.partition((differences[:, first] + differences[:, second]) / 2, ends, axis=1)
+        half_width = (averages[:, ends[1]] - averages[:, ends[0]]) / 2
+        is_narrow = half_width <= share * np.median(baseline[:, :rounds], axis=1)
+        ended += [signed_rank(each) for each in differences[is_narrow]]
+        baseline, other = baseline[~is_narrow], other[~is_narrow]
+    return ended
 
 
 ALL = (false_differences, one_after_the_other, covered_differences, stopped_comparisons, promised_pings)
