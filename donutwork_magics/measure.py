@@ -193,7 +193,8 @@ def sandbox_settings(target: Target) -> dict[str, Any] | None:
     sandbox = SWITCH.sandbox
     if not target.sandbox or sandbox is None:
         return None
-    return {**sandbox.options.behaviour(), "seed": sandbox.seed}
+    behaviour = {name.replace(" ", "_"): text for name, text in sandbox.options.behaviour().items()}
+    return {**behaviour, "seed": sandbox.seed}
 
 
 def early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesError | Interrupted | None:

@@ -19,7 +19,7 @@ By: TypeAlias = Any
 
 _BY: Final = "what groupby takes: a column, several, a Grouper, or a Series with the index of this table"
 
-_NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error"})
+_NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error", "run"})
 
 
 def counted(df: pd.DataFrame, metric: str, *, more: Iterable[str] = ()) -> pd.DataFrame:

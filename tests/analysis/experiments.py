@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tests.display.frames import ATTRS, frame
+from tests.support.tables import describe
 
 Numbers = npt.NDArray[np.float64]
 
@@ -43,8 +44,7 @@ def experiment(
     df["label"] = pd.array(names, dtype="string")
     df["block"] = np.arange(rounds).repeat(len(labels) * pings)
     df["error"] = pd.array([None] * len(df), dtype="string")
-    df["run"] = pd.array([run] * len(df), dtype="string")
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], "label": label} for label in labels]}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], "label": label} for label in labels]}, run)
     return df
 
 

@@ -119,10 +119,9 @@ def test_rounds_of_joined_experiments_are_told_apart_by_their_run() -> None:
     assert compare(pd.concat(parts, ignore_index=True))["blocks"].item() == 10
 
 
-def test_without_a_column_of_runs_their_clocks_tell_them_apart() -> None:
-    first, second = (experiment(rounds=5, seed=seed).drop(columns="run") for seed in (1, 2))
-    second["timestamp"] += pd.Timedelta(hours=1)
-    assert compare(pd.concat([first, second], ignore_index=True))["blocks"].item() == 10
+def test_without_a_column_of_runs_there_is_no_comparison() -> None:
+    with pytest.raises(AnalysisError, match=r"^This DataFrame lacks the columns run: it cannot be analysed\.$"):
+        compare(experiment().drop(columns="run"))
 
 
 def test_a_round_that_lacks_a_line_or_was_cut_short_is_left_out() -> None:

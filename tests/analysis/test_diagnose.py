@@ -13,6 +13,7 @@ from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike, experiment
 from tests.display.frames import ATTRS, frame
+from tests.support.tables import describe
 
 
 def steady(n: int = 300, seed: int = 1) -> list[float]:
@@ -24,7 +25,7 @@ def found(df: pd.DataFrame) -> dict[str, Finding]:
 
 
 def described(df: pd.DataFrame, **plan: Any) -> pd.DataFrame:
-    df.attrs["donutwork"] = {**ATTRS, "plan": [{**ATTRS["plan"][0], **plan}]}
+    describe(df, {**ATTRS, "plan": [{**ATTRS["plan"][0], **plan}]})
     return df
 
 
@@ -108,7 +109,8 @@ def test_a_clock_that_was_set(by_s: float, words: str) -> None:
     df = frame(steady())
     df.loc[df["seq"] > 200, "timestamp"] += pd.Timedelta(seconds=by_s)
     assert f"was set during the run ({words})" in found(df)["clock set"].text
-    joined = pd.concat([frame(steady(100)), df.iloc[:100].assign(timestamp=df["timestamp"] + pd.Timedelta(days=1))])
+    later = df.iloc[:100].assign(timestamp=df["timestamp"] + pd.Timedelta(days=1), run="another")
+    joined = pd.concat([frame(steady(100)), later])
     assert "clock set" not in found(joined)
 
 
@@ -136,9 +138,9 @@ def test_connections_that_are_made_again_and_again() -> None:
 
 def test_lines_that_ran_one_after_the_other() -> None:
     a, b = frame(steady(), label="a"), frame(steady(), label="b")
-    b["timestamp"] += pd.Timedelta(hours=1)
+    b[["scheduled_ms", "started_ms"]] += 3600e3
     df = pd.concat([a, b], ignore_index=True)
-    df.attrs["donutwork"] = ATTRS
+    describe(df, ATTRS)
     assert list(found(df)) == ["not interleaved"]
 
 

@@ -21,6 +21,7 @@ from donutwork_magics.errors import AnalysisError, DonutworkError
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike, experiment
 from tests.display.frames import ATTRS, frame
+from tests.support.tables import describe
 
 NAMES = ("timeline", "histogram", "ecdf", "percentiles", "heatmap", "phases", "compare")
 SINGLE = NAMES[:-1]
@@ -42,7 +43,7 @@ def one(n: int = 300) -> pd.DataFrame:
         "pauses": {"first": [[10.0, 2.0]]},
         "machine_pauses": {"first": [[20.0, 1.0]]},
     }
-    df.attrs["donutwork"] = {**ATTRS, **spans}
+    describe(df, {**ATTRS, **spans})
     return df
 
 

@@ -227,7 +227,7 @@ def test_no_pings_have_no_interval() -> None:
 
 def test_a_frame_without_the_columns_is_refused_in_one_line_that_names_them() -> None:
     df = frame([1.0]).drop(columns=["error", "warmup"])
-    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns error, warmup: it cannot be summarised.$"):
+    with pytest.raises(ValueError, match=r"^This DataFrame lacks the columns error, warmup: it cannot be analysed.$"):
         summary(df)
 
 

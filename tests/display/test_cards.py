@@ -257,7 +257,7 @@ def test_the_saved_card_of_a_comparison_is_small(labels: int, letters: str) -> N
     plans = [{**ATTRS["plan"][0], "label": label, "rate_hz": 1000.0} for label in df["label"].unique()]
     client = {**CLIENT, "notices": ["client_saturated", "machine_busy"]}
     pauses = {"count": 20, "total_s": 300.0, "first": []}
-    df.attrs["donutwork"] = {**ATTRS, "plan": plans, "client": [client] * labels, "pauses": pauses, "in_flight": 3}
+    describe(df, {**ATTRS, "plan": plans, "client": [client] * labels, "pauses": pauses, "in_flight": 3})
     assert saved_bytes(RunCard(df)) <= 32_000
 
 

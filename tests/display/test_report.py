@@ -17,6 +17,7 @@ from tests.analysis.experiments import alike, experiment
 from tests.display.frames import ATTRS, frame
 from tests.display.test_cards import Page
 from tests.display.values import HOSTILE
+from tests.support.tables import describe
 
 
 def page_of(path: Path) -> Page:
@@ -50,7 +51,7 @@ def test_one_series_has_no_comparison(tmp_path: Path) -> None:
 
 def test_it_loads_nothing_runs_nothing_and_typesets_nothing(tmp_path: Path) -> None:
     df = frame([5.0] * 70, label=HOSTILE[:60], env=HOSTILE)
-    df.attrs["donutwork"] = {**ATTRS, "host": HOSTILE, "platform": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    describe(df, {**ATTRS, "host": HOSTILE, "platform": HOSTILE, "versions": {HOSTILE: HOSTILE}})
     path = report(df, tmp_path / "x.html", question=HOSTILE)
     text, page = path.read_text(encoding="utf-8"), page_of(path)
     assert page.open == []
