@@ -28,7 +28,7 @@ def covered_percentiles(experiments: int) -> Iterator[Share]:
                 shown = [each[at] for each in found if np.isfinite(each[at].low)]
                 truth = true_quantile(name, quantile)
                 hits = sum(not _misses(each, truth) for each in shown)
-                promised = (0.93, 0.975) if _is_promised(name, pings) else (0.0, 1.0)
+                promised = (0.93, 0.975) if _is_promised(name, pings, quantile) else (0.0, 1.0)
                 what = f"p{100 * quantile:.0f} of {pings} pings: it is covered where shown"
                 yield Share(what, name, hits, len(shown), *promised)
 
@@ -42,7 +42,8 @@ def shown_percentiles(experiments: int) -> Iterator[Share]:
             shown = [each for each in found if np.isfinite(each.low)]
             yield Share(f"p50 of {pings} pings: an interval is shown", name, len(shown), experiments)
             misses = sum(_misses(each, true_quantile(name, 0.5)) for each in shown)
-            yield Share(f"p50 of {pings} pings: one that misses is shown", name, misses, experiments, at_most=0.07)
+            promised = 0.07 if pings >= 300 else 0.1
+            yield Share(f"p50 of {pings} pings: one that misses is shown", name, misses, experiments, at_most=promised)
 
 
 def stopped_series(experiments: int) -> Iterator[Share]:
@@ -72,7 +73,7 @@ def expected_percentiles(experiments: int) -> Iterator[Share]:
                 ("holds", sum(each.high < limit for each in found)),
                 ("fails", sum(each.low > limit for each in found)),
             ):
-                promised = 0.04 if _is_promised(name, 1000) else 1.0
+                promised = 0.04 if _is_promised(name, 1000, quantile) else 1.0
                 what = f'--expect "p{100 * quantile:.0f}<the true one", 1000 pings: {word}'
                 yield Share(what, name, hits, experiments, at_most=promised)
 
@@ -112,14 +113,32 @@ def false_findings(experiments: int) -> Iterator[Share]:
             yield Share(f"finding of 300 steady pings: {finding}", name, hits, experiments, at_most=promised)
 
 
+def true_findings(experiments: int) -> Iterator[Share]:
+    """Series whose tail comes in bursts, so that its interval misses too often: how often is that said?"""
+    random = np.random.default_rng(17)
+    for pings in (300, 1000):
+        hits = sum(bursts(series) is not None for series in PROCESSES["bursts"](random, experiments, pings))
+        yield Share(f"finding of {pings} pings: bursts of outliers", "bursts", hits, experiments)
+
+
 def _misses(found: QuantileInterval, truth: float) -> bool:
     # Without an upper end, an interval says only what is below.
     return found.low > truth or found.high < truth
 
 
-def _is_promised(name: str, pings: int) -> bool:
-    # Beyond 0.8 the effective size cannot be known from so few pings.
+def _is_promised(name: str, pings: int, quantile: float) -> bool:
+    """Tell whether an interval is promised to hold: not beyond 0.8, and not in the tail where bursts are few."""
+    if name == "bursts" and quantile > 0.5:
+        return False
     return name != "alike, 0.95" and (name != "alike, 0.8" or pings >= 300)
 
 
-ALL = (covered_percentiles, shown_percentiles, stopped_series, expected_percentiles, expected_errors, false_findings)
+ALL = (
+    covered_percentiles,
+    shown_percentiles,
+    stopped_series,
+    expected_percentiles,
+    expected_errors,
+    false_findings,
+    true_findings,
+)
