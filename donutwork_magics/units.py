@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,8 @@ _LONG_UNITS: Final = ((86_400, 2, "d"), (3600, 1, "h"), (60, 1, "min"), (1, 1, "
 _SLOW_HZ: Final = 0.1
 _LONGEST: Final = 400
 _NAME_COLUMNS: Final = 24
+_NO_BREAK: Final = "\u00a0"
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|min|h|d)\b|%)")
 
 
 def format_ms(value_ms: float) -> str:
@@ -115,6 +118,11 @@ def clean(text: str) -> str:
     """Make a foreign text fit for one line: cleaned as by `plain`, blanks joined, not endless."""
     one_line = " ".join(plain(text).split())
     return one_line if len(one_line) <= _LONGEST else one_line[: _LONGEST - 1] + "…"
+
+
+def unbroken(text: str) -> str:
+    """Keep each number and its unit on one line."""
+    return _BEFORE_UNIT.sub(_NO_BREAK, text)
 
 
 def width(text: str) -> int:

@@ -112,6 +112,13 @@ def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
             "was moved or truncated while the run went on."
         )
         yield Finding(name, text, advice, {"rows": elsewhere})
+    if unread := attrs.get("unread"):
+        text = (
+            f"{plural(unread, 'row')} {'is' if unread == 1 else 'are'} not here: the kernel did not read them in time."
+        )
+        yield Finding(
+            "rows unread", text, "The journal of the run has them, if there is one (--journal).", {"rows": unread}
+        )
     if attrs.get("ended") == CONTINUED:
         text = "This journal was moved while the run went on: the later rows are in another file."
         yield Finding(name, text, "Load that too, and join the tables.")

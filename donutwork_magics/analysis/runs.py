@@ -61,8 +61,7 @@ def described(df: pd.DataFrame) -> Mapping[str, Any]:
         **last,
         "plan": [plan for attrs in runs.values() for plan in attrs.get("plan") or ()],
         "client": [client for attrs in runs.values() for client in _clients(attrs)],
-        "skipped": sum(attrs.get("skipped") or 0 for attrs in runs.values()),
-        "in_flight": sum(attrs.get("in_flight") or 0 for attrs in runs.values()),
+        **{name: sum(attrs.get(name) or 0 for attrs in runs.values()) for name in ("skipped", "in_flight", "unread")},
         **{
             name: _joined([(at_s[run], attrs.get(name) or {}) for run, attrs in runs.items()])
             for name in ("pauses", "machine_pauses")

@@ -87,7 +87,8 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     clients = [client for place, client in enumerate(attrs.get("client") or []) if place in places]
     plan = _common([plans[place] for place in places])
     journal = attrs.get("journal") or {}
-    missing = _missing(own, df) - journal.get("missing", 0) - journal.get("elsewhere", 0)
+    unread = attrs.get("unread") or 0
+    missing = _missing(own, df) - journal.get("missing", 0) - journal.get("elsewhere", 0) - unread
     if missing <= max(attrs.get("in_flight") or 0, plan.get("concurrency", 1)):
         # So many may have been in flight when the run ended, between those that had completed.
         missing = 0

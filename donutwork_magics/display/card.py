@@ -16,7 +16,14 @@ class Figure:
     """A number that is read first."""
 
     value: str
-    caption: str
+    name: str
+    interval: str = ""
+    """Of the value; empty where there is none."""
+
+    @property
+    def caption(self) -> str:
+        """What stands beside the value."""
+        return f"{self.name} ({self.interval})" if self.interval else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,12 @@ def ridges(parts_ms: Mapping[str, Numbers], p50_ms: Mapping[str, float], *, colo
     return _document(parts, size, colours, "")
 
 
+def over_time(ok_ms: Numbers, errors: int) -> str:
+    """Say what a timeline shows of the durations of successes, and on which scale."""
+    scale = ", log scale" if is_logarithmic(ok_ms[np.isfinite(ok_ms)]) else ""
+    return f"Duration over time{scale}{', × errors' if errors else ''}"
+
+
 def is_logarithmic(values: Numbers) -> bool:
     """Tell whether values are shown on a logarithmic axis: they span a factor of ten, or more."""
     return bool(values.size and values.min() > 0 and values.max() >= _SPAN_OF_LOG * values.min())

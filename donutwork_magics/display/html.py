@@ -25,7 +25,7 @@ from donutwork_magics.display.card import (
     Table,
     Tone,
 )
-from donutwork_magics.units import clean, format_share, shorten
+from donutwork_magics.units import clean, format_share, shorten, unbroken
 
 # Front ends typeset TeX in HTML, which can draw links and boxes, but not inside of elements of these classes: the first
 # is MathJax 2's (nbconvert, nbviewer), the second MathJax 3's and 4's (JupyterLab, Notebook 7).
@@ -69,6 +69,7 @@ _TIME: Final = "padding-left:12px;white-space:nowrap"
 _FOUND: Final = "width:100%;padding-left:14%"
 # As the longest IPv6 address: a figure is not wrapped, and some are texts of the server.
 _WIDEST_FIGURE: Final = 39
+_FIGURES: Final = "display:flex;flex-wrap:wrap;gap:6px 28px;align-items:flex-end"
 _NUMBER: Final = "padding:2px 0 2px 9px;text-align:right"
 
 
@@ -122,14 +123,17 @@ def _header(card: Card) -> str:
 def _figures(card: Card) -> str:
     if not card.figures:
         return ""
-    figures = "".join(
+    figures = [
         f'<div><div style="font-size:{24 if first else 16}px;white-space:nowrap">'
         f'{_text(shorten(figure.value, _WIDEST_FIGURE))}</div><div style="{_MUTED}">{_text(figure.caption)}</div></div>'
         for first, figure in ((figure is card.figures[0], figure) for figure in card.figures)
+    ]
+    # In pairs from the end on, so that no row has the last one alone.
+    odd = len(figures) % 2
+    pairs = "".join(
+        f'<div style="{_FIGURES}">{figures[at]}{figures[at + 1]}</div>' for at in range(odd, len(figures), 2)
     )
-    return (
-        f'<div style="display:flex;flex-wrap:wrap;gap:6px 28px;align-items:flex-end;margin:8px 0 4px 0">{figures}</div>'
-    )
+    return f'<div style="{_FIGURES};margin:8px 0 4px 0">{"".join(figures[:odd])}{pairs}</div>'
 
 
 def _progress(card: Card) -> str:
@@ -290,7 +294,7 @@ def _details(details: Details) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(clean(text))
+    return html.escape(unbroken(clean(text)))
 
 
 def _breakable(text: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from donutwork_magics.analysis.quantiles import percentile, pings_needed
 from donutwork_magics.display.card import Figure, Picture
-from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, timeline
+from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, over_time, timeline
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
 from donutwork_magics.units import format_ms, format_s, plural
 
@@ -174,4 +174,4 @@ def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
         span_s=(first_s, first_s + (span or last_s)),
         count_back=span is None,
     )
-    return Picture("Duration over time, × errors" if errors else "Duration over time", alt, svg, live=True)
+    return Picture(over_time(ok_ms, errors), alt, svg, live=True)

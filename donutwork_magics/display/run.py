@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import pandas as pd
 from donutwork_magics.analysis.compare import compare
 from donutwork_magics.analysis.counted import attributes
 from donutwork_magics.analysis.diagnose import Finding, findings
+from donutwork_magics.analysis.judge import Judgement, Outcome, judge
 from donutwork_magics.analysis.quantiles import pings_needed
 from donutwork_magics.analysis.series import (
     RunSeries,
@@ -26,7 +27,7 @@ from donutwork_magics.analysis.series import (
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.analysis.verdicts import pings_for
 from donutwork_magics.display import card_of
-from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Table, Tone
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.outages import outages_details, outages_row, outages_table, skipped_starts
 from donutwork_magics.display.phases import known, phases, wait
 from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
@@ -36,7 +37,7 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import PHASES, missing_columns, repeated_columns
-from donutwork_magics.sampling.describe import CONTINUED, UNFINISHED
+from donutwork_magics.sampling.describe import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
 from donutwork_magics.units import (
     UNKNOWN,
     enumerate_some,
@@ -58,6 +59,14 @@ _MOST_TIMELINES: Final = 2
 _MOST_KINDS: Final = 3
 _USUAL_LABEL: Final = "ping"
 _MOSTLY: Final = 0.8
+_TYPICAL: Final = "Typical ping (mean of the 40th to 60th percentile)"
+_ENDED: Final = {
+    "journal_failed": "ended early, as the journal could not be written",
+    "out_of_threads": "ended early, as the system started no further thread",
+    "prober_lost": "ended early, as the process that pings was lost",
+    "unexpected_error": "ended early by a fault of this extension",
+}
+_OUTCOMES: Final[dict[Outcome, Tone]] = {"holds": "ok", "fails": "bad", "undecided": "off"}
 _WIDTHS: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
@@ -96,8 +105,8 @@ def run_card(run: RunCard) -> Card:
 def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
     series = series_of(df, attrs)
     label = str(df["label"].iloc[0]) if len(df) else _USUAL_LABEL
-    found = findings(df, attrs, {label: series})
-    tone, state = _state(series.figures, attrs.get("ended"), found)
+    found, judged = findings(df, attrs, {label: series}), _judged({label: series})
+    tone, state = _state(series.figures, attrs.get("ended"), found, judged.values())
     return Card(
         title="Pings",
         tone=tone,
@@ -107,6 +116,7 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
         figures=_latency(series),
         notes=tuple(notes_of(found)),
         sections=(
+            *_expectations(judged),
             *run_pictures(df, series.figures),
             *known(*_breakdowns(df)),
             Table("Measured", (*_measured(series), *_of_the_whole(attrs))),
@@ -118,8 +128,8 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
     series = {label: series_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
-    found = findings(df, attrs, series)
-    tone, state = _state(figures_of(df), attrs.get("ended"), found)
+    found, judged = findings(df, attrs, series), _judged(series)
+    tone, state = _state(figures_of(df), attrs.get("ended"), found, judged.values())
     cut = f'; the first {len(series)} of {len(labels)} labels, all are in df.donutwork.summary(by="label")'
     unfolded = series if len(labels) <= _MOST_CARDS else {}
     figures = {label: own.figures for label, own in series.items()}
@@ -131,6 +141,7 @@ def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -
         badges=_badges(df, attrs),
         notes=tuple(notes_of(found)),
         sections=(
+            *_expectations(judged),
             _verdicts(compared, labels),
             *comparison_pictures(df, figures),
             Table(
@@ -180,7 +191,7 @@ def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     # NaN is not above 0 either.
     happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
     return Table(
-        "Typical ping by label (mean of the 40th to 60th percentile); server is its RRT, within the first byte",
+        f"{_TYPICAL}; server is its RRT, within the first byte",
         tuple((short_name(label), *(format_ms(mean[column]) for column in happened)) for label, mean in means.items()),
         head=("label", *(columns[column] for column in happened)),
     )
@@ -189,22 +200,43 @@ def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
 def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
     # In one row, as three labels with figures of their own would make a card of over 30 kB.
     durations = ", ".join(
-        figure.caption if figure.value == UNKNOWN else f"{figure.caption} {figure.value}" for figure in _latency(series)
+        figure.name
+        if figure.value == UNKNOWN
+        else f"{figure.name} {figure.value}" + (f" ({figure.interval})" if figure.interval else "")
+        for figure in (*_latency(series), *_corrected(series))
     )
     rows = (("Durations", durations), *_measured(series, most_kinds=_MOST_KINDS))
     pictures = label_pictures(series.df) if drawn else ()
     return Details(f"More about {short_name(label)}", (*pictures, Table("Measured", rows)))
 
 
-def _state(figures: Mapping[str, Any], ended: str | None, found: tuple[Finding, ...]) -> tuple[Tone, str]:
+def _judged(series: Mapping[Any, RunSeries]) -> dict[str, Judgement]:
+    """Judge what was expected of each series, by label and expectation."""
+    judged = [(label, judge(text, own.df)) for label, own in series.items() for text in own.plan.get("expect") or ()]
+    return {f"{f'{short_name(label)}: ' if len(series) > 1 else ''}{each.expectation}": each for label, each in judged}
+
+
+def _expectations(judged: Mapping[str, Judgement]) -> tuple[Table, ...]:
+    rows = tuple(
+        (name, f"{ICONS[_OUTCOMES[each.outcome]]} {str(each).removeprefix(f'{each.expectation} ').removeprefix('is ')}")
+        for name, each in judged.items()
+    )
+    return (Table("Expectations, judged by 95 % intervals", rows),) if rows else ()
+
+
+def _state(
+    figures: Mapping[str, Any], ended: str | None, found: tuple[Finding, ...], judged: Iterable[Judgement]
+) -> tuple[Tone, str]:
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
-    if ended in {"interrupted", UNFINISHED, CONTINUED}:
+    if ended in {INTERRUPTED, UNFINISHED, CONTINUED}:
         return "warn", f"{ended}: {counted}"
-    if ended == "journal_failed":
-        return "bad", f"ended early, as the journal could not be written: {counted}"
+    if ended and ended != NARROW:
+        return "bad", f"{_ENDED.get(ended, f'ended early by {ended}')}: {counted}"
     if ended:
-        return "bad", f"ended early by {ended}: {counted}"
+        counted += ", enough for its interval (--until)"
+    if any(each.outcome == "fails" for each in judged):
+        return "bad", f"{counted}, not as expected"
     if n and errors == n:
         return "bad", counted
     doubtful = any(finding.casts_doubt for finding in found)
@@ -234,8 +266,11 @@ def _latency(series: RunSeries) -> tuple[Figure, ...]:
     }
     known = [figure for name, figure in percentiles.items() if math.isfinite(figures[name])]
     unknown = [figure for figure in percentiles.values() if figure not in known]
-    corrected = (Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
-    return (*known, _max(series), *corrected, *unknown)
+    return (*known, _max(series), *unknown)
+
+
+def _corrected(series: RunSeries) -> tuple[Figure, ...]:
+    return tuple(Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
 
 
 def _are_few(n: float) -> bool:
@@ -248,7 +283,7 @@ def _percentile_figure(
 ) -> Figure:
     name, needed = column.removesuffix("_ms"), pings_needed(quantile)
     if math.isfinite(figures[column]):
-        return Figure(format_ms(figures[column]), ", ".join(filter(None, (name, format_interval_ms(*interval)))))
+        return Figure(format_ms(figures[column]), name, format_interval_ms(*interval))
     of_what = "successes" if figures["ok"] < needed else "successes whose time is known"
     return Figure(UNKNOWN, f"{name} needs {needed} {of_what}")
 
@@ -265,7 +300,7 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
     ok = _succeeded(df)
     n, caption = len(ok), "Phases: mean of all"
     if not _are_few(n):
-        ok, caption = typical(ok), "Typical ping (mean of the 40th to 60th percentile)"
+        ok, caption = typical(ok), _TYPICAL
     elif n == 1:
         caption = "Phases of the ping"
     value = "mean" if n > 1 else "time"
@@ -323,7 +358,7 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         longest = format_ms(stood_still["longest_s"] * 1e3)
         yield "Machine pauses", f"{stood_still['count']} in the whole run, the longest {longest}"
     if attrs.get("skipped"):
-        yield "Left out", skipped_starts(attrs["skipped"])
+        yield "Skipped", skipped_starts(attrs["skipped"])
     if attrs.get("in_flight"):
         yield "Abandoned", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
 
@@ -399,10 +434,17 @@ def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: tuple[tuple[str, 
         versions = attrs.get("versions") or {}
         rows += [
             ("Address", _address(attrs)),
+            *_sandbox(attrs),
             ("Made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
             ("Platform", str(attrs.get("platform", ""))),
         ]
     return (Details("Run details", (Table("Run", tuple(rows)),)),) if rows else ()
+
+
+def _sandbox(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    settings = attrs.get("sandbox")
+    if settings and isinstance(settings, Mapping):
+        yield "Sandbox", "; ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _address(attrs: Mapping[str, Any]) -> str:

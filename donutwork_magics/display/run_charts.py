@@ -22,10 +22,11 @@ from donutwork_magics.display.chart import (
     heights_over_time,
     histogram,
     is_logarithmic,
+    over_time,
     ridges,
     timeline,
 )
-from donutwork_magics.units import format_ms, format_tick_s, plural, short_name
+from donutwork_magics.units import format_interval_ms, format_ms, format_tick_s, plural, short_name
 
 _BLOCKS: Final = 60
 _FEWEST: Final = 2
@@ -100,7 +101,7 @@ def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
     seen.append(f"{plural(errors, 'error')}, marked by crosses" if errors else "no errors")
     return [
         Picture(
-            "Duration over time, × errors" if errors else "Duration over time",
+            over_time(ok_ms, errors),
             "; ".join(seen) + ".",
             timeline(started_s, duration_ms, failed, column_px=column_px),
             tuple(_lines(started_s, duration_ms, failed)),
@@ -110,8 +111,15 @@ def _timelines(df: pd.DataFrame, *, column_px: int = _FINE_PX) -> list[Picture]:
 
 def _lines(started_s: Numbers, duration_ms: Numbers, failed: Flags) -> Iterator[tuple[str, str]]:
     if not failed.all():
-        greatest = format_ms(float(duration_ms[~failed].max()))
-        yield f"0–{greatest}", blocks(heights_over_time(started_s, np.where(failed, np.nan, duration_ms), _BLOCKS))
+        heights = np.array(heights_over_time(started_s, np.where(failed, np.nan, duration_ms), _BLOCKS))
+        ok_ms = duration_ms[~failed & np.isfinite(duration_ms)]
+        high_ms = float(ok_ms.max(initial=0.0))
+        if is_logarithmic(ok_ms):
+            low_ms = float(ok_ms.min())
+            # The least is a block, too: a blank is where there is none.
+            yield format_interval_ms(low_ms, high_ms).replace(" to ", "–"), blocks(np.log10(heights) - math.log10(low_ms) + 1e-9)
+        else:
+            yield f"0–{format_ms(high_ms)}", blocks(heights)
     if failed.any():
         crosses = heights_over_time(started_s, np.where(failed, 1.0, np.nan), _BLOCKS)
         yield "errors", "".join(" " if math.isnan(cross) else "×" for cross in crosses).rstrip()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Steps, Table
-from donutwork_magics.units import clean, fitting, format_share, short_name, shorten, width
+from donutwork_magics.units import clean, fitting, format_share, short_name, shorten, unbroken, width
 
 COLUMNS: Final = 80
 _INDENT: Final = "  "
@@ -136,8 +136,8 @@ def _indented(lines: Iterator[str]) -> Iterator[str]:
 
 def _wrapped(text: str, columns: int) -> Iterator[str]:
     # `textwrap` counts characters; a line of wide ones is cut once more.
-    for line in textwrap.wrap(text, columns, break_on_hyphens=False):
-        rest = line
+    for line in textwrap.wrap(unbroken(text), columns, break_on_hyphens=False):
+        rest = line.replace("\u00a0", " ")
         while rest:
             part = fitting(rest, columns)
             yield part

@@ -45,7 +45,7 @@ def live_card(watch: Watch, reading: Reading) -> Card:
         ),
         notes=(
             *((watch.problem,) if watch.problem else ()),
-            *((f"Left out: {skipped_starts(watch.skipped)}.",) if watch.skipped else ()),
+            *((f"Skipped: {skipped_starts(watch.skipped)}.",) if watch.skipped else ()),
         ),
         sections=(Pictures((live_picture(reading, now_s, _CHART_S),)),) if drawn else (),
     )
@@ -57,7 +57,7 @@ def last_card(watch: Watch) -> RunCard:
 
 
 def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
-    """Render the line above a panel, which is left where the panel itself cannot be shown.
+    """Render the line below a panel, which is left where the panel itself cannot be shown.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
         When it was stopped, in seconds since 1970; None where it was not.
     """
     target = watch.series.target
-    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, {format_utc(watch.began_s)}"
+    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, "
     if ended_s is None:
-        text += ": the panel works while its kernel runs."
+        text += f"started {format_utc(watch.began_s)}. It ends with its kernel, and so does its panel."
     else:
-        text += f" to {format_utc(ended_s)}."
+        text += f"{format_utc(watch.began_s)} to {format_utc(ended_s)}."
     return {"text/plain": text, "text/html": muted(text)}
 
 

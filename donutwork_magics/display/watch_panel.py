@@ -31,7 +31,7 @@ class WatchPanel:
     """What is seen of a watch in a notebook.
 
     Its widgets are never closed: a page that was loaded anew does not get the last update, and would be left with
-    controls of nothing. The line above them is an output of its own, which is left of them in a notebook that was
+    controls of nothing. The line below them is an output of its own, which is left of them in a notebook that was
     saved while they were there, and is opened when their kernel has ended.
 
     ipywidgets keeps a panel until the kernel ends, and the panel does not keep its watch: while it pings or rests, its
@@ -80,8 +80,8 @@ class WatchPanel:
     def show(self) -> None:
         """Display the panel in the running cell."""
         self.draw()
-        self._line = display(self._caption(), raw=True, display_id=True)
         self._handle = display(self._bundle(), display_id=True)
+        self._line = display(self._caption(), raw=True, display_id=True)
 
     def draw(self) -> None:
         """Show the watch as it is now."""
@@ -167,8 +167,7 @@ class WatchPanel:
         return caption(self._watch, self._ended_s)
 
     def _bundle(self) -> WidgetAndLine:
-        target = self._watch.series.target
-        return WidgetAndLine(self.box, f"Watch: pings {'the sandbox' if target.sandbox else target.host}")
+        return WidgetAndLine(self.box, self._caption()["text/plain"])
 
 
 def _dropdown(name: str, options: Sequence[tuple[str, object]]) -> Dropdown:

@@ -19,7 +19,7 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import DonutworkError, Interrupted, OutOfThreadsError
 from donutwork_magics.threads import start_thread
 
-_LINE: Final = "Buttons to call again, and to measure: they live as long as their kernel."
+_LINE: Final = "Buttons to call again, and to measure: they work while their kernel runs."
 
 
 def call_widget(result: Displayed, *, again: Callable[[], Displayed], measure: Callable[[], Displayed]) -> CallWidget:

@@ -77,7 +77,7 @@ def _shoot(opened: Notebook, out: Path, name: str) -> None:
         opened.set_theme(theme)
         # It covers the page while the theme changes.
         opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
-        for width in (1200, 400):
+        for width in (1200, 774, 400):
             opened.set_width(width)
             hidden: int = opened.page.evaluate(
                 "() => { const box = document.querySelector('.jp-WindowedPanel-outer');"

@@ -48,7 +48,7 @@ def test_a_ping_that_breaks_ends_the_series_with_its_rows_kept(breakable: Kernel
     assert "4 rows are kept in df. Unexpected: ValueError" in cell.evalue
     assert "secret" not in cell.text
     assert breakable.value(f"(len(df), _donutwork is df, {ABOUT}(df)['ended'])") == ("(4, True, 'unexpected_error')")
-    assert "ended early by unexpected_error" in cell.displays[-1]["text/plain"]
+    assert "ended early by a fault of this extension" in cell.displays[-1]["text/plain"]
 
 
 def test_so_it_does_in_a_cell_of_several(breakable: Kernel) -> None:

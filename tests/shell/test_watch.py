@@ -100,9 +100,9 @@ class TestEnd:
         started = sandboxed.run("w = %donutwork watch -r 50")
         until(sandboxed, "len(w.df) > 10")
         assert sandboxed.run("w.stop()").ok
-        assert VIEW not in started.displays[1]
-        assert f"{number(sandboxed, 'len(w.df)')} pings, no errors" in started.displays[1][HTML]
-        assert "data:image/svg+xml;base64," in started.displays[1][HTML]
+        assert VIEW not in started.displays[0]
+        assert f"{number(sandboxed, 'len(w.df)')} pings, no errors" in started.displays[0][HTML]
+        assert "data:image/svg+xml;base64," in started.displays[0][HTML]
         assert sandboxed.value(f"(w.running, w.state, {ABOUT}(w.df)['ended'])") == "(False, 'stopped', None)"
 
     def test_it_sends_nothing_any_more_and_its_threads_are_gone(self, sandboxed: Kernel) -> None:
@@ -112,19 +112,19 @@ class TestEnd:
         assert sandboxed.value(THREADS) == "[]"
         assert sandboxed.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
 
-    def test_the_line_above_the_panel_says_when_it_was(self, sandboxed: Kernel) -> None:
+    def test_the_line_below_the_panel_says_when_it_was(self, sandboxed: Kernel) -> None:
         started = sandboxed.run("w = %donutwork watch -r 50")
         assert re.search(
-            f"Watch of the sandbox, {MOMENT}: the panel works while its kernel runs", started.displays[0][HTML]
+            f"Watch of the sandbox, started {MOMENT}[.] It ends with its kernel", started.displays[1][HTML]
         )
         sandboxed.run("w.stop()")
-        stopped = started.displays[0][HTML]
+        stopped = started.displays[1][HTML]
         assert re.search(f"Watch of the sandbox, {MOMENT} to {MOMENT}[.]", stopped)
         sandboxed.run("import time; time.sleep(1.1); w.stop()")
-        assert started.displays[0][HTML] == stopped
+        assert started.displays[1][HTML] == stopped
         sandboxed.run("w.start()")
         until(sandboxed, "w.running")
-        assert "the panel works while its kernel runs" in started.displays[0][HTML]
+        assert "It ends with its kernel" in started.displays[1][HTML]
 
     def test_after_a_page_was_loaded_anew_the_cell_that_stops_it_has_the_card_too(self, panelled: Kernel) -> None:
         started = panelled.run("w = %donutwork watch -r 50")
@@ -132,7 +132,7 @@ class TestEnd:
         panelled.load_anew()
         stopped = panelled.run("w.stop()")
         assert [" pings, no errors" in bundle[HTML] for bundle in stopped.displays] == [True]
-        assert " pings, no errors" in started.displays[1][HTML]
+        assert " pings, no errors" in started.displays[0][HTML]
         assert panelled.run("w.stop()").displays == []
 
     def test_start_goes_on_with_the_rows_and_brings_the_panel_back(self, sandboxed: Kernel) -> None:
@@ -140,7 +140,7 @@ class TestEnd:
         until(sandboxed, "len(w.df) > 3")
         sandboxed.run("w.stop()\nn = len(w.df)\nw.start()")
         until(sandboxed, "len(w.df) > n + 3")
-        assert VIEW in started.displays[1]
+        assert VIEW in started.displays[0]
         sandboxed.run("df = w.df; runs = [list(seq) for _, seq in df.groupby('run', sort=False).seq]")
         assert sandboxed.value("([seq == list(range(len(seq))) for seq in runs], len(runs[0]))") == (
             f"([True, True], {number(sandboxed, 'n')})"
@@ -149,7 +149,7 @@ class TestEnd:
             "(2, True)"
         )
         sandboxed.run("w.stop()\nw.stop()")
-        assert VIEW not in started.displays[1]
+        assert VIEW not in started.displays[0]
 
     def test_its_card_has_a_row_and_no_warning_of_its_runs(self, sandboxed: Kernel) -> None:
         started = sandboxed.run("w = %donutwork watch -r 50")
@@ -159,7 +159,7 @@ class TestEnd:
         sandboxed.run("w.start(); n = len(w.df)")
         until(sandboxed, "len(w.df) > n + 3")
         sandboxed.run("w.stop()\n%donutwork ping;")
-        shown = started.displays[1]
+        shown = started.displays[0]
         assert "joined" not in shown[HTML]
         assert re.search(r"Runs +2, one for each start and each change of the watch\n", shown["text/plain"])
 
@@ -242,8 +242,8 @@ class TestEnd:
         started = sandboxed.run("w = %donutwork watch -r 50")
         sandboxed.run(f"assert w.wait({PATIENCE_S})")
         assert sandboxed.value(f"(w.running, len(w.df), {ABOUT}(w.df)['ended'])") == f"(False, 1, '{fault}')"
-        assert f"ended early by {fault}" in started.displays[1][HTML]
-        assert "The watch ended: " in started.displays[1][HTML]
+        assert f"ended early by {fault}" in started.displays[0][HTML]
+        assert "The watch ended: " in started.displays[0][HTML]
         assert sandboxed.value("(w.problem.startswith('The watch ended: '), w.problem in repr(w))") == "(True, True)"
         assert "The watch ended: " in sandboxed.run("w").result[HTML]
 
@@ -318,7 +318,7 @@ class TestEnd:
             assert time.monotonic() - began_s < PATIENCE_S / 2
             assert kernel.value(THREADS) == "[]"
             assert kernel.value("(w.running, v.running, int(v.df.error.notna().sum()))") == "(False, False, 0)"
-            assert VIEW not in started.displays[1]
+            assert VIEW not in started.displays[0]
 
     def test_the_kernel_ends_while_it_runs(self, tmp_path: Path) -> None:
         with Kernel(tmp_path) as kernel:
@@ -374,7 +374,7 @@ class TestPanel:
         until(panelled, "len(w.df) > 3")
         panelled.click("Pause")
         seen(panelled, lambda: "ping: paused" in card(panelled))
-        assert VIEW in started.displays[1]
+        assert VIEW in started.displays[0]
         panelled.run("n = len(w.df)")
         assert panelled.value("__import__('time').sleep(0.3) or len(w.df) == n") == "True"
         panelled.click("Start")
@@ -385,12 +385,12 @@ class TestPanel:
         until(panelled, "len(w.df) > 3")
         panelled.click("Stop")
         until(panelled, "not w.running")
-        seen(panelled, lambda: VIEW not in started.displays[1])
+        seen(panelled, lambda: VIEW not in started.displays[0])
         seen(panelled, lambda: "pings, no errors" in card(panelled))
         assert panelled.widget(description="Stop")["disabled"] is True
         panelled.click("Start")
         until(panelled, "w.running")
-        seen(panelled, lambda: "ping: running" in card(panelled) and VIEW in started.displays[1])
+        seen(panelled, lambda: "ping: running" in card(panelled) and VIEW in started.displays[0])
 
     def test_another_rate_and_protocol_by_its_menus(self, panelled: Kernel) -> None:
         panelled.run("w = %donutwork watch -r 2")

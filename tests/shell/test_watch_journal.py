@@ -31,14 +31,14 @@ def test_the_journal_has_every_row_and_the_memory_the_latest(panelled: Kernel, f
     assert panelled.value(f"(whole.attrs == few.attrs, {ABOUT}(whole)['ended'])") == "(True, None)"
     total = number(panelled, "w.rows.total")
     left = f"The latest 50 rows of a watch of {total} pings; all are in {file.name}."
-    assert left in re.sub("<wbr>", "", started.displays[1][HTML])
+    assert left in re.sub("<wbr>", "", started.displays[0][HTML])
 
 
 def test_without_one_the_card_says_that_rows_made_room(sandboxed: Kernel) -> None:
     started = sandboxed.run("w = %donutwork watch -r max --keep 50")
     until(sandboxed, "w.rows.total > 60")
     sandboxed.run("w.stop()")
-    assert "pings, the most that --keep allows." in started.displays[1][HTML]
+    assert "pings, the most that --keep allows." in started.displays[0][HTML]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move an open file")
@@ -58,7 +58,7 @@ def test_a_journal_that_is_moved_goes_on_and_the_cards_tell_it(panelled: Kernel,
     assert panelled.value("(len(first), [*first.seq, *runs[0]] == list(range(n)))") == f"({moved}, True)"
     assert panelled.value("(len(runs), runs[1] == list(range(w.rows.total - n)))") == "(2, True)"
     assert panelled.value("first.run.nunique() == 1 and first.run[0] == second.run[0]") == "True"
-    assert f"; all after the first {moved} are in night.jsonl." in shown(started.displays[1][HTML])
+    assert f"; all after the first {moved} are in night.jsonl." in shown(started.displays[0][HTML])
     assert panelled.value("w.problem") == "''"
 
 
@@ -270,8 +270,8 @@ def test_a_full_disk_ends_it_by_name_with_the_rows_kept(tmp_path: Path, file: Pa
             "Make room, or choose another place.')"
         )
         assert kernel.value(f"{ABOUT}(w.df)['ended']") == "'journal_failed'"
-        assert "ended early, as the journal could not be written" in started.displays[1][HTML]
-        assert "all before the failure are in" in re.sub("<wbr>", "", started.displays[1][HTML])
+        assert "ended early, as the journal could not be written" in started.displays[0][HTML]
+        assert "all before the failure are in" in re.sub("<wbr>", "", started.displays[0][HTML])
         assert "Each row before the failure is in" in kernel.run("w").result[HTML]
         kernel.run(f"n = w.rows.total; why = w.problem; w.start()\nassert w.wait({PATIENCE_S})")
         assert kernel.value("(w.state, w.problem == why, w.rows.total - n)") == "('stopped', True, 0)"
