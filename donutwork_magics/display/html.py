@@ -190,7 +190,7 @@ def _breakdown(breakdown: Breakdown) -> str:
         for segment in breakdown.segments
     )
     rows = "".join(
-        f'{_ROW}<th scope="row" style="{_NAME}"><span style="color:{_SEGMENTS[segment.name]}">■</span> '
+        f'{_ROW}<th scope="row" style="{_NAME}"><span style="color:{_SEGMENTS[segment.name]}">■</span>{_NO_BREAK}'
         f"{_text(segment.name)}</th>{_numbers((segment.value, format_share(segment.share)))}</tr>"
         for segment in breakdown.segments
     )

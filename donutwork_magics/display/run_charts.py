@@ -117,7 +117,10 @@ def _lines(started_s: Numbers, duration_ms: Numbers, failed: Flags) -> Iterator[
         if is_logarithmic(ok_ms):
             low_ms = float(ok_ms.min())
             # The least is a block, too: a blank is where there is none.
-            yield format_interval_ms(low_ms, high_ms).replace(" to ", "–"), blocks(np.log10(heights) - math.log10(low_ms) + 1e-9)
+            yield (
+                format_interval_ms(low_ms, high_ms).replace(" to ", "–"),
+                blocks(np.log10(heights) - math.log10(low_ms) + 1e-9),
+            )
         else:
             yield f"0–{format_ms(high_ms)}", blocks(heights)
     if failed.any():

@@ -67,7 +67,7 @@ def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
     target = watch.series.target
     text = f"Watch of {'the sandbox' if target.sandbox else target.host}, "
     if ended_s is None:
-        text += f"started {format_utc(watch.began_s)}. It ends with its kernel, and so does its panel."
+        text += f"started {format_utc(watch.began_s)}; it ends with its kernel."
     else:
         text += f"{format_utc(watch.began_s)} to {format_utc(ended_s)}."
     return {"text/plain": text, "text/html": muted(text)}

@@ -97,7 +97,7 @@ def test_with_its_kernel_it_ends_and_tells_since_when_it_was(browser: Browser, s
         left = pings(page)
         page.wait_for_timeout(1000)
         assert pings(page) == left
-        assert re.search(r"Watch of the sandbox, started .* UTC[.] It ends with its kernel", cards(notebook)[-1])
+        assert re.search(r"Watch of the sandbox, started .* UTC; it ends with its kernel", cards(notebook)[-1])
 
 
 def test_a_cell_that_stops_it_after_a_reload_saves_its_card(browser: Browser, server: JupyterServer) -> None:

@@ -114,9 +114,7 @@ class TestEnd:
 
     def test_the_line_below_the_panel_says_when_it_was(self, sandboxed: Kernel) -> None:
         started = sandboxed.run("w = %donutwork watch -r 50")
-        assert re.search(
-            f"Watch of the sandbox, started {MOMENT}[.] It ends with its kernel", started.displays[1][HTML]
-        )
+        assert re.search(f"Watch of the sandbox, started {MOMENT}; it ends with its kernel", started.displays[1][HTML])
         sandboxed.run("w.stop()")
         stopped = started.displays[1][HTML]
         assert re.search(f"Watch of the sandbox, {MOMENT} to {MOMENT}[.]", stopped)
@@ -124,7 +122,7 @@ class TestEnd:
         assert started.displays[1][HTML] == stopped
         sandboxed.run("w.start()")
         until(sandboxed, "w.running")
-        assert "It ends with its kernel" in started.displays[1][HTML]
+        assert "it ends with its kernel" in started.displays[1][HTML]
 
     def test_after_a_page_was_loaded_anew_the_cell_that_stops_it_has_the_card_too(self, panelled: Kernel) -> None:
         started = panelled.run("w = %donutwork watch -r 50")
@@ -466,7 +464,7 @@ def test_a_notebook_that_is_run_without_a_browser_holds_the_card(tmp_path: Path)
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, timeout=60).execute()
-    line, output = notebook.cells[1].outputs
+    output, line = notebook.cells[1].outputs
     assert re.fullmatch(f"Watch of the sandbox, {MOMENT} to {MOMENT}.", line.data["text/plain"])
     assert VIEW not in output.data
     assert "pings, no errors" in output.data[HTML]
