@@ -211,7 +211,7 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
                 return
     if behind:
         rate_hz, planned_hz = series.figures["rate_hz"], series.plan["rate_hz"]
-        more = "" if _is_saturated(series) else ", or more at a time (-c),"
+        more = "" if _is_saturated(series) or series.plan.get("endless") else ", or more at a time (-c),"
         text = f"The planned rate was not reached: {format_rate(rate_hz)} of {format_rate(planned_hz)}."
         advice = f"A lower rate (-r){more} may reach the planned rate."
         yield Finding("rate not reached", text + corrected, advice, {"rate_hz": rate_hz, "planned_hz": planned_hz})

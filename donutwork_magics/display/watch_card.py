@@ -33,9 +33,11 @@ def live_card(watch: Watch, reading: Reading) -> Card:
     return Card(
         title="Watch",
         tone="bad" if down else _TONES[watch.state],
-        state=", ".join(filter(None, (f"{watch.series.plan.label}: {watch.state}", down))),
-        # A page that has lost the kernel goes on to show it.
-        badges=(*badges_of(watch.series.target), f"as of {format_utc(time.time(), date=False)}"),
+        # With the time: a page that has lost the kernel goes on to show it.
+        state=", ".join(
+            filter(None, (f"{watch.series.plan.label}: {watch.state} at {format_utc(time.time(), date=False)}", down))
+        ),
+        badges=badges_of(watch.series.target),
         figures=(
             lately("p50", p50_ms, 0.50, reading.window),
             lately("p95", p95_ms, 0.95, reading.window),

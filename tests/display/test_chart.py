@@ -289,6 +289,13 @@ class TestOfARun:
         assert re.fullmatch(r"    10\.\d ms to 20\.\d ms", ends)
         assert len(histogram.strip()) == 10
 
+    def test_a_timeline_says_when_its_axis_is_logarithmic_and_so_are_its_blocks(self) -> None:
+        text = mimebundle(RunCard(frame([2.0, 200.0] * 30, errors={0: "dns"})))["text/plain"]
+        caption, durations = text[text.index("Duration over time") :].split("\n")[:2]
+        assert caption == "Duration over time, log scale, × errors"
+        assert durations.split()[:2] == ["2.00–200", "ms"]
+        assert set("▁█") <= set(durations)
+
     def test_in_a_terminal_blocks_are_whole_and_names_give_way(self) -> None:
         text = mimebundle(comparison("x" * 70, labels=3))["text/plain"]
         assert [line for line in text.splitlines() if line.strip().startswith("xxxx") and line.endswith("█")]

@@ -332,7 +332,7 @@ class TestPanel:
         seen(panelled, lambda: "<svg" in card(panelled) and "pings" in card(panelled))
         until(panelled, "w.rows.total > 80")
         seen(panelled, lambda: 'aria-label="Durations of the last' in card(panelled) and ">errors<" in card(panelled))
-        assert re.search(r"as of \d\d:\d\d:\d\d UTC", card(panelled))
+        assert re.search(r"ping: \w+ at \d\d:\d\d:\d\d UTC", card(panelled))
         for words in ("ping: running", "p50 so far", "p95", "errors", "sandbox"):
             assert words in card(panelled)
         assert re.search(r"rate, last [1-9] s", card(panelled))
