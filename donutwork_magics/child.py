@@ -20,12 +20,13 @@ from .threads import start_thread
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05
 _ROOT: Final = Path(__file__).resolve().parents[1]
-_RUN: Final = """
-import os, runpy, sys
-# Behind the child's own path: a module of the user's must not take the place of one of the standard library.
-sys.path += [path for path in sys.argv.pop(1).split(os.pathsep) if path not in sys.path]
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-"""
+# In one line, as `ps` shows it. The path of this process comes behind the child's own: a module of the user's must not
+# take the place of one of the standard library.
+_RUN: Final = (
+    "import os, runpy, sys; module, path = sys.argv[1:3]; del sys.argv[1:3]; "
+    "sys.path += [each for each in path.split(os.pathsep) if each not in sys.path]; "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 
 
 class NotStartedError(Exception):
@@ -63,7 +64,7 @@ class Child:
 
     def __init__(self, module: str, *arguments: str, inherited: Sequence[int] = ()) -> None:
         self._module = module
-        self._process = _spawn([sys.executable, "-P", "-c", _RUN, _search_path(), module, *arguments], inherited)
+        self._process = _spawn([sys.executable, "-P", "-c", _RUN, module, _search_path(), *arguments], inherited)
         self._owner = os.getpid()
         self._end = weakref.finalize(self, _end, self._process, self._owner)
         self.pid = self._process.pid

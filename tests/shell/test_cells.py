@@ -198,7 +198,8 @@ class TestWhatIsSaidOfAnInterrupt:
 
     def test_nothing_is_kept_of_a_journal_that_was_half_read(self, late: Kernel) -> None:
         late.run(
-            "module.display = _display\nimport time, donutwork_magics.frame.load as loading\n_lines = loading._lines\n"
+            "module.display = _display\nimport time, donutwork_magics.sampling.journal_reader as loading\n"
+            "_lines = loading._lines\n"
             "loading._lines = lambda file: (time.sleep(2) or line for line in _lines(file))"
         )
         cell = late.run("%donutwork load {file} -o kept", interrupt_after_s=0.5)

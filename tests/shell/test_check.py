@@ -64,7 +64,9 @@ class TestResult:
 
     def test_it_stands_on_a_line_of_its_own(self, sandboxed: Kernel) -> None:
         cell = sandboxed.run("%%donutwork\ncheck")
-        assert cell.stderr.startswith("UsageError: line 2: check cannot stand in a cell: run it as a line, %donutwork")
+        assert cell.stderr.startswith(
+            "UsageError: line 2: check is not allowed in a cell: run it as a line, %donutwork"
+        )
 
     def test_http2_is_refused_by_the_sandbox_as_for_a_ping(self, sandboxed: Kernel) -> None:
         cell = sandboxed.run("%donutwork check --http 2")

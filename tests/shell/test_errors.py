@@ -252,7 +252,7 @@ class TestFailedSeries:
             assert aimed_at(keyed, server).run("df = %donutwork ping -n 3 -r 50").ok
         assert keyed.value("bool(df.started_ms[1] - df.started_ms[0] >= 1000)") == "True"
         assert keyed.value("bool(df.lag_ms.max() < 900)") == "True"
-        assert keyed.value("df.attrs['donutwork']['pauses']['count']") == "1"
+        assert keyed.value(f"{ABOUT}(df)['pauses']['count']") == "1"
         assert keyed.value("df.retry_after_s[0]") in {"1.0", "np.float64(1.0)"}
 
     @pytest.mark.parametrize("handler", [hang, answer(reply())], ids=["hanging", "answering"])

@@ -24,7 +24,7 @@ THREADS: Final = (
 
 # The processes that a kernel has started. One that has ended is none.
 CHILDREN: Final = (
-    "sorted(child.cmdline()[3] for child in __import__('psutil').Process().children() "
+    "sorted(child.cmdline()[4] for child in __import__('psutil').Process().children() "
     "if child.is_running() and child.status() != 'zombie')"
 )
 
