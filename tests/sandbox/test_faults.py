@@ -398,7 +398,7 @@ def test_shares_that_are_1_in_decimals_are_taken() -> None:
     assert set(shares) == set(FAULTS[:10])
 
 
-@pytest.mark.parametrize("text", [WORD, "", "1", "1.5s", "-1s", "infs", "86401s", "1ms"])
+@pytest.mark.parametrize("text", [WORD, "", "1.5s", "-1s", "infs", "86401s", "1ms"])
 def test_a_bad_retry_after_is_refused_in_one_line_without_the_word(text: str) -> None:
     with pytest.raises(ValueError, match="needs") as caught:
         retry_after_s(text)
