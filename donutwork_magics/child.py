@@ -48,6 +48,8 @@ class Child:
         Of the module; other users of the machine can read them.
     inherited
         Files that the child has under the same numbers; none on Windows.
+    complains
+        Whether `stderr` is a pipe; else what the child complains of is dropped.
 
     Attributes
     ----------
@@ -62,9 +64,10 @@ class Child:
 
     __slots__ = ("__weakref__", "_end", "_module", "_owner", "_process", "pid")
 
-    def __init__(self, module: str, *arguments: str, inherited: Sequence[int] = ()) -> None:
+    def __init__(self, module: str, *arguments: str, inherited: Sequence[int] = (), complains: bool = True) -> None:
         self._module = module
-        self._process = _spawn([sys.executable, "-P", "-c", _RUN, module, _search_path(), *arguments], inherited)
+        command = [sys.executable, "-P", "-c", _RUN, module, _search_path(), *arguments]
+        self._process = _spawn(command, inherited, complains=complains)
         self._owner = os.getpid()
         self._end = weakref.finalize(self, _end, self._process, self._owner)
         self.pid = self._process.pid
@@ -148,7 +151,7 @@ class Child:
         raise TypeError("a Child is a running process: it is not copied or pickled")
 
 
-def _spawn(command: list[str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False
     else:
@@ -158,7 +161,7 @@ def _spawn(command: list[str], inherited: Sequence[int]) -> subprocess.Popen[byt
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE if complains else subprocess.DEVNULL,
             cwd=_ROOT,
             env=_environment(),
             pass_fds=inherited,

@@ -173,7 +173,10 @@ class Prober:
         problem = ""
         memory = _memory()
         try:
-            self._child = Child(_MODULE, memory.handle, inherited=() if memory.file < 0 else (memory.file,))
+            # What Python itself may have to say in stderr has no reader: a full pipe would stop the process, and one
+            # that is closed would end it, as where a .pth file of the environment is broken.
+            inherited = () if memory.file < 0 else (memory.file,)
+            self._child = Child(_MODULE, memory.handle, inherited=inherited, complains=False)
         except NotStartedError as error:
             problem = str(error)
         if problem:
@@ -193,9 +196,7 @@ class Prober:
             os.close(self._output)
             self._child.end()
             raise
-        for pipe in (self._child.stdout, self._child.stderr):
-            # What Python itself may have to say in stderr has no reader, and a full pipe would stop the process.
-            pipe.close()
+        self._child.stdout.close()
 
     @property
     def pid(self) -> int:
@@ -259,7 +260,12 @@ class Prober:
             rows: list[Any] = []
             for line in lines:
                 if not line.startswith(_EVENT):
-                    rows.append(decode(line))
+                    try:
+                        rows.append(decode(line))
+                    except (msgspec.MsgspecError, ValueError):
+                        # Before all lines of ours comes what a .pth file or a sitecustomize prints as Python starts.
+                        if recording.begun.is_set():
+                            raise
                     continue
                 recording.add(rows)
                 rows = []

@@ -567,3 +567,17 @@ class TestReader:
                 until(lambda: seen.done == 5)
             assert (seen.done, seen.attrs["in_flight"], seen.attrs["ended"]) == (5, 1, None)
             assert seen.rows.errors == 0
+
+
+def test_what_python_says_as_it_starts_neither_ends_a_prober_nor_counts_as_a_row(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a .pth file of an editable install that is gone does, and one that prints. Later than the prober closes pipes.
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\nset -e\nsleep 0.3\necho "Error processing line 1" >&2\necho hello\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    df = collect(3, rate_hz=None, target=target_of(server))
+    assert df["error"].isna().tolist() == [True] * 3

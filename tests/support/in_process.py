@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,13 +16,12 @@ from donutwork_magics.sampling.rate_limit import SharedMemory
 class ThreadedChild:
     """Stands in for `donutwork_magics.child.Child`: the same pipes, and a thread at their other ends."""
 
-    def __init__(self, module: str, handle: str, *, inherited: Sequence[int] = ()) -> None:
+    def __init__(self, module: str, handle: str, *, inherited: Sequence[int] = (), complains: bool = False) -> None:
         assert module == "donutwork_magics.sampling"
         commands, stdin = os.pipe()
         self._output, self._lines = os.pipe()
         self.stdin = os.fdopen(stdin, "wb", buffering=0)
         self.stdout = os.fdopen(self._output, "rb", buffering=0)
-        self.stderr = io.BytesIO()
         self.pid = os.getpid()
         self._thread = threading.Thread(target=self._serve, args=(commands, handle), daemon=True)
         self._thread.start()
