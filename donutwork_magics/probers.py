@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 import threading
 import time
 import weakref
@@ -26,6 +27,8 @@ from donutwork_magics.threads import start_thread
 
 _MODULE: Final = "donutwork_magics.sampling"
 _CHUNK_BYTES: Final = 2**18
+_SEND_S: Final = 2.0
+_SEND_AGAIN_S: Final = 0.01
 _EVENT: Final = b'{"type":'
 LOST: Final = "prober_lost"
 """How a run has ended whose prober did before it."""
@@ -197,6 +200,8 @@ class Prober:
             self._child.end()
             raise
         self._child.stdout.close()
+        if sys.platform != "win32":
+            os.set_blocking(self._child.stdin.fileno(), False)
 
     @property
     def pid(self) -> int:
@@ -228,11 +233,19 @@ class Prober:
 
     def _send(self, command: bytes) -> None:
         view = memoryview(command)
+        deadline_s = time.monotonic() + _SEND_S
         with contextlib.suppress(OSError, ValueError):
             # What it does not read any more, it does not answer: `_read` sees its end.
             stdin = self._child.stdin.fileno()
             while view:
-                view = view[os.write(stdin, view) :]
+                try:
+                    view = view[os.write(stdin, view) :]
+                except BlockingIOError:
+                    if time.monotonic() > deadline_s:
+                        # It stands still, and interrupts are held back here.
+                        self.end()
+                        return
+                    time.sleep(_SEND_AGAIN_S)
 
     def forget(self) -> None:
         """Let go of the run that it has carried out."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -242,6 +243,14 @@ class TestLoss:
         assert about(caught.value.df)["ended"] == "interrupted"
         assert probers_of() == []
         assert len(collect(3, rate_hz=100, target=target_of(server))) == 3
+
+    def test_one_that_stands_still_is_given_up_where_a_plan_does_not_fit_into_the_pipe(self, server: Server) -> None:
+        target = target_of(server)
+        collect(1, target=target)
+        os.kill(the_prober(), signal.SIGSTOP)
+        with pytest.raises(SeriesError, match="prober"):
+            collect(3, target=replace(target, ca_pem="#" * 2**20))
+        assert len(collect(3, rate_hz=100, target=target)) == 3
 
     def test_a_plan_that_it_cannot_read_is_refused_and_the_next_one_carried_out(self, server: Server) -> None:
         series = Series(Plan(count=3, rate_hz=None), target_of(server))
