@@ -156,6 +156,6 @@ def imported() -> set[str]:
 
 
 def test_the_base_dependencies_are_those_that_are_imported() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    names = {re.split(r"[\[>=<]", dependency)[0] for dependency in declared}
-    assert imported() == names
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = [dependency for group in project["optional-dependencies"].values() for dependency in group]
+    assert imported() == {re.split(r"[\[>=<;]", each)[0].strip() for each in (*project["dependencies"], *extras)}

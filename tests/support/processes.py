@@ -14,7 +14,7 @@ PROBER = "donutwork_magics.sampling"
 def _listed() -> list[tuple[int, int, str, str]]:
     """List parent, number, state and command line of each process."""
     found = subprocess.run(
-        ["ps", "-A", "-o", "ppid=,pid=,stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "ppid=,pid=,stat=,args="], capture_output=True, text=True, check=True
     ).stdout
     rows = [line.split(None, 3) for line in found.splitlines()]
     return [(int(parent), int(pid), state, args) for parent, pid, state, args in (row for row in rows if len(row) == 4)]
