@@ -129,14 +129,16 @@ class TestPings:
 
 @contextmanager
 def away(port: int, down_s: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """Serve, but not in some spans of seconds after the beginning."""
-    done, began_s = threading.Event(), time.monotonic()
-    up = threading.Event()
+    """Serve, but not in some spans of seconds after the first connection: a prober has to start before it."""
+    done, up = threading.Event(), threading.Event()
 
     def serve() -> None:
+        began_s = 0.0
         for stop_s, start_s in down_s:
-            with Server(answer(reply()), port=port):
+            with Server(answer(reply()), port=port) as server:
                 up.set()
+                while not began_s and not done.wait(0.01):
+                    began_s = time.monotonic() if server.connections else 0.0
                 done.wait(began_s + stop_s - time.monotonic())
             done.wait(began_s + start_s - time.monotonic())
         with Server(answer(reply()), port=port):
