@@ -33,7 +33,7 @@ ALL_CARDS = (
     "w = %donutwork watch -r 40\nimport time\nwhile w.df.shape[0] < 10: time.sleep(0.05)\nw.stop()\nw",
 )
 WATCHED = "Watch of the sandbox"
-TITLES = ["Donutwork", "Sandbox", "Ping", "Connection", "Check", "Check", *["Pings"] * 4, WATCHED, "Pings", "Watch"]
+TITLES = ["Donutwork", "Sandbox", "Ping", "Connection", "Check", "Check", *["Pings"] * 5, WATCHED, "Watch"]
 # All cards, unfolded: what is wrong with them as they stand there now, one line each.
 FAULTS = (
     """() => {
