@@ -71,7 +71,8 @@ class Switch:
         self._change = threading.Lock()
 
 
-SWITCH: Final = Switch()
+# Where this module is loaded again (importlib.reload), its names are still here, and the sandbox must stay on.
+SWITCH: Final[Switch] = globals().get("SWITCH") or Switch()
 
 
 # Were a signal handler to raise while the settings are read, its traceback would show the environment in arguments.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from typing import assert_type
 import pytest
 
 from donutwork_magics import Client, Interrupted, SettingsError, check, collect, sandbox
+from donutwork_magics.client import target
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.sandbox import switch
 from donutwork_magics.sandbox.options import SandboxOptions
@@ -370,3 +372,9 @@ def test_a_reader_in_another_thread_never_sees_the_api_while_one_is_on(api: Serv
     assert last is not None
     switch.stop()
     assert not listens(address(last))
+
+
+def test_it_stays_on_where_the_module_is_loaded_again() -> None:
+    with sandbox() as box:
+        importlib.reload(target)
+        assert called() == box.url
