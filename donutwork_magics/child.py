@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
 from .client.key import KeysIn
-from .threads import start_thread
+from .interrupts import start_thread
 
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05

@@ -3,6 +3,8 @@
 Python runs signal handlers in the main thread, and what they raise appears between any two instructions: within a ping,
 while the table is made, while the journal is closed. There it would cost rows, or pass for a fault of the network: an
 `OSError` of a handler looks like a lost connection. Ctrl-C is such a signal, whose handler raises `KeyboardInterrupt`.
+
+Starting threads, of which a process may have no more.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, ClassVar, Final, ParamSpec, Protocol, Self, TypeVar
+
+from donutwork_magics.errors import OutOfThreadsError
 
 _Handler = Callable[[int, Any], Any]
 _P = ParamSpec("_P")
@@ -177,3 +181,20 @@ def uninterrupted(work: Callable[_P, _R]) -> Callable[_P, _R]:
             return work(*args, **kwargs)
 
     return whole
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises
+    ------
+    OutOfThreadsError
+        The system gives this process no further one.
+    """
+    try:
+        thread.start()
+    except RuntimeError:
+        pass
+    else:
+        return
+    raise OutOfThreadsError

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from donutwork_magics.check_report import CheckReport, Step
-from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Answer, Client, check_arguments, check_http, connect_without_key
-from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
-from donutwork_magics.client.http_date import http_date_s
-from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
-from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Target
-from donutwork_magics.client.setup import Setup, Unusable, setup_of
+from donutwork_magics.client.replies import (
+    API_VERSION,
+    CONNECTION,
+    PING,
+    ConnectionReply,
+    Endpoint,
+    EndpointSeen,
+    http_date_s,
+    http_version,
+)
+from donutwork_magics.client.results import Sample, advice
+from donutwork_magics.client.settings import Setup, Target, Unusable, setup_of
 from donutwork_magics.client.target import current_setup
 from donutwork_magics.network.caller import Opened
-from donutwork_magics.network.tls import ALPN
+from donutwork_magics.network.sockets import ALPN
 from donutwork_magics.types import Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14

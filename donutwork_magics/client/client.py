@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple, Self, get_args
 import httpx
 
 from donutwork_magics._version import __version__
-from donutwork_magics.client import arguments
-from donutwork_magics.client.advice import advice
-from donutwork_magics.client.endpoints import CONNECTION, PING, Endpoint
 from donutwork_magics.client.replies import (
+    CONNECTION,
+    PING,
     ConnectionReply,
+    Endpoint,
     PingReply,
     Reply,
     ReplyError,
@@ -24,20 +24,18 @@ from donutwork_magics.client.replies import (
     is_invalid_token,
     load_json,
     parse_rrt_ms,
+    retry_after_s,
 )
-from donutwork_magics.client.results import Connection, Ping
-from donutwork_magics.client.retry_after import retry_after_s
-from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Target
-from donutwork_magics.client.setup import Setup, Unusable
+from donutwork_magics.client.results import Connection, Ping, Sample, advice
+from donutwork_magics.client.settings import Setup, Target, Unusable
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import DonutworkError, Kind, SettingsError
 from donutwork_magics.network.caller import Caller, CallFaultError, Exchange, Opened
-from donutwork_magics.network.message import Prepared, prepare
-from donutwork_magics.network.message import Reply as Answered
-from donutwork_magics.network.tls import tls_context
+from donutwork_magics.network.exchange import Prepared, prepare
+from donutwork_magics.network.exchange import Reply as Answered
+from donutwork_magics.network.sockets import tls_context
 from donutwork_magics.plain import without_markup
-from donutwork_magics.types import Env, Family, Http
+from donutwork_magics.types import Env, Family, Http, flag, one_of, seconds
 
 FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,
@@ -71,12 +69,12 @@ def check_arguments(
     """
     if not (target is None or isinstance(target, Target)):
         raise ValueError("target needs a Target, or None.")
-    arguments.one_of("env", env, (None, *get_args(Env)))
-    arguments.one_of("http", http, get_args(Http))
-    arguments.one_of("family", family, tuple(FAMILIES))
+    one_of("env", env, (None, *get_args(Env)))
+    one_of("http", http, get_args(Http))
+    one_of("family", family, tuple(FAMILIES))
     if target is not None and env not in {None, target.env}:
         raise ValueError("env needs to be the one of the target, or to be left out.")
-    return arguments.seconds("timeout_s", timeout_s)
+    return seconds("timeout_s", timeout_s)
 
 
 def check_http(http: Http, *, sandbox: bool) -> None:
@@ -150,7 +148,7 @@ class Client:
         cold: bool = False,
     ) -> None:
         timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
-        arguments.flag("cold", cold)
+        flag("cold", cold)
         self._follows_switch = target is None
         self._sandbox = SWITCH.sandbox
         self.target = current_target(env) if target is None else target

@@ -1,16 +1,44 @@
-"""The documented replies, decoded and validated: unknown fields are kept, documented ones must be there and typed."""
+"""The two documented endpoints.
+
+The documented replies, decoded and validated: unknown fields are kept, documented ones must be there and typed.
+
+A date as HTTP headers have it (RFC 9110, section 5.6.7).
+
+How long the server asked us to wait.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from typing import Annotated, Any, NoReturn, TypeVar
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
 
 from donutwork_magics.errors import Kind
 from donutwork_magics.plain import plain
+
+API_VERSION: Final = "2026-02-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One documented endpoint and the permission that a key needs for it."""
+
+    path: str
+    permission: str
+    permission_constant: str
+
+
+PING: Final = Endpoint(f"/{API_VERSION}/ping.json", "ping:read", "ApiAccessPermission::PING_READ")
+CONNECTION: Final = Endpoint(
+    f"/{API_VERSION}/connection.json", "connection:read", "ApiAccessPermission::CONNECTION_READ"
+)
+
 
 _PROTOCOL = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _RRT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s)")
@@ -167,3 +195,33 @@ def http_version(protocol: str) -> str | None:
     """
     match = _PROTOCOL.fullmatch(protocol)
     return match and match[1] + (match[2] or "")
+
+
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+
+
+def http_date_s(text: str) -> float | None:
+    """Parse an HTTP-date to seconds since the epoch; None for everything else, the two obsolete forms too."""
+    if not _HTTP_DATE.fullmatch(text):
+        return None
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+
+
+_SECONDS = re.compile(r"[0-9]{1,10}")
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Parse a Retry-After header (RFC 9110, section 10.2.3): whole seconds, or an HTTP-date.
+
+    `float` would also take ``inf``, ``nan``, ``-3`` and ``1e9``: they are None here, as everything else.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    date_s = http_date_s(text)
+    return None if date_s is None else max(0.0, date_s - time.time())

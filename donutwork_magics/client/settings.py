@@ -1,21 +1,115 @@
-"""Where calls go and with which key, read from the environment at each command."""
+"""Which base URLs may get the key: https to a plain host name or address, or http to this machine.
+
+Where calls go and with which key, read from the environment at each command.
+
+The settings, part by part, usable or not: a call refuses the first unusable one, a check shows them all.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 import httpx
 
-from donutwork_magics.client.base_url import is_loopback, parse_base_url
-from donutwork_magics.client.key import ApiKey, KeysIn
+from donutwork_magics.client.key import ApiKey, KeysIn, read_key
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.network.tls import tls_context
+from donutwork_magics.network.sockets import tls_context
 from donutwork_magics.types import Env
+
+_LONGEST: Final = 2048
+_NEVER_IN_A_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
+_PARTS: Final = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.ASCII | re.IGNORECASE)
+_AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?")
+_PATH: Final = re.compile(r"[A-Za-z0-9._~/-]*")
+_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# Resolvers read such a last label as part of an IPv4 address: 127.1 and 0x7f.1 are this machine to them.
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+def parse_base_url(text: str) -> httpx.URL:
+    """Read a base URL, by stricter rules than any library's, so that no two libraries read it differently.
+
+    Raises
+    ------
+    ValueError
+        Its text says what is wrong, as in "it <text>", and does not repeat the URL.
+    """
+    if len(text) > _LONGEST:
+        raise ValueError("is too long")
+    parts = None if _NEVER_IN_A_URL.search(text) else _PARTS.fullmatch(text)
+    if parts is None:
+        raise ValueError("is not a valid URL")
+    scheme, authority, path, rest = parts.groups()
+    if "@" in authority:
+        raise ValueError("has a user name or password in it")
+    if rest:
+        raise ValueError("has a query or a fragment")
+    if scheme.lower() not in {"http", "https"}:
+        raise ValueError("is not https")
+    host = _read_host(authority)
+    if scheme.lower() == "http" and not is_loopback(host):
+        raise ValueError("is http, which would send the key unencrypted")
+    if not _PATH.fullmatch(path):
+        raise ValueError("has a path with other characters than letters, digits and . _ ~ - /")
+    return httpx.URL(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, without asking a resolver."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    # Since Python 3.13, `is_loopback` looks at the mapped address itself.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _read_host(authority: str) -> str:
+    """Return the host, in ASCII and lower case."""
+    match = _AUTHORITY.fullmatch(authority)
+    host = _ascii(match[1]) if match else ""
+    if match is None or not _is_host(host, bracketed=match[1].startswith("[")):
+        raise ValueError("has no valid host name")
+    if match[2] and not (re.fullmatch(r"[0-9]{1,5}", match[2], re.ASCII) and 0 < int(match[2]) < 2**16):
+        raise ValueError("has no valid port")
+    return host
+
+
+def _ascii(host: str) -> str:
+    """Return a host name as it goes to the resolver, or nothing where it cannot."""
+    try:
+        return httpx.URL(f"https://{host}").raw_host.decode("ascii")
+    except (httpx.InvalidURL, ValueError):
+        return ""
+
+
+def _is_host(host: str, *, bracketed: bool) -> bool:
+    try:
+        # A zone (::1%eth0) is refused: it has a meaning on one machine only.
+        return "%" not in host and bracketed == (ipaddress.ip_address(host).version == 6)
+    except ValueError:
+        labels = host.removesuffix(".").split(".")
+        return (
+            not bracketed and len(host) <= 253 and all(map(_is_label, labels)) and _NUMBER.fullmatch(labels[-1]) is None
+        )
+
+
+def _is_label(label: str) -> bool:
+    if _LABEL.fullmatch(label) is None:
+        return False
+    try:
+        # httpx decodes an internationalised label when it is shown, and raises where that is not possible.
+        return bool(httpx.URL(f"https://{label}").host)
+    except ValueError:
+        return False
+
 
 DEFAULT_BASE_URL: Final = "https://api.hub.donutwork.com"
 CA_BUNDLE_VARIABLE: Final = "DONUTWORK_CA_BUNDLE"
@@ -136,3 +230,89 @@ def proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Name the proxy variables that are set; none of them is used."""
     names = (name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name])
     return tuple(sorted(names))
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A setting that cannot be used."""
+
+    why: str
+    """The line that a call would end with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The parts of a `Target`, each of which may be unusable."""
+
+    base_url: httpx.URL | Unusable
+    key: ApiKey | Unusable
+    variables: Variables | None
+    """None for the sandbox."""
+    env: Env | None = None
+    ca_pem: str | Unusable | None = field(default=None, repr=False)
+    proxy_variables: tuple[str, ...] = ()
+    default_url: bool = False
+    """Whether the base URL is the built-in one."""
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether this is the sandbox."""
+        return self.variables is None
+
+    @property
+    def host(self) -> str:
+        """Host, and port unless it is the scheme's own; empty where there is no usable base URL."""
+        return "" if isinstance(self.base_url, Unusable) else host_and_port(self.base_url)
+
+    @property
+    def target(self) -> Target | None:
+        """Where calls go, whatever environment answers; None where a part is unusable."""
+        base_url, key, ca_pem = self.base_url, self.key, self.ca_pem
+        if isinstance(base_url, Unusable) or isinstance(key, Unusable) or isinstance(ca_pem, Unusable):
+            return None
+        return Target(base_url, key, self.variables, ca_pem=ca_pem, proxy_variables=self.proxy_variables)
+
+    def usable(self) -> Target:
+        """Return where calls go.
+
+        Raises
+        ------
+        SettingsError
+            A part is unusable; the first one is named.
+        """
+        for part in (self.base_url, self.key, self.ca_pem):
+            if isinstance(part, Unusable):
+                raise SettingsError(part.why)
+        target = self.target
+        assert target is not None
+        return replace(target, env=self.env)
+
+
+def read_setup(environ: Mapping[str, str], env: Env | None = None) -> Setup:
+    """Read each setting from the environment; an unusable one raises nothing."""
+    variables = variables_for(environ, env)
+    return Setup(
+        base_url=_usable(lambda: read_base_url(environ, variables.base_url)),
+        key=_usable(lambda: read_key(environ, variables.key)),
+        variables=variables,
+        env=env,
+        ca_pem=_usable(lambda: read_ca_bundle(environ)),
+        proxy_variables=proxies(environ),
+        default_url=not environ.get(variables.base_url, "").strip(),
+    )
+
+
+def setup_of(target: Target) -> Setup:
+    """Take a target apart."""
+    return Setup(target.base_url, target.key, target.variables, target.env, target.ca_pem, target.proxy_variables)
+
+
+def _usable(read: Callable[[], T]) -> T | Unusable:
+    # Only the text is kept: the exception holds frames in which the key could be read.
+    try:
+        return read()
+    except SettingsError as error:
+        return Unusable(str(error))

@@ -14,8 +14,7 @@ from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from donutwork_magics.client.settings import Target
-    from donutwork_magics.client.setup import Setup
+    from donutwork_magics.client.settings import Setup, Target
     from donutwork_magics.sandbox.process import Sandbox
     from donutwork_magics.types import Env
 
@@ -90,8 +89,7 @@ def current_setup(env: Env | None = None) -> Setup:
             "No call can be made: httptools is not installed, and in JupyterLite there is none. Install it, or analyse "
             "what was recorded elsewhere: %donutwork load FILE."
         )
-    from donutwork_magics.client.settings import sandbox_target
-    from donutwork_magics.client.setup import read_setup, setup_of
+    from donutwork_magics.client.settings import read_setup, sandbox_target, setup_of
 
     sandbox, in_block = SWITCH.sandbox, SWITCH.in_block
     if sandbox is None:
@@ -125,7 +123,7 @@ def same_target(before: Target) -> Target:
     SettingsError
         Calls go somewhere else now; or as for `current_target`.
     """
-    from donutwork_magics.client.setup import Unusable
+    from donutwork_magics.client.settings import Unusable
 
     setup = current_setup(before.env)
     is_same = setup.sandbox == before.sandbox and setup.base_url == before.base_url

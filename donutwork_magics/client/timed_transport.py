@@ -9,14 +9,13 @@ from typing import Final
 
 import httpx
 
-from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.endpoints import PING
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.replies import PING
+from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
 from donutwork_magics.network.caller import CallFaultError
-from donutwork_magics.network.message import Prepared, prepare
-from donutwork_magics.network.message import Reply as Answered
+from donutwork_magics.network.exchange import Prepared, prepare
+from donutwork_magics.network.exchange import Reply as Answered
 from donutwork_magics.types import Env, Family, Http
 
 EXTENSION: Final = "donutwork"

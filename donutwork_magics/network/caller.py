@@ -13,11 +13,9 @@ import httpx
 
 from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.connection import Authorization, Connection, Destination
-from donutwork_magics.network.faults import NetworkFaultError
+from donutwork_magics.network.exchange import Deadline, Driver, NetworkFaultError, Phases, Prepared, Reply, Timestamps
 from donutwork_magics.network.http1 import Http1
 from donutwork_magics.network.http2 import Http2
-from donutwork_magics.network.message import Driver, Prepared, Reply
-from donutwork_magics.network.timing import Deadline, Phases, Timestamps
 from donutwork_magics.types import Http
 
 _SHORT_RTT_MS = 100.0

@@ -13,12 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from donutwork_magics.network.faults import NetworkFaultError, os_reason
-from donutwork_magics.network.message import CUT_OFF, Driver, Prepared, Reply
-from donutwork_magics.network.resolver import known_addresses, resolve
-from donutwork_magics.network.tcp import TcpInfo, connect_first, tcp_info
-from donutwork_magics.network.timing import POLL_S, Deadline, Timestamps
-from donutwork_magics.network.tls import start_tls
+from donutwork_magics.network.exchange import (
+    CUT_OFF,
+    POLL_S,
+    Deadline,
+    Driver,
+    NetworkFaultError,
+    Prepared,
+    Reply,
+    Timestamps,
+    os_reason,
+)
+from donutwork_magics.network.sockets import TcpInfo, connect_first, known_addresses, resolve, start_tls, tcp_info
 
 _MOST_BYTES: Final = 16 * 1024
 """What is received at once; the deadline is looked at in between.

@@ -6,8 +6,16 @@ from typing import Any, Final
 
 import httpx
 
-from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.message import INVALID, MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
+from donutwork_magics.network.exchange import (
+    INVALID,
+    MAX_BODY_BYTES,
+    TOO_LARGE,
+    Header,
+    NetworkFaultError,
+    Prepared,
+    Reply,
+    checked,
+)
 
 try:
     import httptools

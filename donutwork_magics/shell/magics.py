@@ -39,7 +39,7 @@ from donutwork_magics.grammar import (
     parse_line,
 )
 from donutwork_magics.interrupts import interruption, interrupts
-from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.session import Execution, Session
 from donutwork_magics.shell.result_use import value_is_used

@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from donutwork_magics.client.key import ApiKey, KeysIn, read_key
-from donutwork_magics.client.traces import REDACTED, SLICE
+from donutwork_magics.client.key import REDACTED, SLICE, ApiKey, KeysIn, read_key
 from donutwork_magics.errors import SettingsError
 
 KEY = "dw_live_Kx81+mZq0/vTnR57yE=Q4"

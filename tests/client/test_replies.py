@@ -16,8 +16,8 @@ from donutwork_magics.client.replies import (
     is_invalid_token,
     load_json,
     parse_rrt_ms,
+    retry_after_s,
 )
-from donutwork_magics.client.retry_after import retry_after_s
 
 DOCUMENTED_PING = b'{"status": "success", "env": "production", "RRT": "0.08 ms"}'
 DOCUMENTED_CONNECTION = (

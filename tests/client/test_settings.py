@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.settings import read_base_url
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import read_base_url, read_setup
 from donutwork_magics.errors import SettingsError
 
 KEY = "dw_live_Kx81-mZq0.vTnR57yE_Q4"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from donutwork_magics.network.caller import Caller, CallFaultError
-from donutwork_magics.network.message import prepare
+from donutwork_magics.network.exchange import prepare
 from tests.leaks import KEY
 from tests.leaks.search import Search
 from tests.servers import Server

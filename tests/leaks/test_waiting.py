@@ -17,8 +17,8 @@ from donutwork_magics import Client
 from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.settings import Target, Variables
 from donutwork_magics.network.connection import Connection
-from donutwork_magics.network.faults import CallCancelledError
-from donutwork_magics.network.tls import start_tls
+from donutwork_magics.network.exchange import CallCancelledError
+from donutwork_magics.network.sockets import start_tls
 from tests.leaks import KEY
 from tests.leaks.search import Search
 from tests.servers import Handler, Server, answer_then_hang, hang, reply
