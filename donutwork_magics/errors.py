@@ -7,12 +7,11 @@ DonutworkError           one line, rendered without a traceback; `kind` is one o
 └── AnalysisError        a table does not have what an analysis asks for; also a ValueError
 Interrupted        a KeyboardInterrupt, also one line; the rows are kept
 
-The one table of failures: what happened, and what to do, for the line of an error, for help and for the README.
+The table `OUTCOMES` says of each what happened, and what to do: for the line of an error, for help and for the README.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -136,7 +135,7 @@ class Outcome:
     advice: str
     status: str = ""
 
-    def line(self, facts: Mapping[str, str]) -> str:
+    def line(self, **facts: str) -> str:
         """Say in one line what became of a call, and what to do next."""
         return f"{self.happened} {self.advice}".format_map(facts)
 

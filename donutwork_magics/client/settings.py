@@ -1,8 +1,6 @@
-"""Which base URLs may get the key: https to a plain host name or address, or http to this machine.
+"""Where calls go and with which key, read from the environment at each command, part by part, usable or not.
 
-Where calls go and with which key, read from the environment at each command.
-
-The settings, part by part, usable or not: a call refuses the first unusable one, a check shows them all.
+A base URL may get the key where it is https to a plain host name or address, or http to this machine.
 """
 
 from __future__ import annotations
@@ -10,18 +8,22 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import unquote
 
 import httpx
 
-from donutwork_magics.client.key import ApiKey, KeysIn, read_key
+from donutwork_magics.client.key import ApiKey, KeysIn, Unusable, read_key
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.sockets import tls_context
 from donutwork_magics.types import Env
+
+DEFAULT_BASE_URL: Final = "https://api.hub.donutwork.com"
+CA_BUNDLE_VARIABLE: Final = "DONUTWORK_CA_BUNDLE"
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 _LONGEST: Final = 2048
 _NEVER_IN_A_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
@@ -33,7 +35,148 @@ _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
-def parse_base_url(text: str) -> httpx.URL:
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """The pair of environment variables that apply: a key is never combined with another environment's URL."""
+
+    key: str
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One API to call: its base URL, the key for it, and what else was read; each part may be unusable."""
+
+    base_url: httpx.URL | Unusable
+    key: ApiKey | Unusable
+    variables: Variables | None
+    """None for the sandbox, which is configured by no variable."""
+    env: Env | None = None
+    """The environment that was asked for, and that each reply must name."""
+    ca_pem: str | Unusable | None = field(default=None, repr=False)
+    proxy_variables: tuple[str, ...] = ()
+    """Proxy variables that are set, and not used."""
+    default_url: bool = False
+    """Whether the base URL is the built-in one."""
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether this is the sandbox."""
+        return self.variables is None
+
+    @property
+    def host(self) -> str:
+        """Host, and port unless it is the scheme's own; empty where there is no usable base URL."""
+        if isinstance(self.base_url, Unusable):
+            return ""
+        # In ASCII, as the resolver gets it: a name in another script may look like a different one.
+        name = self.base_url.raw_host.decode("ascii")
+        host = f"[{name}]" if ":" in name else name
+        return host if self.base_url.port is None else f"{host}:{self.base_url.port}"
+
+    @property
+    def target(self) -> Target | None:
+        """Where calls go, whatever environment answers; None where a part is unusable."""
+        base_url, key, ca_pem = self.base_url, self.key, self.ca_pem
+        if isinstance(base_url, Unusable) or isinstance(key, Unusable) or isinstance(ca_pem, Unusable):
+            return None
+        return Target(base_url, key, self.variables, ca_pem=ca_pem, proxy_variables=self.proxy_variables)
+
+    def usable(self) -> Target:
+        """Return where calls go.
+
+        Raises
+        ------
+        SettingsError
+            A part is unusable; the first one is named.
+        """
+        for part in (self.base_url, self.key, self.ca_pem):
+            if isinstance(part, Unusable):
+                raise SettingsError(part.why)
+        target = self.target
+        assert target is not None
+        return replace(target, env=self.env)
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Setup):
+    """A `Setup` that can be used."""
+
+    base_url: httpx.URL
+    key: ApiKey
+    ca_pem: str | None = field(default=None, repr=False)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the calls stay on this machine."""
+        return _is_loopback(self.base_url.host)
+
+
+def sandbox_target(url: str, key: str, env: Env | None) -> Target:
+    """Make the target of a running sandbox."""
+    return Target(httpx.URL(url), ApiKey(key, "the sandbox"), variables=None, env=env)
+
+
+def variables_for(environ: Mapping[str, str], env: Env | None) -> Variables:
+    """Choose the variables: those of the environment that is asked for where it has a key, else the plain pair."""
+    if env is not None:
+        own = Variables(f"DONUTWORK_{env.upper()}_API_KEY", f"DONUTWORK_{env.upper()}_BASE_URL")
+        if own.key in environ:
+            return own
+    return Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")
+
+
+def read_setup(environ: Mapping[str, str], env: Env | None = None) -> Setup:
+    """Read each setting from the environment."""
+    variables = variables_for(environ, env)
+    return Setup(
+        base_url=read_base_url(environ, variables.base_url),
+        key=read_key(environ, variables.key),
+        variables=variables,
+        env=env,
+        ca_pem=_read_ca_bundle(environ),
+        proxy_variables=proxies(environ),
+        default_url=not environ.get(variables.base_url, "").strip(),
+    )
+
+
+def proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the proxy variables that are set; none of them is used."""
+    return tuple(sorted(name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name]))
+
+
+def _read_ca_bundle(environ: Mapping[str, str]) -> str | Unusable | None:
+    """Read the further roots, a PEM text, or None where there are none."""
+    path = environ.get(CA_BUNDLE_VARIABLE, "").strip()
+    if not path:
+        return None
+    try:
+        pem = Path(path).read_text("ascii", errors="ignore")
+        tls_context("auto", pem)
+    except ssl.SSLError:
+        problem = "holds no certificate"
+    except (OSError, ValueError):
+        problem = "cannot be read"
+    else:
+        return pem
+    return Unusable(f"The file that {CA_BUNDLE_VARIABLE} names {problem}. Set it to a PEM file, or unset it.")
+
+
+def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL | Unusable:
+    """Read a base URL, which must not hold a key, as that would make it visible."""
+    text = environ.get(variable, "").strip() or DEFAULT_BASE_URL
+    readable = unquote(text).lower()
+    try:
+        if any(key.lower() in readable for key in KeysIn(environ)):
+            raise ValueError("contains an API key")
+        url = _parse_base_url(text)
+    except ValueError as error:
+        return Unusable(f"{variable} {error}. Set it to an https URL such as {DEFAULT_BASE_URL}")
+    # The raw path: in the decoded one, an encoded "?" or "#" would be a plain one, which cannot be set as a path.
+    return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
+
+
+def _parse_base_url(text: str) -> httpx.URL:
     """Read a base URL, by stricter rules than any library's, so that no two libraries read it differently.
 
     Raises
@@ -54,14 +197,14 @@ def parse_base_url(text: str) -> httpx.URL:
     if scheme.lower() not in {"http", "https"}:
         raise ValueError("is not https")
     host = _read_host(authority)
-    if scheme.lower() == "http" and not is_loopback(host):
+    if scheme.lower() == "http" and not _is_loopback(host):
         raise ValueError("is http, which would send the key unencrypted")
     if not _PATH.fullmatch(path):
         raise ValueError("has a path with other characters than letters, digits and . _ ~ - /")
     return httpx.URL(text)
 
 
-def is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     """Tell whether a host is this machine, without asking a resolver."""
     try:
         address = ipaddress.ip_address(host)
@@ -109,210 +252,3 @@ def _is_label(label: str) -> bool:
         return bool(httpx.URL(f"https://{label}").host)
     except ValueError:
         return False
-
-
-DEFAULT_BASE_URL: Final = "https://api.hub.donutwork.com"
-CA_BUNDLE_VARIABLE: Final = "DONUTWORK_CA_BUNDLE"
-_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-
-
-@dataclass(frozen=True, slots=True)
-class Variables:
-    """The pair of environment variables that apply: a key is never combined with another environment's URL."""
-
-    key: str
-    base_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One API to call: its base URL, the key for it, and the environment that its replies must name."""
-
-    base_url: httpx.URL
-    key: ApiKey
-    variables: Variables | None
-    """None for the sandbox, which is configured by no variable."""
-    env: Env | None = None
-    """The environment that was asked for, and that each reply must name."""
-    ca_pem: str | None = field(default=None, repr=False)
-    proxy_variables: tuple[str, ...] = ()
-    """Proxy variables that are set, and not used."""
-
-    @property
-    def sandbox(self) -> bool:
-        """Whether this is the sandbox."""
-        return self.variables is None
-
-    @property
-    def host(self) -> str:
-        """Host, and port unless it is the scheme's own."""
-        return host_and_port(self.base_url)
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the calls stay on this machine."""
-        return is_loopback(self.base_url.host)
-
-
-def variables_for(environ: Mapping[str, str], env: Env | None) -> Variables:
-    """Choose the variables: those of the environment that is asked for where it has a key, else the plain pair."""
-    if env is not None:
-        own = Variables(f"DONUTWORK_{env.upper()}_API_KEY", f"DONUTWORK_{env.upper()}_BASE_URL")
-        if own.key in environ:
-            return own
-    return Variables("DONUTWORK_API_KEY", "DONUTWORK_BASE_URL")
-
-
-def sandbox_target(url: str, key: str, env: Env | None) -> Target:
-    """Make the target of a running sandbox."""
-    return Target(httpx.URL(url), ApiKey(key, "the sandbox"), variables=None, env=env)
-
-
-def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL:
-    """Read and check a base URL.
-
-    Raises
-    ------
-    SettingsError
-        It must not get a key (see `parse_base_url`), or a key is in it, which would make it visible. The message
-        never repeats it.
-    """
-    text = environ.get(variable, "").strip() or DEFAULT_BASE_URL
-    problem = _with_key(environ, text)
-    try:
-        url = parse_base_url(text)
-    except ValueError as error:
-        problem = problem or str(error)
-    if problem:
-        raise SettingsError(f"{variable} {problem}. Set it to an https URL such as {DEFAULT_BASE_URL}")
-    # The raw path: in the decoded one, an encoded "?" or "#" would be a plain one, which cannot be set as a path.
-    return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
-
-
-def host_and_port(url: httpx.URL) -> str:
-    """Give a URL's host, and its port unless it is the scheme's own."""
-    # In ASCII, as the resolver gets it: a name in another script may look like a different one.
-    name = url.raw_host.decode("ascii")
-    host = f"[{name}]" if ":" in name else name
-    return host if url.port is None else f"{host}:{url.port}"
-
-
-def _with_key(environ: Mapping[str, str], text: str) -> str:
-    readable = unquote(text).lower()
-    return "contains an API key" if any(key.lower() in readable for key in KeysIn(environ)) else ""
-
-
-def read_ca_bundle(environ: Mapping[str, str]) -> str | None:
-    """Read the further roots, a PEM text, or None where there are none.
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be read, or holds no certificate.
-    """
-    path = environ.get(CA_BUNDLE_VARIABLE, "").strip()
-    if not path:
-        return None
-    problem = ""
-    try:
-        pem = Path(path).read_text("ascii", errors="ignore")
-        tls_context("auto", pem)
-    except ssl.SSLError:
-        problem = "holds no certificate"
-    except (OSError, ValueError):
-        problem = "cannot be read"
-    if problem:
-        raise SettingsError(f"The file that {CA_BUNDLE_VARIABLE} names {problem}. Set it to a PEM file, or unset it.")
-    return pem
-
-
-def proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the proxy variables that are set; none of them is used."""
-    names = (name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name])
-    return tuple(sorted(names))
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A setting that cannot be used."""
-
-    why: str
-    """The line that a call would end with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """The parts of a `Target`, each of which may be unusable."""
-
-    base_url: httpx.URL | Unusable
-    key: ApiKey | Unusable
-    variables: Variables | None
-    """None for the sandbox."""
-    env: Env | None = None
-    ca_pem: str | Unusable | None = field(default=None, repr=False)
-    proxy_variables: tuple[str, ...] = ()
-    default_url: bool = False
-    """Whether the base URL is the built-in one."""
-
-    @property
-    def sandbox(self) -> bool:
-        """Whether this is the sandbox."""
-        return self.variables is None
-
-    @property
-    def host(self) -> str:
-        """Host, and port unless it is the scheme's own; empty where there is no usable base URL."""
-        return "" if isinstance(self.base_url, Unusable) else host_and_port(self.base_url)
-
-    @property
-    def target(self) -> Target | None:
-        """Where calls go, whatever environment answers; None where a part is unusable."""
-        base_url, key, ca_pem = self.base_url, self.key, self.ca_pem
-        if isinstance(base_url, Unusable) or isinstance(key, Unusable) or isinstance(ca_pem, Unusable):
-            return None
-        return Target(base_url, key, self.variables, ca_pem=ca_pem, proxy_variables=self.proxy_variables)
-
-    def usable(self) -> Target:
-        """Return where calls go.
-
-        Raises
-        ------
-        SettingsError
-            A part is unusable; the first one is named.
-        """
-        for part in (self.base_url, self.key, self.ca_pem):
-            if isinstance(part, Unusable):
-                raise SettingsError(part.why)
-        target = self.target
-        assert target is not None
-        return replace(target, env=self.env)
-
-
-def read_setup(environ: Mapping[str, str], env: Env | None = None) -> Setup:
-    """Read each setting from the environment; an unusable one raises nothing."""
-    variables = variables_for(environ, env)
-    return Setup(
-        base_url=_usable(lambda: read_base_url(environ, variables.base_url)),
-        key=_usable(lambda: read_key(environ, variables.key)),
-        variables=variables,
-        env=env,
-        ca_pem=_usable(lambda: read_ca_bundle(environ)),
-        proxy_variables=proxies(environ),
-        default_url=not environ.get(variables.base_url, "").strip(),
-    )
-
-
-def setup_of(target: Target) -> Setup:
-    """Take a target apart."""
-    return Setup(target.base_url, target.key, target.variables, target.env, target.ca_pem, target.proxy_variables)
-
-
-def _usable(read: Callable[[], T]) -> T | Unusable:
-    # Only the text is kept: the exception holds frames in which the key could be read.
-    try:
-        return read()
-    except SettingsError as error:
-        return Unusable(str(error))

@@ -89,7 +89,7 @@ def current_setup(env: Env | None = None) -> Setup:
             "No call can be made: httptools is not installed, and in JupyterLite there is none. Install it, or analyse "
             "what was recorded elsewhere: %donutwork load FILE."
         )
-    from donutwork_magics.client.settings import read_setup, sandbox_target, setup_of
+    from donutwork_magics.client.settings import read_setup, sandbox_target
 
     sandbox, in_block = SWITCH.sandbox, SWITCH.in_block
     if sandbox is None:
@@ -101,7 +101,7 @@ def current_setup(env: Env | None = None) -> Setup:
             else "%donutwork sandbox start begins a new one, %donutwork sandbox stop leaves it off."
         )
         raise SettingsError(f"The sandbox has ended unexpectedly, and nothing goes to the real API instead: {advice}")
-    return setup_of(sandbox_target(sandbox.url, sandbox.key_for(env), env))
+    return sandbox_target(sandbox.url, sandbox.key_for(env), env)
 
 
 def current_target(env: Env | None = None) -> Target:
@@ -123,7 +123,7 @@ def same_target(before: Target) -> Target:
     SettingsError
         Calls go somewhere else now; or as for `current_target`.
     """
-    from donutwork_magics.client.settings import Unusable
+    from donutwork_magics.client.key import Unusable
 
     setup = current_setup(before.env)
     is_same = setup.sandbox == before.sandbox and setup.base_url == before.base_url

@@ -13,9 +13,7 @@ from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
-from donutwork_magics.network.caller import CallFaultError
-from donutwork_magics.network.exchange import Prepared, prepare
-from donutwork_magics.network.exchange import Reply as Answered
+from donutwork_magics.network.exchange import NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.types import Env, Family, Http
 
 EXTENSION: Final = "donutwork"
@@ -95,15 +93,11 @@ class TimedTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the reply to its end; `httpx.Client` calls this."""
         prepared = self._prepared(request)
-        try:
-            with self._one_call:
-                answer, exchange = self._client.fetch(prepared)
-        except CallFaultError as fault:
-            failed = Sample(fault.exchange, fault.kind, fault.reason)
-        else:
-            return self._response(answer, Sample(exchange, status_code=answer.status, body_bytes=len(answer.body)))
-        # Outside of the handler, so that the exception has no context.
-        raise self._error(failed)
+        with self._one_call:
+            reply, exchange = self._client.fetch(prepared)
+        if isinstance(reply, NetworkFaultError):
+            raise self._error(Sample(exchange, reply.kind, reply.reason))
+        return self._response(reply, Sample(exchange, status_code=reply.status, body_bytes=len(reply.body)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -138,7 +132,7 @@ class TimedTransport(httpx.BaseTransport):
             return "TimedTransport sends no body: leave out content, data, files and json."
         return ""
 
-    def _response(self, answer: Answered, sample: Sample) -> httpx.Response:
+    def _response(self, answer: Reply, sample: Sample) -> httpx.Response:
         redact = self.target.key.redact_document
         body = _redacted(answer.body, redact)
         headers = [(_redacted(name, redact), _redacted(value, redact)) for name, value in answer.headers]

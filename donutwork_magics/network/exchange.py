@@ -1,9 +1,4 @@
-"""What the network can do to a call, by name, before ssl, httptools, h2 or httpx give it theirs.
-
-The clock of one call: its deadline, the moments at which bytes pass, and the phases between them.
-
-A request without a body, a reply that was read to its end, and what each version of HTTP makes of them.
-"""
+"""One exchange: its request and reply, its deadline and timestamps, and the faults of the network by name."""
 
 from __future__ import annotations
 
@@ -13,18 +8,30 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 
+from donutwork_magics.errors import Kind
 from donutwork_magics.interrupts import Stop, interruption
 
-NetworkKind = Literal["timeout", "dns", "connect", "tls", "connection_lost", "protocol", "too_large", "invalid_body"]
-"""Those of `donutwork_magics.errors.KINDS` that are decided beneath HTTP's status."""
+POLL_S: Final = 0.1
+"""The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
+MAX_BODY_BYTES: Final = 64 * 1024
+"""The documented replies have about a hundred bytes. A much larger one is not the API's, and is not read to its end."""
+
+TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
+INVALID: Final = "not valid HTTP"
+CUT_OFF: Final = "closed before the reply was complete"
+
+Header = tuple[bytes, bytes]
+
+_NAME: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NOT_IN_A_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class NetworkFaultError(Exception):
-    """A call ended without a usable reply.
+    """A call ended without a usable reply, before ssl, httptools, h2 or httpx give that a name of theirs.
 
     Parameters
     ----------
@@ -36,9 +43,9 @@ class NetworkFaultError(Exception):
         The server itself said that it did nothing with the request.
     """
 
-    def __init__(self, kind: NetworkKind, reason: str = "", *, unprocessed: bool = False) -> None:
+    def __init__(self, kind: Kind, reason: str = "", *, unprocessed: bool = False) -> None:
         super().__init__(kind, reason)
-        self.kind: NetworkKind = kind
+        self.kind: Kind = kind
         self.reason = reason
         self.unprocessed = unprocessed
 
@@ -54,11 +61,6 @@ def os_reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "bad record").replace("_", " ").lower()
     return (error.strerror or type(error).__name__).strip()
-
-
-POLL_S: Final = 0.1
-"""The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
-_NOT_REACHED: Final = math.nan
 
 
 class Deadline:
@@ -123,13 +125,12 @@ class Phases(NamedTuple):
 class Timestamps:
     """Moments of `time.perf_counter_ns`, noted as the bytes pass; 0 where not reached.
 
-    The connection's phases are kept as durations, since two of them may not happen.
+    The phases of opening a connection are kept as durations, since two of them may not happen.
     """
 
     __slots__ = (
-        "complete",
-        "connect_ns",
-        "dns_ns",
+        "connect_ms",
+        "dns_ms",
         "first_byte_ns",
         "last_byte_ns",
         "reused",
@@ -137,26 +138,19 @@ class Timestamps:
         "send_start_ns",
         "started_ns",
         "timestamp_ns",
-        "tls_ns",
+        "tls_ms",
     )
 
     def __init__(self) -> None:
         self.started_ns = 0
         self.timestamp_ns = 0
-        self.complete = False
         self.begin_attempt(reused=True)
 
     def begin_attempt(self, *, reused: bool) -> None:
         """Forget the phases of the attempt before; the start of the call stays."""
         self.reused = reused
-        unreached = 0 if reused else None
-        self.dns_ns: int | None = unreached
-        self.connect_ns: int | None = unreached
-        self.tls_ns: int | None = unreached
-        self.send_start_ns = 0
-        self.send_end_ns = 0
-        self.first_byte_ns = 0
-        self.last_byte_ns = 0
+        self.dns_ms = self.connect_ms = self.tls_ms = 0.0 if reused else math.nan
+        self.send_start_ns = self.send_end_ns = self.first_byte_ns = self.last_byte_ns = 0
 
     def start(self) -> int:
         """Return now; the first time, it is the start of the call."""
@@ -166,35 +160,39 @@ class Timestamps:
             return self.started_ns
         return time.perf_counter_ns()
 
-    def phases(self) -> Phases:
-        """Compute the phases."""
+    def phases(self, *, complete: bool) -> Phases:
+        """Compute the phases of a reply, or of what came before a failure."""
         sent_ns, first_ns = self.send_end_ns, self.first_byte_ns
         return Phases(
-            _NOT_REACHED if self.dns_ns is None else self.dns_ns / 1e6,
-            _NOT_REACHED if self.connect_ns is None else self.connect_ns / 1e6,
-            _NOT_REACHED if self.tls_ns is None else self.tls_ns / 1e6,
-            (sent_ns - self.send_start_ns) / 1e6 if sent_ns else _NOT_REACHED,
-            (first_ns - sent_ns) / 1e6 if first_ns and sent_ns else _NOT_REACHED,
-            (self.last_byte_ns - first_ns) / 1e6 if self.complete else _NOT_REACHED,
+            self.dns_ms,
+            self.connect_ms,
+            self.tls_ms,
+            (sent_ns - self.send_start_ns) / 1e6 if sent_ns else math.nan,
+            (first_ns - sent_ns) / 1e6 if first_ns and sent_ns else math.nan,
+            (self.last_byte_ns - first_ns) / 1e6 if complete else math.nan,
         )
 
-    def duration_ms(self) -> float:
-        """Compute the time from the start to the last byte, or to now where the reply is not complete."""
-        end_ns = self.last_byte_ns if self.complete else time.perf_counter_ns()
-        return (end_ns - self.started_ns) / 1e6
 
+class Exchange(NamedTuple):
+    """What was measured of one call, whether it got a reply or not."""
 
-MAX_BODY_BYTES: Final = 64 * 1024
-"""The documented replies have about a hundred bytes. A much larger one is not the API's, and is not read to its end."""
-
-TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
-INVALID: Final = "not valid HTTP"
-CUT_OFF: Final = "closed before the reply was complete"
-
-Header = tuple[bytes, bytes]
-
-_NAME: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_NOT_IN_A_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+    started_ns: int
+    """First network act, on the clock of `time.perf_counter_ns`."""
+    timestamp_ns: int
+    """The same moment on the wall clock, since the epoch."""
+    duration_ms: float
+    """First network act to last byte, or to the failure."""
+    phases: Phases
+    reused: bool
+    """The call went out on a connection that had served another one."""
+    retried: bool
+    """A kept connection turned out to be closed, and the request was sent once more; the phases are the second's."""
+    http_version: str | None
+    peer: str | None
+    tls_version: str | None
+    tcp_rtt_ms: float
+    tcp_retransmits: int | None
+    """Segments sent again since the kernel was last asked: during this call, or also in the few milliseconds before."""
 
 
 class Prepared(NamedTuple):
@@ -240,10 +238,32 @@ class Reply(NamedTuple):
 
     def header(self, name: bytes) -> str | None:
         """Return the first value of a header by its lower-case name."""
-        for present, value in self.headers:
-            if present.lower() == name:
-                return value.decode("latin-1")
-        return None
+        return next((value.decode("latin-1") for present, value in self.headers if present.lower() == name), None)
+
+
+def checked(reply: Reply, *, delimited: bool) -> Reply:
+    """Refuse the body of a 200 that may be cut off or is compressed; the body of another status is not needed.
+
+    Parameters
+    ----------
+    delimited
+        The end of the body was marked. Where it was not, a lost connection looks like a whole reply.
+
+    Raises
+    ------
+    NetworkFaultError
+        ``invalid_body``.
+    """
+    # A compressed body was not asked for, and could decompress to any size.
+    coding = reply.header(b"content-encoding")
+    encoded = coding is not None and coding.strip().lower() not in {"", "identity"}
+    if reply.status != httpx.codes.OK:
+        return reply._replace(body=b"") if encoded else reply
+    if encoded:
+        raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")
+    if not delimited:
+        raise NetworkFaultError("invalid_body", "it may be cut off, as it has no length")
+    return reply
 
 
 class Driver(Protocol):
@@ -292,28 +312,3 @@ class Driver(Protocol):
 
     def is_reusable(self, idle: bytes) -> bool:
         """Tell whether a further request may be sent, given what has arrived since the last reply."""
-
-
-def checked(reply: Reply, *, delimited: bool) -> Reply:
-    """Refuse the body of a 200 that may be cut off or is compressed; the body of another status is not needed.
-
-    Parameters
-    ----------
-    delimited
-        The end of the body was marked. Where it was not, a lost connection looks like a whole reply.
-
-    Raises
-    ------
-    NetworkFaultError
-        ``invalid_body``.
-    """
-    # A compressed body was not asked for, and could decompress to any size.
-    coding = reply.header(b"content-encoding")
-    encoded = coding is not None and coding.strip().lower() not in {"", "identity"}
-    if reply.status != httpx.codes.OK:
-        return reply._replace(body=b"") if encoded else reply
-    if encoded:
-        raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")
-    if not delimited:
-        raise NetworkFaultError("invalid_body", "it may be cut off, as it has no length")
-    return reply

@@ -1,8 +1,7 @@
-"""Name resolution with a deadline, in threads: `getaddrinfo` itself has no timeout.
+"""From a host name to a connected socket: name resolution, TCP (with the kernel's view of it), and TLS.
 
-TCP: a connection to the first address that answers (Happy Eyeballs, RFC 8305), and the kernel's view of it.
-
-TLS: contexts that always verify and read nothing from the environment, and the handshake.
+`getaddrinfo` has no timeout, so it runs in threads. TCP takes the first address that answers (Happy Eyeballs, RFC
+8305). The contexts of TLS always verify, and read nothing from the environment.
 """
 
 from __future__ import annotations
@@ -31,13 +30,8 @@ from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import POLL_S, CallCancelledError, Deadline, NetworkFaultError, os_reason
 from donutwork_magics.types import Http
 
-
-class Address(NamedTuple):
-    """One address to connect to, as `socket.getaddrinfo` gives it."""
-
-    family: socket.AddressFamily
-    sockaddr: tuple[str | int | bytes, ...]
-
+ALPN: dict[Http, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
+"""What is offered to the server, by its registered names."""
 
 _MOST_PARKED: Final = 4
 """How many threads wait for the next lookup."""
@@ -48,17 +42,37 @@ _NO_ANSWER_S: Final = 30.0
 end the first, although it would answer a second."""
 _LOCALHOST: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
+ATTEMPT_DELAY_S: Final = 0.25
+"""How long after one attempt to connect the next begins (RFC 8305, section 8)."""
+
+# epoll and kqueue need four more system calls, whose time would count as connecting.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+_PENDING: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
+
+# struct tcp_info of <linux/tcp.h>: eight bytes; 32-bit fields, of which tcpi_rtt is the 16th and tcpi_total_retrans the
+# 24th; four of 64 bits; and again 32-bit fields, of which tcpi_min_rtt is the 4th. It grows at its end only.
+_TCP_INFO: Final = struct.Struct("=8x 60x I 28x I 32x 12x I")
+_NO_RTT_YET: Final = 0xFFFFFFFF
+
+
+class Address(NamedTuple):
+    """One address to connect to, as `socket.getaddrinfo` gives it."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[str | int | bytes, ...]
+
+
 _Question = tuple[str, int, socket.AddressFamily]
-_Answers = queue.SimpleQueue[list[Address] | Exception]
 
 
 class _Lookup:
-    """A question to the system, and the queues of the callers that wait for its answer."""
+    """A question to the system; who takes the answer puts it back for others who wait for it."""
 
     def __init__(self, question: _Question) -> None:
         self.question = question
-        self.askers: list[_Answers] = []
         self.began_s = time.monotonic()
+        self.answer: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
+        self.ended = False
 
 
 class _Resolver:
@@ -69,80 +83,78 @@ class _Resolver:
 
     def begin_anew(self) -> None:
         self._lock = threading.Lock()
-        self.parked: list[queue.SimpleQueue[_Lookup]] = []
-        """The inboxes of threads that wait for a lookup."""
+        self._inbox: queue.SimpleQueue[_Lookup] = queue.SimpleQueue()
         self._threads = 0
+        self.parked = 0
+        """How many of the threads wait for a lookup."""
         self._hanging: dict[_Question, _Lookup] = {}
         """The latest lookup of each question that has timed out, and has not ended yet."""
 
     def resolve(self, question: _Question, deadline: Deadline) -> list[Address] | Exception:
-        answers: _Answers = queue.SimpleQueue()
         with self._lock:
             lookup = self._lookup(question)
-            lookup.askers.append(answers)
         while True:
             try:
-                return answers.get(timeout=min(POLL_S, deadline.remaining_s()))
+                found = lookup.answer.get(timeout=min(POLL_S, deadline.remaining_s()))
             except queue.Empty:
                 continue
             except (NetworkFaultError, CallCancelledError):
-                self._give_up(lookup, answers)
+                with self._lock:
+                    if not lookup.ended:
+                        self._hanging[question] = lookup
                 raise
+            lookup.answer.put(found)
+            return found
 
     def park(self) -> None:
         with self._lock:
             if not self.parked:
-                self.parked.append(self._start())
+                self._start()
+                self.parked += 1
 
     def _lookup(self, question: _Question) -> _Lookup:
         hanging = self._hanging.get(question)
         if hanging is not None and time.monotonic() - hanging.began_s < _NO_ANSWER_S:
             return hanging
+        if self.parked:
+            self.parked -= 1
+        else:
+            self._start()
         lookup = _Lookup(question)
-        (self.parked.pop() if self.parked else self._start()).put(lookup)
+        self._inbox.put(lookup)
         return lookup
 
-    def _start(self) -> queue.SimpleQueue[_Lookup]:
+    def _start(self) -> None:
         if self._threads >= _MOST_THREADS:
             raise NetworkFaultError("dns", f"{_MOST_THREADS} lookups are under way, and none ends")
-        inbox: queue.SimpleQueue[_Lookup] = queue.SimpleQueue()
-        start_thread(threading.Thread(target=self._work, args=(inbox,), name="donutwork-resolver", daemon=True))
+        start_thread(threading.Thread(target=self._work, name="donutwork-resolver", daemon=True))
         self._threads += 1
-        return inbox
 
-    def _give_up(self, lookup: _Lookup, answers: _Answers) -> None:
-        with self._lock:
-            # It may have ended just now.
-            if answers in lookup.askers:
-                lookup.askers.remove(answers)
-                self._hanging[lookup.question] = lookup
-
-    def _work(self, inbox: queue.SimpleQueue[_Lookup]) -> None:
-        is_parked = True
-        while is_parked:
-            lookup = inbox.get()
+    def _work(self) -> None:
+        stays = True
+        while stays:
+            lookup = self._inbox.get()
             found: list[Address] | Exception
             try:
                 found = _getaddrinfo(*lookup.question)
             except (OSError, UnicodeError) as error:
                 found = error
             with self._lock:
+                lookup.ended = True
                 if self._hanging.get(lookup.question) is lookup:
                     del self._hanging[lookup.question]
-                askers, lookup.askers = lookup.askers, []
-                is_parked = len(self.parked) < _MOST_PARKED
-                if is_parked:
-                    self.parked.append(inbox)
+                stays = self.parked < _MOST_PARKED
+                if stays:
+                    self.parked += 1
                 else:
                     self._threads -= 1
-            for answers in askers:
-                answers.put(found)
+            lookup.answer.put(found)
 
 
 _resolver: Final = _Resolver()
 
 if hasattr(os, "register_at_fork"):
-    # A forked child has the inboxes, and none of the threads.
+    # A forked child has none of the threads.
     os.register_at_fork(after_in_child=_resolver.begin_anew)
 
 
@@ -167,9 +179,7 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
     try:
         found = _resolver.resolve((host, port, family), deadline)
     except OutOfThreadsError:
-        found = None
-    if found is None:
-        raise NetworkFaultError("dns", "this process can start no further thread")
+        raise NetworkFaultError("dns", "this process can start no further thread") from None
     if isinstance(found, Exception):
         # `getaddrinfo` raises UnicodeError where a host cannot be a name (``a..b``).
         raise NetworkFaultError("dns", os_reason(found) if isinstance(found, OSError) else "not a valid host name")
@@ -194,12 +204,7 @@ def known_addresses(host: str, port: int, family: socket.AddressFamily) -> list[
     """
     if host == "localhost":
         wanted = [known for known in _LOCALHOST if family in {known, socket.AF_UNSPEC}]
-        return [address for known in wanted for address in numeric_address(_LOCALHOST[known], port, known)]
-    return numeric_address(host, port, family)
-
-
-def numeric_address(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
-    """Return the address of a numeric `host`, or an empty list where it is a name."""
+        return [address for known in wanted for address in known_addresses(_LOCALHOST[known], port, known)]
     try:
         return _getaddrinfo(host, port, family, socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
@@ -209,19 +214,6 @@ def numeric_address(host: str, port: int, family: socket.AddressFamily) -> list[
 def _getaddrinfo(host: str, port: int, family: socket.AddressFamily, flags: int = 0) -> list[Address]:
     found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     return [Address(family, sockaddr) for family, _type, _proto, _name, sockaddr in found]
-
-
-ATTEMPT_DELAY_S: Final = 0.25
-"""How long after one attempt the next begins (RFC 8305, section 8)."""
-
-# epoll and kqueue need four more system calls, whose time would count as connecting.
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
-_PENDING: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
-
-# struct tcp_info of <linux/tcp.h>: eight bytes; 32-bit fields, of which tcpi_rtt is the 16th and tcpi_total_retrans the
-# 24th; four of 64 bits; and again 32-bit fields, of which tcpi_min_rtt is the 4th. It grows at its end only.
-_TCP_INFO: Final = struct.Struct("=8x 60x I 28x I 32x 12x I")
-_NO_RTT_YET: Final = 0xFFFFFFFF
 
 
 def connect_first(addresses: Sequence[Address], deadline: Deadline) -> tuple[socket.socket, str]:
@@ -322,10 +314,6 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
     return TcpInfo(math.nan if least_us == _NO_RTT_YET else least_us / 1e3, smoothed_us / 1e3, total_retransmits)
 
 
-ALPN: dict[Http, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
-"""What is offered to the server, by its registered names."""
-
-
 @lru_cache(maxsize=16)
 def tls_context(http: Http, ca_pem: str | None) -> ssl.SSLContext:
     """Make the context of a client, once for each pair of arguments, as loading the roots takes tens of milliseconds.
@@ -364,16 +352,13 @@ def start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline:
     CallCancelledError
         The call was cancelled; the connection is closed.
     """
-    failure: OSError | None = None
     try:
         encrypted = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except OSError as error:
         # `wrap_socket` asks whether the socket is connected, and it was reset by then.
         _close_half_made(error)
-        failure = error
-    if failure is not None:
         sock.close()
-        raise _fault(failure)
+        raise _tls_fault(error) from None
     try:
         while True:
             encrypted.settimeout(min(POLL_S, deadline.remaining_s()))
@@ -381,16 +366,12 @@ def start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline:
                 encrypted.do_handshake()
             except TimeoutError:
                 continue
-            except OSError as error:
-                failure = error
-            break
-    except BaseException:
+            return encrypted
+    except BaseException as error:
         encrypted.close()
+        if isinstance(error, OSError):
+            raise _tls_fault(error) from None
         raise
-    if failure is not None:
-        encrypted.close()
-        raise _fault(failure)
-    return encrypted
 
 
 def _close_half_made(error: OSError) -> None:
@@ -401,7 +382,7 @@ def _close_half_made(error: OSError) -> None:
             half_made.close()
 
 
-def _fault(error: OSError) -> NetworkFaultError:
+def _tls_fault(error: OSError) -> NetworkFaultError:
     """Name a failed handshake: a certificate that is refused, or a peer that does not speak TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return NetworkFaultError("tls", error.verify_message or "certificate refused")

@@ -378,7 +378,7 @@ class _Donutwork(Magics):
 
         series = self._aimed(command, command.plan)
         execution = self._execution()
-        stopped = self.session.stop_watches_of_earlier(execution) if execution is not None else 0
+        stopped = self.session.stop_watches(earlier_than=execution) if execution is not None else 0
         if stopped:
             print(_stopped(stopped, "the watch", " this cell started earlier"))
         watch = Watch(series, keep=command.keep)

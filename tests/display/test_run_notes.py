@@ -17,8 +17,7 @@ from donutwork_magics.display import mimebundle
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.errors import Kind
 from donutwork_magics.grammar.options import PING, WATCH, Spec
-from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.exchange import Phases
+from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.plan import Plan
 from tests.display.frames import ATTRS, frame
 from tests.servers import Server, hang
