@@ -49,17 +49,10 @@ class _OneLine(BaseException):
 class DonutworkError(_OneLine, Exception):
     """A call or a command failed; the message is one line: what happened, and what to do next.
 
-    Parameters
-    ----------
-    message
-        That line.
-    kind
-        One of `KINDS` where a call was made and failed, else None.
-
     Attributes
     ----------
     kind : str or None
-        As given; ``%donutwork help errors`` explains each.
+        One of `KINDS` where a call was made and failed, else None; ``%donutwork help errors`` explains each.
 
     Examples
     --------
@@ -122,12 +115,8 @@ class Interrupted(_OneLine, KeyboardInterrupt):
 class Outcome:
     """A failure of a ping, by the name that the ``error`` column has for it.
 
-    Attributes
-    ----------
-    happened, advice
-        Sentences with the facts of a call in braces, as `line` takes them.
-    status
-        Which HTTP status usually comes with it; empty where that says nothing.
+    `happened` and `advice` are sentences with the facts of a call in braces, as `line` takes them. `status` is the HTTP
+    status that usually comes with it; empty where that says nothing.
     """
 
     kind: Kind

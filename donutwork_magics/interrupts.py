@@ -1,10 +1,8 @@
-"""What signal handlers raise is held back until the work in hand has stopped in good order.
+"""Signals and threads: what signal handlers raise is held back until the work in hand has stopped in good order.
 
 Python runs signal handlers in the main thread, and what they raise appears between any two instructions: within a ping,
 while the table is made, while the journal is closed. There it would cost rows, or pass for a fault of the network: an
 `OSError` of a handler looks like a lost connection. Ctrl-C is such a signal, whose handler raises `KeyboardInterrupt`.
-
-Starting threads, of which a process may have no more.
 """
 
 from __future__ import annotations
@@ -194,7 +192,4 @@ def start_thread(thread: threading.Thread) -> None:
     try:
         thread.start()
     except RuntimeError:
-        pass
-    else:
-        return
-    raise OutOfThreadsError
+        raise OutOfThreadsError from None

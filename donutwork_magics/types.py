@@ -1,6 +1,4 @@
-"""What may be asked of a call, by the names that users write: the types that all rooms share.
-
-Arguments that scripts pass, checked before the first request.
+"""What may be asked of a call, by the names that users write: the types, and the readers of what scripts pass.
 
 Each reader raises ``ValueError`` with one line. The line never repeats the value: it may be a key in the wrong place.
 """

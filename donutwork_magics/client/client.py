@@ -7,8 +7,7 @@ import platform
 import socket
 import ssl
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import httpx
 
@@ -42,8 +41,6 @@ FAMILIES: dict[Family | None, socket.AddressFamily] = {
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
 }
-_SANDBOX_HTTP: Final = "The sandbox speaks HTTP/1.1 only: leave out --http (in Python: http), or stop the sandbox."
-_NO_HTTP3: Final = "HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2."
 _HEADERS = {
     "Accept": "application/json",
     # A compressed reply could unpack to any size, and its time would be our own decoder's.
@@ -55,13 +52,7 @@ _HEADERS = {
 def check_arguments(
     *, target: Target | None, env: Env | None, http: Http, family: Family | None, timeout_s: float
 ) -> float:
-    """Check the arguments that all calls have, and return `timeout_s` as a plain float.
-
-    Raises
-    ------
-    ValueError
-        One of them cannot be used.
-    """
+    """Check the arguments that all calls have, and return `timeout_s` as a plain float; else a `ValueError`."""
     if not (target is None or isinstance(target, Target)):
         raise ValueError("target needs a Target, or None.")
     one_of("env", env, (None, *get_args(Env)))
@@ -73,17 +64,13 @@ def check_arguments(
 
 
 def check_http(http: Http, *, sandbox: bool) -> None:
-    """Check that a version can be spoken.
-
-    Raises
-    ------
-    SettingsError
-        It cannot, here or by the sandbox.
-    """
+    """Refuse a version that cannot be spoken, here or by the sandbox, with a `SettingsError`."""
     if sandbox and http in {"2", "3"}:
-        raise SettingsError(_SANDBOX_HTTP)
+        raise SettingsError(
+            "The sandbox speaks HTTP/1.1 only: leave out --http (in Python: http), or stop the sandbox."
+        )
     if http == "3":
-        raise SettingsError(_NO_HTTP3)
+        raise SettingsError("HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2.")
 
 
 class Answer(NamedTuple):
@@ -207,13 +194,7 @@ class Client:
         )
 
     def sample(self) -> Sample:
-        """Ping, and return the outcome, a failure too.
-
-        Raises
-        ------
-        CallCancelledError
-            `cancel` was called.
-        """
+        """Ping, and return the outcome, a failure too; a cancelled call is a `CallCancelledError`."""
         return self.answer(PING).sample
 
     def connect(self) -> Opened:
@@ -222,13 +203,7 @@ class Client:
         return self._caller.connect()
 
     def answer(self, endpoint: Endpoint, *, with_date: bool = False) -> Answer:
-        """Call an endpoint, and return the outcome, a failure too.
-
-        Parameters
-        ----------
-        with_date
-            Whether `Answer.date_s` is needed.
-        """
+        """Call an endpoint, and return the outcome, a failure too; `Answer.date_s` only `with_date`."""
         reply, exchange = self.fetch(self._requests[endpoint])
         if isinstance(reply, NetworkFaultError):
             return Answer(Sample(exchange, reply.kind, reply.reason))
@@ -257,9 +232,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def _check_switch(self) -> None:

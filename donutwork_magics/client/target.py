@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 
 class Switch:
-    """Which sandboxes are on in this process: calls go to the last of them.
-
-    It only holds them: `donutwork_magics.sandbox.switch` starts and ends them.
-    """
+    """Which sandboxes are on in this process; `donutwork_magics.sandbox.switch` starts and ends them."""
 
     def __init__(self) -> None:
         # First what `sandbox start` started, or None; then those of `with sandbox()` blocks, the innermost last. The
@@ -94,14 +91,16 @@ def current_setup(env: Env | None = None) -> Setup:
     sandbox, in_block = SWITCH.sandbox, SWITCH.in_block
     if sandbox is None:
         return read_setup(os.environ, env)
-    if not sandbox.alive():
-        advice = (
+    if sandbox.alive():
+        return sandbox_target(sandbox.url, sandbox.key_for(env), env)
+    raise SettingsError(
+        "The sandbox has ended unexpectedly, and nothing goes to the real API instead: "
+        + (
             "calls go out again when its `with sandbox()` block ends."
             if in_block
             else "%donutwork sandbox start begins a new one, %donutwork sandbox stop leaves it off."
         )
-        raise SettingsError(f"The sandbox has ended unexpectedly, and nothing goes to the real API instead: {advice}")
-    return sandbox_target(sandbox.url, sandbox.key_for(env), env)
+    )
 
 
 def current_target(env: Env | None = None) -> Target:

@@ -104,13 +104,7 @@ class TimedTransport(httpx.BaseTransport):
         self._client.close()
 
     def _prepared(self, request: httpx.Request) -> Prepared:
-        """Check a request, and serialise it without the key.
-
-        Raises
-        ------
-        httpx.LocalProtocolError
-            It is not to be sent.
-        """
+        """Check a request, and serialise it without the key."""
         problem = self._problem(request)
         if not problem:
             kept = [(name, value) for name, value in request.headers.raw if name.lower() not in _NOT_SENT]

@@ -40,8 +40,8 @@ class Opened(NamedTuple):
     """The protocol that the server chose in the TLS handshake (RFC 7301); None where it chose none."""
     certificate_ends_s: float | None
     """When the server's certificate ends, since the epoch; None where there is no TLS."""
-    fault: NetworkFaultError | None = None
-    """Why there is no connection. It was never raised, so it holds no frames."""
+    fault: NetworkFaultError | None
+    """Why there is no connection. It holds no frames."""
 
 
 class Caller:
@@ -59,12 +59,8 @@ class Caller:
         The TLS context, for an ``https`` origin.
     http
         The versions that may be spoken. Without TLS nothing is negotiated: HTTP/1.1 unless ``2`` is asked for.
-    family
-        ``AF_INET``, ``AF_INET6``, or ``AF_UNSPEC`` for either.
-    timeout_s
-        The total deadline of a call.
-    cold
-        Close the connection after each call, so that each call has all the phases.
+    family, timeout_s, cold
+        As for `donutwork_magics.Client`; the family by its number.
     """
 
     def __init__(
@@ -110,6 +106,7 @@ class Caller:
             self.close()
         if isinstance(outcome, Reply | NetworkFaultError):
             return outcome, exchange
+        assert outcome is not None
         raise outcome
 
     @uninterrupted
@@ -123,20 +120,17 @@ class Caller:
         """
         self.close()
         timestamps = Timestamps()
-        fault: NetworkFaultError | None = None
-        connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), timestamps)
-        try:
-            connection.open()
-        except NetworkFaultError as error:
-            fault = NetworkFaultError(error.kind, error.reason)
-        except BaseException:
-            self.close()
-            raise
+        outcome = self._attempt(None, Deadline(self._timeout_s, self._cancelled), timestamps)
         exchange = self._measured(None, timestamps, retried=False)
-        opened = Opened(exchange, connection.alpn, connection.certificate_ends_s, fault)
-        if fault is not None:
+        connection = self._connection
+        assert connection is not None
+        alpn, certificate_ends_s = connection.alpn, connection.certificate_ends_s
+        if outcome is not None:
             self.close()
-        return opened
+        if outcome is None or isinstance(outcome, NetworkFaultError):
+            return Opened(exchange, alpn, certificate_ends_s, outcome)
+        assert isinstance(outcome, BaseException)
+        raise outcome
 
     def cancel(self) -> None:
         """Cancel the call that another thread is waiting in, within `POLL_S`, and refuse further ones."""
@@ -148,13 +142,18 @@ class Caller:
         if connection is not None:
             connection.close()
 
-    def _attempt(self, request: Prepared, deadline: Deadline, timestamps: Timestamps) -> Reply | BaseException:
-        """Send the request once, and return the reply or the exception.
+    def _attempt(
+        self, request: Prepared | None, deadline: Deadline, timestamps: Timestamps
+    ) -> Reply | BaseException | None:
+        """Send the request once, or open a connection for it; return the reply or the exception.
 
         An exception that is raised further would keep frames alive in which the key can be read.
         """
         try:
             connection = self._ready_connection(deadline, timestamps)
+            if request is None:
+                connection.open()
+                return None
             failure = connection.send(request, self._authorization)
             # From here on no frame holds the key.
             reply = connection.reply(failure)
@@ -167,7 +166,7 @@ class Caller:
     def _ready_connection(self, deadline: Deadline, timestamps: Timestamps) -> Connection:
         connection = self._connection
         if connection is not None:
-            connection.begin(deadline, timestamps)
+            connection.deadline, connection.timestamps = deadline, timestamps
             if not connection.has_served or connection.is_reusable():
                 timestamps.begin_attempt(reused=True)
                 # A connection opened ahead has served no request, so it is not "reused", and is never stale.
@@ -176,7 +175,7 @@ class Caller:
             self.close()
         timestamps.begin_attempt(reused=False)
         self._connection = connection = Connection(self._destination, self._drivers())
-        connection.begin(deadline, timestamps)
+        connection.deadline, connection.timestamps = deadline, timestamps
         return connection
 
     def _drivers(self) -> dict[str | None, Driver]:

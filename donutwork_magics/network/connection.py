@@ -52,17 +52,12 @@ class Destination(NamedTuple):
 class Connection:
     """One connection, used for one call at a time.
 
-    Parameters
-    ----------
-    destination
-        Where to connect, and how.
-    drivers
-        By the server's answer to ALPN; None stands for no answer, and for no TLS.
+    `drivers` are by the server's answer to ALPN; None stands for no answer, and for no TLS.
     """
 
+    deadline: Deadline
+    """That of the current call, as are its timestamps."""
     timestamps: Timestamps
-    """Those of the current call."""
-    _deadline: Deadline
 
     def __init__(self, destination: Destination, drivers: Mapping[str | None, Driver]) -> None:
         self._destination = destination
@@ -81,36 +76,30 @@ class Connection:
         self.peer: str | None = None
         """The address that was connected to."""
 
-    def begin(self, deadline: Deadline, timestamps: Timestamps) -> None:
-        """Attach the connection to the next call."""
-        self._deadline = deadline
-        self.timestamps = timestamps
-
     def open(self) -> Driver:
         """Resolve, connect, make the TLS handshake, and choose the driver.
 
         Raises
         ------
-        NetworkFaultError
-            ``dns``, ``connect``, ``tls`` or ``timeout``; ``protocol``: the server speaks no version that may be spoken.
-        CallCancelledError
-            The call was cancelled.
+        NetworkFaultError, CallCancelledError
+            ``dns``, ``connect``, ``tls``, ``timeout``, or ``protocol``: the server speaks no version that may be
+            spoken; the call was cancelled.
         """
         host, port, family, context = self._destination
         timestamps = self.timestamps
         start_ns = resolved_ns = timestamps.start()
         addresses = known_addresses(host, port, family)
         if not addresses:
-            addresses = resolve(host, port, family, self._deadline)
+            addresses = resolve(host, port, family, self.deadline)
             resolved_ns = time.perf_counter_ns()
         timestamps.dns_ms = (resolved_ns - start_ns) / 1e6
-        sock, self.peer = connect_first(addresses, self._deadline)
+        sock, self.peer = connect_first(addresses, self.deadline)
         connected_ns = time.perf_counter_ns()
         timestamps.connect_ms = (connected_ns - resolved_ns) / 1e6
         if context is None:
             timestamps.tls_ms = 0.0
         else:
-            sock = start_tls(sock, context, host, self._deadline)
+            sock = start_tls(sock, context, host, self.deadline)
             timestamps.tls_ms = (time.perf_counter_ns() - connected_ns) / 1e6
         self._socket = sock
         self._driver = driver = self._drivers.get(self.alpn)
@@ -178,12 +167,7 @@ class Connection:
         return failure
 
     def reply(self, failure: str) -> Reply:
-        """Read the reply to its end.
-
-        Parameters
-        ----------
-        failure
-            Why the request could not be sent in full, or nothing.
+        """Read the reply to its end; `failure` says why the request could not be sent in full, or nothing.
 
         Raises
         ------
@@ -298,7 +282,7 @@ class Connection:
 
     def _limit_wait(self, sock: socket.socket, most_s: float) -> None:
         """Let the next operation wait until the deadline, and for `most_s` at most."""
-        wait_s = min(most_s, self._deadline.remaining_s())
+        wait_s = min(most_s, self.deadline.remaining_s())
         # Setting it is a system call that would delay a timestamp.
         if wait_s != self._wait_s:
             sock.settimeout(wait_s)

@@ -33,14 +33,8 @@ _NOT_IN_A_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 class NetworkFaultError(Exception):
     """A call ended without a usable reply, before ssl, httptools, h2 or httpx give that a name of theirs.
 
-    Parameters
-    ----------
-    kind
-        The outcome's name.
-    reason
-        A few words of ours, or of the operating system or OpenSSL; never text that the server sent.
-    unprocessed
-        The server itself said that it did nothing with the request.
+    The reason is a few words of ours, or of the operating system or OpenSSL; never text that the server sent. With
+    `unprocessed`, the server itself said that it did nothing with the request.
     """
 
     def __init__(self, kind: Kind, reason: str = "", *, unprocessed: bool = False) -> None:
@@ -64,17 +58,10 @@ def os_reason(error: OSError) -> str:
 
 
 class Deadline:
-    """One total deadline, looked at before every blocking step.
+    """One total deadline from now, looked at before every blocking step.
 
     The timeouts of httpx and of sockets are for one operation. A server that sends a byte now and then never exceeds
-    them.
-
-    Parameters
-    ----------
-    timeout_s
-        Seconds from now.
-    cancelled
-        Set from another thread to cancel the call. A signal whose handler raises cancels it, too.
+    them. Another thread cancels the call by `cancelled`; a signal whose handler raises cancels it, too.
     """
 
     __slots__ = ("_at_ns", "_stops")
@@ -92,10 +79,8 @@ class Deadline:
 
         Raises
         ------
-        CallCancelledError
-            The call was cancelled.
-        NetworkFaultError
-            ``timeout``: nothing is left.
+        CallCancelledError, NetworkFaultError
+            The call was cancelled; ``timeout``: nothing is left.
         """
         for stop in self._stops:
             if stop.is_set():
@@ -242,17 +227,9 @@ class Reply(NamedTuple):
 
 
 def checked(reply: Reply, *, delimited: bool) -> Reply:
-    """Refuse the body of a 200 that may be cut off or is compressed; the body of another status is not needed.
+    """Refuse the body of a 200 that may be cut off or is compressed, as ``invalid_body``; no other body is needed.
 
-    Parameters
-    ----------
-    delimited
-        The end of the body was marked. Where it was not, a lost connection looks like a whole reply.
-
-    Raises
-    ------
-    NetworkFaultError
-        ``invalid_body``.
+    Where the end of the body was not marked (`delimited`), a lost connection looks like a whole reply.
     """
     # A compressed body was not asked for, and could decompress to any size.
     coding = reply.header(b"content-encoding")
@@ -296,10 +273,7 @@ class Driver(Protocol):
     def parse(self, *, ended: bool) -> Reply | None:
         """Parse what was received, and return the reply once it is whole.
 
-        Parameters
-        ----------
-        ended
-            The server has closed the connection in good order.
+        With `ended`, the server has closed the connection in good order.
 
         Raises
         ------

@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 import certifi
@@ -159,22 +159,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadline) -> list[Address]:
-    """Resolve a host name in another thread, which is left to end by itself where it hangs.
+    """Resolve a host name in another thread, to addresses in the order of preference of the system (RFC 6724).
 
-    A resolver that hangs (for 4 s and more, where a name server is gone) would otherwise outlive the deadline. While a
-    lookup hangs that has timed out, the next callers with the same question wait for it instead of starting a thread.
-
-    Returns
-    -------
-    list of Address
-        In the order of preference of the system (RFC 6724), at least one.
+    A resolver that hangs (for 4 s and more, where a name server is gone) would otherwise outlive the deadline; the
+    thread is left to end by itself. While a lookup hangs that has timed out, the next callers with the same question
+    wait for it instead of starting a thread.
 
     Raises
     ------
-    NetworkFaultError
-        ``dns`` or ``timeout``.
-    CallCancelledError
-        The call was cancelled.
+    NetworkFaultError, CallCancelledError
+        ``dns`` or ``timeout``; the call was cancelled.
     """
     try:
         found = _resolver.resolve((host, port, family), deadline)
@@ -187,13 +181,7 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
 
 
 def park() -> None:
-    """Start a thread ahead of the first lookup: starting one takes as long as a lookup, and would be in `dns_ms`.
-
-    Raises
-    ------
-    OutOfThreadsError
-        This process can start no further thread.
-    """
+    """Start a thread ahead of the first lookup: starting one takes as long as a lookup, and would be in `dns_ms`."""
     _resolver.park()
 
 
@@ -221,20 +209,17 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> tuple[soc
 
     One after the other, a host with a dead IPv6 route would use up the deadline before IPv4 is tried.
 
-    Returns
-    -------
-    socket.socket, str
-        Connected, with TCP_NODELAY, and the host's address. To ask the socket for it (`getpeername`) would take some
-        10 us, as the system may be busy with the new connection, and they would be in no phase.
+    The host's address comes with it: to ask the socket for that (`getpeername`) would take some 10 us, in no phase, as
+    the system may be busy with the new connection.
 
     Raises
     ------
-    NetworkFaultError
-        ``connect``: every address refused; ``timeout``: none answered in time.
-    CallCancelledError
-        The call was cancelled.
+    NetworkFaultError, CallCancelledError
+        ``connect``: every address refused; ``timeout``: none answered in time; the call was cancelled.
     """
-    waiting = _families_in_turn(addresses)
+    first = [address for address in addresses if address.family == addresses[0].family]
+    others = [address for address in addresses if address.family != addresses[0].family]
+    waiting = [address for pair in zip_longest(first, others) for address in pair if address is not None]
     last_error: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     next_attempt_s = 0.0
     with _Selector() as selector:
@@ -279,12 +264,6 @@ def _start(address: Address) -> socket.socket:
     return attempt
 
 
-def _families_in_turn(addresses: Sequence[Address]) -> list[Address]:
-    first = [address for address in addresses if address.family == addresses[0].family]
-    other = [address for address in addresses if address.family != addresses[0].family]
-    return [address for address in chain.from_iterable(zip_longest(first, other)) if address is not None]
-
-
 class TcpInfo(NamedTuple):
     """What the kernel measured, without any time of this process in it."""
 
@@ -295,7 +274,6 @@ class TcpInfo(NamedTuple):
     in that, and a slow server would look like a slow network.
     """
     smoothed_rtt_ms: float
-    """The smoothed one."""
     total_retransmits: int
     """Segments sent again since the connection was made."""
 
@@ -325,12 +303,7 @@ def tls_context(http: Http, ca_pem: str | None) -> ssl.SSLContext:
     http
         The versions to offer.
     ca_pem
-        The text of a PEM file of further roots, or None.
-
-    Raises
-    ------
-    ssl.SSLError
-        The text holds no certificate.
+        The text of a PEM file of further roots, or None; one without a certificate is an `ssl.SSLError`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certifi.where())
@@ -343,15 +316,7 @@ def tls_context(http: Http, ca_pem: str | None) -> ssl.SSLContext:
 
 
 def start_tls(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
-    """Make the handshake.
-
-    Raises
-    ------
-    NetworkFaultError
-        ``tls`` or ``timeout``; the connection is closed.
-    CallCancelledError
-        The call was cancelled; the connection is closed.
-    """
+    """Make the handshake; a failure is a ``tls`` or ``timeout``, or the call was cancelled, and closes the socket."""
     try:
         encrypted = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except OSError as error:
