@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
 from .client.key import KeysIn
-from .threads import start_thread
+from .interrupts import start_thread
 
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05
@@ -51,40 +51,29 @@ class Child:
     complains
         Whether `stderr` is a pipe; else what the child complains of is dropped.
 
-    Attributes
-    ----------
-    pid : int
-        Of the process.
-
     Raises
     ------
     NotStartedError
         The system does not start it.
     """
 
-    __slots__ = ("__weakref__", "_end", "_module", "_owner", "_process", "pid")
+    __slots__ = ("__weakref__", "_end", "_module", "_owner", "_process", "pid", "stdin", "stdout")
 
     def __init__(self, module: str, *arguments: str, inherited: Sequence[int] = (), complains: bool = True) -> None:
         self._module = module
-        command = [sys.executable, "-P", "-c", _RUN, module, _search_path(), *arguments]
+        # A notebook may have added to where its process finds modules, and PYTHONPATH is not passed on.
+        search_path = dict.fromkeys(path for path in (*sys.path, str(_ROOT)) if Path(path).is_absolute())
+        command = [sys.executable, "-P", "-c", _RUN, module, os.pathsep.join(search_path), *arguments]
         self._process = _spawn(command, inherited, complains=complains)
         self._owner = os.getpid()
         self._end = weakref.finalize(self, _end, self._process, self._owner)
         self.pid = self._process.pid
-
-    @property
-    def stdin(self) -> IO[bytes]:
-        """What the child reads."""
-        return _opened(self._process.stdin)
-
-    @property
-    def stdout(self) -> IO[bytes]:
-        """What the child writes."""
-        return _opened(self._process.stdout)
+        self.stdin = _opened(self._process.stdin)
+        self.stdout = _opened(self._process.stdout)
 
     @property
     def stderr(self) -> IO[bytes]:
-        """What the child complains of: read it or close it, as a full pipe would block the child."""
+        """What a child that `complains` writes there: read it or close it, as a full pipe would block the child."""
         return _opened(self._process.stderr)
 
     def alive(self) -> bool:
@@ -101,12 +90,7 @@ class Child:
     def first_line(self, deadline_s: float, is_given_up: Callable[[], bool]) -> bytes:
         """Return the first line that the child writes; empty where it ends first, or is killed because it is late.
 
-        Parameters
-        ----------
-        deadline_s
-            By `time.monotonic`.
-        is_given_up
-            Asked again and again; True kills the child too.
+        It is late after `deadline_s` by `time.monotonic`, or as soon as `is_given_up` says so.
         """
         # The thread must not hold this object: it may outlive a child that nobody holds any more.
         done, process = threading.Event(), self._process
@@ -177,21 +161,13 @@ def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> 
 
 
 def _environment() -> dict[str, str]:
-    """Return a copy of the environment without real keys."""
+    """Return a copy of the environment without real keys, also where the user's own set-up took them from."""
     keys = tuple(KeysIn(os.environ))
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("DONUTWORK_")
-        and name != "PYTHONPATH"
-        # A key may also stand where the user's own set-up took it from.
-        and not any(key in value for key in keys)
+        if not name.upper().startswith("DONUTWORK_") and name != "PYTHONPATH" and not any(key in value for key in keys)
     }
-
-
-def _search_path() -> str:
-    """Return where this process finds its modules: a notebook may have added to it, and PYTHONPATH is not passed on."""
-    return os.pathsep.join(dict.fromkeys(path for path in (*sys.path, str(_ROOT)) if Path(path).is_absolute()))
 
 
 def _opened(pipe: IO[bytes] | None) -> IO[bytes]:

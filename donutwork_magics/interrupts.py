@@ -1,4 +1,4 @@
-"""What signal handlers raise is held back until the work in hand has stopped in good order.
+"""Signals and threads: what signal handlers raise is held back until the work in hand has stopped in good order.
 
 Python runs signal handlers in the main thread, and what they raise appears between any two instructions: within a ping,
 while the table is made, while the journal is closed. There it would cost rows, or pass for a fault of the network: an
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, ClassVar, Final, ParamSpec, Protocol, Self, TypeVar
+
+from donutwork_magics.errors import OutOfThreadsError
 
 _Handler = Callable[[int, Any], Any]
 _P = ParamSpec("_P")
@@ -177,3 +179,17 @@ def uninterrupted(work: Callable[_P, _R]) -> Callable[_P, _R]:
             return work(*args, **kwargs)
 
     return whole
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises
+    ------
+    OutOfThreadsError
+        The system gives this process no further one.
+    """
+    try:
+        thread.start()
+    except RuntimeError:
+        raise OutOfThreadsError from None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from donutwork_magics import probers
 from donutwork_magics.analysis.expectations import parse_expectation
-from donutwork_magics.client import arguments
 from donutwork_magics.client.client import check_arguments, check_http
 from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import SWITCH, current_target
@@ -21,7 +20,7 @@ from donutwork_magics.sampling.journal import check_journal, journal_path
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan, Segment, one_after_the_other
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.series import Series
-from donutwork_magics.types import Env, Family, Http
+from donutwork_magics.types import Env, Family, Http, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +109,7 @@ def collect(
         allow_load=allow_load,
     )
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
-    until = None if until is None else arguments.share("until", until)
+    until = None if until is None else share("until", until)
     for expected in expect:
         _check_expectation(expected)
     if not (journal is None or isinstance(journal, str | os.PathLike)):

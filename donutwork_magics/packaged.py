@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from donutwork_magics.errors import DonutworkError
 from donutwork_magics.grammar.parse_errors import did_you_mean
 from donutwork_magics.interrupts import uninterrupted
-from donutwork_magics.network.faults import os_reason
+from donutwork_magics.network.exchange import os_reason
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from donutwork_magics.check_report import CheckReport, Step
-from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Answer, Client, check_arguments, check_http, connect_without_key
-from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
-from donutwork_magics.client.http_date import http_date_s
-from donutwork_magics.client.replies import ConnectionReply, EndpointSeen, http_version
-from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Target
-from donutwork_magics.client.setup import Setup, Unusable, setup_of
+from donutwork_magics.client.key import Unusable
+from donutwork_magics.client.replies import (
+    API_VERSION,
+    CONNECTION,
+    PING,
+    ConnectionReply,
+    Endpoint,
+    EndpointSeen,
+    http_version,
+)
+from donutwork_magics.client.results import Sample, advice
+from donutwork_magics.client.settings import Setup, Target
 from donutwork_magics.client.target import current_setup
 from donutwork_magics.network.caller import Opened
-from donutwork_magics.network.tls import ALPN
+from donutwork_magics.network.sockets import ALPN
 from donutwork_magics.types import Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14
@@ -60,7 +65,7 @@ def check(
         The sandbox is on and has died; nothing was sent.
     """
     timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
-    setup = current_setup(env) if target is None else setup_of(target)
+    setup = current_setup(env) if target is None else target
     check_http(http, sandbox=target is None and setup.sandbox)
     return preflight(setup, http=http, family=family, timeout_s=timeout_s)
 
@@ -116,8 +121,8 @@ def _look(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> 
         opened = client.connect()
         if opened.fault is not None:
             return _Found(setup, http, opened)
-        ping = client.answer(PING)
-        connection = client.answer(CONNECTION) if not _stops_after(ping) else None
+        ping = client.answer(PING, with_date=True)
+        connection = client.answer(CONNECTION, with_date=True) if not _stops_after(ping) else None
     return _Found(setup, http, opened, ping, connection)
 
 
@@ -319,8 +324,7 @@ def _clock(found: _Found) -> Step:
     answer = next((answer for answer, _ in found.answers() if answer.sample.status_code is not None), None)
     if answer is None:
         return _skipped(name, "there is no reply" if found.ping is not None else _obstacle(found))
-    date_s = http_date_s(answer.date.strip()) if answer.date is not None else None
-    if date_s is None:
+    if (date_s := answer.date_s) is None:
         return _needless(name, "the reply has no Date that can be read")
     ahead_s = _ahead_s(answer.sample, date_s)
     if ahead_s == 0:

@@ -17,13 +17,13 @@ import msgspec
 
 from donutwork_magics.child import Child, NotStartedError
 from donutwork_magics.errors import Kind, SettingsError
+from donutwork_magics.interrupts import start_thread
 from donutwork_magics.sampling.describe import NOT_BEGUN, beginning
 from donutwork_magics.sampling.outages import Outage, Outages, pinged
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rate_limit import SharedMemory
 from donutwork_magics.sampling.rows import Rows, decode
 from donutwork_magics.sampling.series import Began, Described, Ended, Event, Refused, Series, Stop, begin_command
-from donutwork_magics.threads import start_thread
 
 _MODULE: Final = "donutwork_magics.sampling"
 _CHUNK_BYTES: Final = 2**18

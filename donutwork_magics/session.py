@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from donutwork_magics.client.key import KEY_VARIABLES, KeysIn
+from donutwork_magics.client.key import KEY_VARIABLES, KeysIn, Unusable, read_key
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar import SandboxCommand
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 
 if TYPE_CHECKING:
-    from donutwork_magics.sandbox.options import SandboxOptions
     from donutwork_magics.watch import Watch
 
 _PATIENCE_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """One run of a cell, as a front end tells them apart."""
 
     cell_id: str
@@ -48,8 +44,11 @@ class Session:
             # Also after an interrupt, which ends the waiting only.
             self._watches.clear()
             if stop_sandbox:
-                self._stop_sandbox()
-                _end_probers()
+                from donutwork_magics import probers
+                from donutwork_magics.sandbox import switch
+
+                switch.stop()
+                probers.end_idle()
 
     def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
         """Look after a watch, which ends with the session.
@@ -65,16 +64,18 @@ class Session:
         """Say what each watch that is not stopped has seen so far, a line each."""
         return "\n".join(map(repr, self._running_watches())) or "No watch is running."
 
-    def stop_watches(self) -> int:
-        """Stop all watches, also those that no variable has any more, and return how many there were."""
-        return self._stop(lambda _begun_by: True)
+    def stop_watches(self, *, earlier_than: Execution | None = None) -> int:
+        """Stop watches, also those that no variable has any more, and return how many there were.
 
-    def stop_watches_of_earlier(self, execution: Execution) -> int:
-        """Stop what was begun when the same cell was run before: its panel is gone, and its variable taken."""
-        return self._stop(lambda begun_by: begun_by is not None and begun_by.is_earlier_than(execution))
-
-    def _stop(self, concerns: Callable[[Execution | None], bool]) -> int:
-        watches = [watch for watch in self._running_watches() if concerns(self._watches[watch])]
+        Parameters
+        ----------
+        earlier_than
+            Stop only what was begun when the same cell was run before: its panel is gone, and its variable taken.
+        """
+        watches = self._running_watches()
+        if earlier_than is not None:
+            begun = ((watch, self._watches[watch]) for watch in watches)
+            watches = [watch for watch, by in begun if by is not None and by.is_earlier_than(earlier_than)]
         for watch in watches:
             # All are asked first, so that they end at the same time.
             watch.end()
@@ -88,12 +89,6 @@ class Session:
 
     def _running_watches(self) -> list[Watch]:
         return [watch for watch in list(self._watches) if watch.state != "stopped"]
-
-    @staticmethod
-    def _stop_sandbox() -> None:
-        from donutwork_magics.sandbox import switch
-
-        switch.stop()
 
     def key_values(self) -> KeysIn:
         """Return the keys that are set, for one purpose: to refuse a line that contains one."""
@@ -112,63 +107,46 @@ class Session:
         starts = command.action == "start" or (command.action is None and SWITCH.sandbox is None)
         if SWITCH.in_block and (starts or command.action == "stop"):
             raise SettingsError("A `with sandbox()` block is running, and its sandbox is on until the block ends.")
-        if starts:
+        if starts or command.action == "stop":
             from donutwork_magics.sandbox import switch
+            from donutwork_magics.sandbox.options import SandboxOptions
 
-            switch.start(_options(command))
-        elif command.action == "stop":
-            self._stop_sandbox()
-        return _sandbox_status()
+            if starts:
+                try:
+                    options = SandboxOptions.of(command)
+                except ValueError as error:
+                    raise SettingsError(str(error)) from None
+                switch.start(options)
+            else:
+                switch.stop()
+        sandbox = SWITCH.sandbox
+        if sandbox is None:
+            return SandboxStatus("stopped")
+        behaviour = tuple(sandbox.options.behaviour().items())
+        return SandboxStatus(
+            "running" if sandbox.alive() else "died", sandbox.url, sandbox.seed, behaviour, SWITCH.in_block
+        )
 
     def overview(self, commands: tuple[tuple[str, str], ...]) -> Overview:
         """Tell where calls go and which key variable is set, without a request."""
+        watches = len(self._running_watches())
         if (sandbox := SWITCH.sandbox) is not None:
             alive = sandbox.alive()
             destination = sandbox.url if alive else "the sandbox has ended: %donutwork sandbox start, or stop"
-            return Overview(destination, alive, True, None, (), commands, len(self._running_watches()))
+            return Overview(destination, alive, True, None, (), commands, watches)
         from donutwork_magics.client.settings import read_base_url, variables_for
 
         variable = variables_for(os.environ, None).base_url
-        try:
-            destination, usable = str(read_base_url(os.environ, variable)).rstrip("/"), True
-        except SettingsError as error:
-            destination, usable = str(error), False
+        base_url = read_base_url(os.environ, variable)
+        usable = not isinstance(base_url, Unusable)
+        destination = base_url.why if isinstance(base_url, Unusable) else str(base_url).rstrip("/")
         plain, *others = KEY_VARIABLES
-        keys = (plain, *(name for name in others if name in os.environ))
-        statuses = tuple(map(_key_status, keys))
-        return Overview(destination, usable, False, variable, statuses, commands, len(self._running_watches()))
-
-
-def _end_probers() -> None:
-    from donutwork_magics import probers
-
-    probers.end_idle()
+        statuses = tuple(_key_status(name) for name in (plain, *others) if name == plain or name in os.environ)
+        return Overview(destination, usable, False, variable, statuses, commands, watches)
 
 
 def _key_status(variable: str) -> KeyStatus:
-    from donutwork_magics.client.key import read_key
-
-    try:
-        read_key(os.environ, variable)
-    except SettingsError as error:
-        return KeyStatus(variable, "unusable" if variable in os.environ else "missing", str(error))
+    key = read_key(os.environ, variable)
+    if isinstance(key, Unusable):
+        return KeyStatus(variable, "unusable" if variable in os.environ else "missing", key.why)
     return KeyStatus(variable, "set", "")
-
-
-def _options(command: SandboxCommand) -> SandboxOptions:
-    from donutwork_magics.sandbox.options import SandboxOptions
-
-    problem = ""
-    try:
-        return SandboxOptions.of(command)
-    except ValueError as error:
-        problem = str(error)
-    raise SettingsError(problem)
-
-
-def _sandbox_status() -> SandboxStatus:
-    sandbox = SWITCH.sandbox
-    if sandbox is None:
-        return SandboxStatus("stopped")
-    state: Literal["running", "died"] = "running" if sandbox.alive() else "died"
-    return SandboxStatus(state, sandbox.url, sandbox.seed, tuple(sandbox.options.behaviour().items()), SWITCH.in_block)

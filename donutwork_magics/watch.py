@@ -13,7 +13,7 @@ from donutwork_magics import probers
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.interrupts import interrupts, uninterrupted
+from donutwork_magics.interrupts import interrupts, start_thread, uninterrupted
 from donutwork_magics.measure import sandbox_settings
 from donutwork_magics.probers import Prober, Recording
 from donutwork_magics.sampling.outages import Outage
@@ -21,7 +21,6 @@ from donutwork_magics.sampling.plan import one_after_the_other
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.series import Series
 from donutwork_magics.sampling.workers import unexpected
-from donutwork_magics.threads import start_thread
 from donutwork_magics.types import Http
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from donutwork_magics.check_report import Step
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
-from donutwork_magics.network import connection, resolver
-from donutwork_magics.network.resolver import Address, known_addresses
+from donutwork_magics.network import connection, sockets
+from donutwork_magics.network.sockets import Address, known_addresses
 from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from donutwork_magics.types import Env, Http
@@ -318,13 +318,13 @@ class TestNetwork:
     def test_a_resolver_that_does_not_answer(self, aim: Aim, monkeypatch: pytest.MonkeyPatch) -> None:
         released = threading.Event()
 
-        def hang_for_names(*question: object) -> list[resolver.Address]:
+        def hang_for_names(*question: object) -> list[sockets.Address]:
             is_number_asked_for = len(question) > 3
             if not is_number_asked_for:
                 released.wait(10)
             return []
 
-        monkeypatch.setattr(resolver, "_getaddrinfo", hang_for_names)
+        monkeypatch.setattr(sockets, "_getaddrinfo", hang_for_names)
         aim("https://donutwork.invalid")
         report = check(timeout_s=0.2)
         released.set()

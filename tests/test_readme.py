@@ -15,10 +15,9 @@ from donutwork_magics.analysis.quantiles import pings_needed
 from donutwork_magics.client.key import KEY_VARIABLES
 from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, DEFAULT_BASE_URL, variables_for
 from donutwork_magics.columns import COLUMNS
-from donutwork_magics.errors import KINDS
+from donutwork_magics.errors import KINDS, OUTCOMES
 from donutwork_magics.grammar import help_text, parse_cell
 from donutwork_magics.grammar.reference import SUBJECTS
-from donutwork_magics.outcomes import OUTCOMES
 from tests.support.kernel import Kernel
 from tests.support.notebooks import NOTEBOOKS, ROOT, Runs
 from tests.support.reference import reference, written

@@ -6,46 +6,41 @@ import contextlib
 import platform
 import socket
 import ssl
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, get_args
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self, get_args
 
 import httpx
 
 from donutwork_magics._version import __version__
-from donutwork_magics.client import arguments
-from donutwork_magics.client.advice import advice
-from donutwork_magics.client.endpoints import CONNECTION, PING, Endpoint
+from donutwork_magics.client.key import Unusable
 from donutwork_magics.client.replies import (
+    CONNECTION,
+    PING,
     ConnectionReply,
+    Endpoint,
     PingReply,
-    Reply,
     ReplyError,
-    decode,
+    http_date_s,
     is_invalid_token,
-    load_json,
     parse_rrt_ms,
+    read_reply,
+    retry_after_s,
 )
-from donutwork_magics.client.results import Connection, Ping
-from donutwork_magics.client.retry_after import retry_after_s
-from donutwork_magics.client.sample import Sample
-from donutwork_magics.client.settings import Target
-from donutwork_magics.client.setup import Setup, Unusable
+from donutwork_magics.client.results import Connection, Ping, Sample, advice
+from donutwork_magics.client.settings import Setup, Target
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import DonutworkError, Kind, SettingsError
-from donutwork_magics.network.caller import Caller, CallFaultError, Exchange, Opened
-from donutwork_magics.network.message import Prepared, prepare
-from donutwork_magics.network.message import Reply as Answered
-from donutwork_magics.network.tls import tls_context
+from donutwork_magics.network.caller import Caller, Opened
+from donutwork_magics.network.exchange import Exchange, NetworkFaultError, Prepared, Reply, prepare
+from donutwork_magics.network.sockets import tls_context
 from donutwork_magics.plain import without_markup
-from donutwork_magics.types import Env, Family, Http
+from donutwork_magics.types import Env, Family, Http, flag, one_of, seconds
 
 FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
 }
-_SANDBOX_HTTP: Final = "The sandbox speaks HTTP/1.1 only: leave out --http (in Python: http), or stop the sandbox."
-_NO_HTTP3: Final = "HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2."
 _HEADERS = {
     "Accept": "application/json",
     # A compressed reply could unpack to any size, and its time would be our own decoder's.
@@ -57,50 +52,36 @@ _HEADERS = {
 def check_arguments(
     *, target: Target | None, env: Env | None, http: Http, family: Family | None, timeout_s: float
 ) -> float:
-    """Check the arguments that all calls have.
-
-    Returns
-    -------
-    float
-        `timeout_s` as a plain float.
-
-    Raises
-    ------
-    ValueError
-        One of them cannot be used.
-    """
+    """Check the arguments that all calls have, and return `timeout_s` as a plain float; else a `ValueError`."""
     if not (target is None or isinstance(target, Target)):
         raise ValueError("target needs a Target, or None.")
-    arguments.one_of("env", env, (None, *get_args(Env)))
-    arguments.one_of("http", http, get_args(Http))
-    arguments.one_of("family", family, tuple(FAMILIES))
+    one_of("env", env, (None, *get_args(Env)))
+    one_of("http", http, get_args(Http))
+    one_of("family", family, tuple(FAMILIES))
     if target is not None and env not in {None, target.env}:
         raise ValueError("env needs to be the one of the target, or to be left out.")
-    return arguments.seconds("timeout_s", timeout_s)
+    return seconds("timeout_s", timeout_s)
 
 
 def check_http(http: Http, *, sandbox: bool) -> None:
-    """Check that a version can be spoken.
-
-    Raises
-    ------
-    SettingsError
-        It cannot, here or by the sandbox.
-    """
+    """Refuse a version that cannot be spoken, here or by the sandbox, with a `SettingsError`."""
     if sandbox and http in {"2", "3"}:
-        raise SettingsError(_SANDBOX_HTTP)
+        raise SettingsError(
+            "The sandbox speaks HTTP/1.1 only: leave out --http (in Python: http), or stop the sandbox."
+        )
     if http == "3":
-        raise SettingsError(_NO_HTTP3)
+        raise SettingsError("HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2.")
 
 
 class Answer(NamedTuple):
-    """The outcome of one call, for the check: the valid reply, if there is one, and the Date header."""
+    """The outcome of one call."""
 
     sample: Sample
     reply: PingReply | ConnectionReply | None = None
-    """With the key redacted, where the server repeated it."""
-    date: str | None = None
-    """The Date header, likewise."""
+    """There is one exactly where the sample has no error; the key is redacted in it, and in `raw`."""
+    raw: Mapping[str, Any] = {}
+    date_s: float | None = None
+    """The Date header, since the epoch."""
 
 
 class Client:
@@ -150,7 +131,7 @@ class Client:
         cold: bool = False,
     ) -> None:
         timeout_s = check_arguments(target=target, env=env, http=http, family=family, timeout_s=timeout_s)
-        arguments.flag("cold", cold)
+        flag("cold", cold)
         self._follows_switch = target is None
         self._sandbox = SWITCH.sandbox
         self.target = current_target(env) if target is None else target
@@ -164,7 +145,7 @@ class Client:
             timeout_s=timeout_s,
             cold=cold,
         )
-        self._ping_request = self._request(PING)
+        self._requests = {endpoint: self._request(endpoint) for endpoint in (PING, CONNECTION)}
 
     def ping(self) -> Ping:
         """Ask whether the API is operational.
@@ -174,8 +155,8 @@ class Client:
         DonutworkError
             The call failed; ``kind`` is one of `donutwork_magics.errors.KINDS`.
         """
-        sample, reply, raw = self._call(self._ping_request, PingReply)
-        if reply is None:
+        sample, reply, raw, _date = self.answer(PING)
+        if not isinstance(reply, PingReply):
             raise DonutworkError(advice(sample, self.target, PING), sample.error)
         return Ping(
             host=self.target.host,
@@ -196,8 +177,8 @@ class Client:
         DonutworkError
             The call failed; ``kind`` is one of `donutwork_magics.errors.KINDS`.
         """
-        sample, reply, raw = self._call(self._request(CONNECTION), ConnectionReply)
-        if reply is None:
+        sample, reply, raw, _date = self.answer(CONNECTION)
+        if not isinstance(reply, ConnectionReply):
             raise DonutworkError(advice(sample, self.target, CONNECTION), sample.error)
         return Connection(
             host=self.target.host,
@@ -213,52 +194,29 @@ class Client:
         )
 
     def sample(self) -> Sample:
-        """Ping, and return the outcome, a failure too.
-
-        Raises
-        ------
-        CallCancelledError
-            `cancel` was called.
-        """
-        sample, _reply, _raw = self._call(self._ping_request, PingReply)
-        return sample
-
-    def _check_switch(self) -> None:
-        """Refuse to call where the target was the one that was on, and another one is on now.
-
-        Raises
-        ------
-        SettingsError
-            A sandbox was switched on or off since the client was made.
-        """
-        if self._follows_switch and SWITCH.sandbox is not self._sandbox:
-            raise SettingsError("A sandbox was switched on or off since this client was made. Make a new one.")
+        """Ping, and return the outcome, a failure too; a cancelled call is a `CallCancelledError`."""
+        return self.answer(PING).sample
 
     def connect(self) -> Opened:
         """Open the connection for the next call, and send nothing."""
         self._check_switch()
         return self._caller.connect()
 
-    def answer(self, endpoint: Endpoint) -> Answer:
-        """Call an endpoint, and return the outcome, a failure too."""
-        try:
-            answer, exchange = self.fetch(self._request(endpoint))
-        except CallFaultError as fault:
-            return Answer(Sample(fault.exchange, fault.kind, fault.reason))
-        date = self.target.key.redact(answer.header(b"date"))
-        if endpoint is PING:
-            return Answer(*self._read(answer, exchange, PingReply)[:2], date)
-        return Answer(*self._read(answer, exchange, ConnectionReply)[:2], date)
+    def answer(self, endpoint: Endpoint, *, with_date: bool = False) -> Answer:
+        """Call an endpoint, and return the outcome, a failure too; `Answer.date_s` only `with_date`."""
+        reply, exchange = self.fetch(self._requests[endpoint])
+        if isinstance(reply, NetworkFaultError):
+            return Answer(Sample(exchange, reply.kind, reply.reason))
+        answer = self._read(endpoint, reply, exchange)
+        return answer._replace(date_s=http_date_s(reply.header(b"date") or "")) if with_date else answer
 
-    def fetch(self, request: Prepared) -> tuple[Answered, Exchange]:
+    def fetch(self, request: Prepared) -> tuple[Reply | NetworkFaultError, Exchange]:
         """Send a request with the key, and return the reply as it came: the server may have repeated the key in it.
 
         Raises
         ------
-        CallFaultError
-            There was no usable reply.
         SettingsError
-            As `_check_switch`.
+            A sandbox was switched on or off since the client was made, and it was to call what is on.
         """
         self._check_switch()
         return self._caller.call(request)
@@ -274,49 +232,38 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
+
+    def _check_switch(self) -> None:
+        if self._follows_switch and SWITCH.sandbox is not self._sandbox:
+            raise SettingsError("A sandbox was switched on or off since this client was made. Make a new one.")
 
     def _request(self, endpoint: Endpoint) -> Prepared:
         base_url = self.target.base_url
         raw_path = base_url.raw_path.rstrip(b"/") + endpoint.path.encode("ascii")
         return prepare(httpx.Request("GET", base_url.copy_with(raw_path=raw_path), headers=_HEADERS))
 
-    def _call(self, request: Prepared, documented: type[Reply]) -> tuple[Sample, Reply | None, dict[str, Any]]:
-        """Make a call; there is a reply exactly where the sample has no error."""
-        try:
-            answer, exchange = self.fetch(request)
-        except CallFaultError as fault:
-            return Sample(fault.exchange, fault.kind, fault.reason), None, {}
-        return self._read(answer, exchange, documented)
-
-    def _read(
-        self, answer: Answered, exchange: Exchange, documented: type[Reply]
-    ) -> tuple[Sample, Reply | None, dict[str, Any]]:
+    def _read(self, endpoint: Endpoint, reply: Reply, exchange: Exchange) -> Answer:
         sample = Sample(
             exchange,
-            status_code=answer.status,
-            retry_after_s=retry_after_s(self.target.key.redact(answer.header(b"retry-after"))),
-            body_bytes=len(answer.body),
+            _status_error(reply.status, reply.body),
+            status_code=reply.status,
+            retry_after_s=retry_after_s(self.target.key.redact(reply.header(b"retry-after"))),
+            body_bytes=len(reply.body),
         )
-        error = _status_error(answer.status, answer.body)
-        if error is not None:
-            return sample._replace(error=error), None, {}
+        if sample.error is not None:
+            return Answer(sample)
         try:
-            raw = self.target.key.redact(load_json(answer.body))
-            reply = decode(raw, documented)
+            raw, documented = read_reply(reply.body, endpoint, self.target.key.redact)
         except ReplyError as failure:
-            return sample._replace(error=failure.kind, reason=failure.reason), None, {}
-        except RecursionError:
-            return sample._replace(error="invalid_body", reason="it is nested too deep"), None, {}
-        sample = sample._replace(env=without_markup(reply.answered_env))
-        if isinstance(reply, PingReply):
-            sample = sample._replace(rrt=without_markup(reply.rrt), rrt_ms=parse_rrt_ms(reply.rrt))
-        if self.target.env is not None and reply.answered_env != self.target.env:
-            return sample._replace(error="env_mismatch"), None, {}
-        return sample, reply, raw
+            return Answer(sample._replace(error=failure.kind, reason=failure.reason))
+        sample = sample._replace(env=without_markup(documented.answered_env))
+        if isinstance(documented, PingReply):
+            sample = sample._replace(rrt=without_markup(documented.rrt), rrt_ms=parse_rrt_ms(documented.rrt))
+        if self.target.env is not None and documented.answered_env != self.target.env:
+            return Answer(sample._replace(error="env_mismatch"))
+        return Answer(sample, documented, raw)
 
 
 def connect_without_key(setup: Setup, *, http: Http, family: Family | None, timeout_s: float) -> Opened:

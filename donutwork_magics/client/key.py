@@ -1,25 +1,39 @@
-"""The API key: read from the environment, and sent in the Authorization header only."""
+"""The API key: read from the environment, sent in the Authorization header only, and found wherever it is repeated.
+
+Its traces in a text are the key itself, its base64 and its URL-encoding, whole or in long slices.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
-from donutwork_magics.client.traces import REDACTED, Traces
-from donutwork_magics.errors import SettingsError
 from donutwork_magics.plain import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 SHORTEST: Final = 8
 """A key has at least so many characters."""
+SLICE: Final = 12
+"""This many characters in a row, of a key or of one of its encodings, are a trace of it."""
+
+REDACTED: Final = "[redacted]"
 
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{8,512}")
 _ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[\"\\/bfnrt]")
 """Escapes of JSON (RFC 8259, section 7), those of a surrogate pair together."""
 _QUOTES: Final = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 _SCHEME: Final = re.compile(r"(?:authorization\s*:\s*)?bearer[\s:]+", re.IGNORECASE)
+_KEPT_BY_URL_ENCODERS: Final = ("", "/", "!*'()")
+"""What Python's, a path's and JavaScript's encoder each leave as it is, beyond letters, digits and ``-._~``."""
+_PERCENT: Final = re.compile("%..")
+_ENCODED_AGAIN: Final = re.compile("%(?:25)+")
 
 
 class ApiKey:
@@ -100,34 +114,31 @@ class KeysIn:
         return (value for value in values if len(value) >= SHORTEST)
 
 
-def read_key(environ: Mapping[str, str], variable: str) -> ApiKey:
-    """Read a key from an environment variable.
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A setting that cannot be used."""
 
-    Raises
-    ------
-    SettingsError
-        It is not set, or cannot be a key; the message has the variable's name, never its value.
-    """
-    text = environ.get(variable)
-    if text is None:
-        raise SettingsError(
-            f"No API key: {variable} is not set. Set it with "
-            f'import getpass, os; os.environ["{variable}"] = getpass.getpass("API key: ") '
-            "or start without one: %donutwork sandbox start"
-        )
-    key = text.strip()
+    why: str
+    """The line that a call would end with; it never has the setting's value."""
+
+
+def read_key(environ: Mapping[str, str], variable: str) -> ApiKey | Unusable:
+    """Read a key from an environment variable."""
+    key = environ.get(variable, "").strip()
     if not key:
-        raise SettingsError(
-            f"{variable} is empty. Set it with "
+        is_set = variable in environ
+        return Unusable(
+            f"{f'{variable} is empty.' if is_set else f'No API key: {variable} is not set.'} Set it with "
             f'import getpass, os; os.environ["{variable}"] = getpass.getpass("API key: ")'
+            + ("" if is_set else " or start without one: %donutwork sandbox start")
         )
     unquoted = _unquoted(key)
     if _SCHEME.match(unquoted):
-        raise SettingsError(f"{variable} begins with Bearer: set it to the key alone, Bearer is added to it.")
+        return Unusable(f"{variable} begins with Bearer: set it to the key alone, Bearer is added to it.")
     if unquoted != key:
-        raise SettingsError(f"{variable} has quotes around the key: set it to the key alone, without them.")
+        return Unusable(f"{variable} has quotes around the key: set it to the key alone, without them.")
     if not _WELL_FORMED.fullmatch(key):
-        raise SettingsError(
+        return Unusable(
             f"{variable} does not hold an API key: one has 8 to 512 visible ASCII characters and no blanks or line "
             "breaks inside. Copy it from the Donutwork dashboard again."
         )
@@ -141,3 +152,84 @@ def _unquoted(text: str) -> str:
 
 def _bare(text: str) -> str:
     return _SCHEME.sub("", _unquoted(text.strip()), count=1)
+
+
+def forms(key: str) -> set[str]:
+    """Return a key as it may stand in a text: itself, URL-encoded, and in base64.
+
+    In base64 the same key looks different at each of three offsets from the beginning of what was encoded. The
+    characters at its ends are left out where they hold bits of a neighbour too.
+    """
+    found = {key}
+    for kept in _KEPT_BY_URL_ENCODERS:
+        encoded = quote(key, safe=kept)
+        found |= {encoded, _PERCENT.sub(lambda escape: escape[0].lower(), encoded)}
+    for offset in range(3):
+        encoded = b64encode(b"\0" * offset + key.encode("ascii")).decode("ascii")
+        own = encoded[-(-8 * offset // 6) : 8 * (offset + len(key)) // 6]
+        found |= {own, own.replace("+", "-").replace("/", "_")}
+    return found
+
+
+class Traces:
+    """Finds the traces of one key. It keeps their hashes only, from which the key cannot be read.
+
+    Parameters
+    ----------
+    key
+        Visible ASCII characters. One that is shorter than `SLICE` is looked for as a whole.
+    """
+
+    __slots__ = ("_hashes", "_shortest")
+
+    def __init__(self, key: str) -> None:
+        hashes: defaultdict[int, set[int]] = defaultdict(set)
+        for form in forms(key):
+            length = min(SLICE, len(form))
+            hashes[length].update(hash(form[at : at + length]) for at in range(len(form) - length + 1))
+        self._hashes = dict(hashes)
+        self._shortest = min(hashes)
+
+    def mask(self, text: str) -> str:
+        """Replace each trace in a text by ``[redacted]``; where there is none, the text itself is returned.
+
+        What is not visible ASCII does not hide a trace: blanks and line breaks between its characters (base64 comes in
+        lines), zero-width characters, accents.
+        """
+        # The documented texts of a ping are all shorter: they cost two comparisons.
+        if len(text) < self._shortest and text.isascii():
+            return text
+        visible, places = _visible_ascii(text)
+        traces = sorted(
+            (places[at], places[at + length - 1] + 1)
+            for length, hashes in self._hashes.items()
+            for at in range(len(visible) - length + 1)
+            if hash(visible[at : at + length]) in hashes
+        )
+        pieces: list[str] = []
+        kept_to = 0
+        for start, end in traces:
+            # Overlapping and adjoining traces are one.
+            if start > kept_to or not pieces:
+                pieces += [text[kept_to:start], REDACTED]
+            kept_to = max(kept_to, end)
+        masked = "".join([*pieces, text[kept_to:]])
+        if "%25" in masked:
+            # URL-encoded more than once, as in the query of a redirect.
+            decoded = _ENCODED_AGAIN.sub("%", masked)
+            masked_again = self.mask(decoded)
+            return masked if masked_again == decoded else masked_again
+        return masked
+
+
+def _visible_ascii(text: str) -> tuple[str, list[int]]:
+    """Return what a reader sees of a text in visible ASCII characters, and where in the text each of them stands.
+
+    Letters in full width, in circles or with accents are plain letters there (Unicode's decomposition NFKD).
+    """
+    if text.isascii():
+        seen = [(char, at) for at, char in enumerate(text)]
+    else:
+        seen = [(char, at) for at, one in enumerate(text) for char in unicodedata.normalize("NFKD", one)]
+    seen = [(char, at) for char, at in seen if "!" <= char <= "~"]
+    return "".join(char for char, _ in seen), [at for _, at in seen]

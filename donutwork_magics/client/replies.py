@@ -1,20 +1,28 @@
-"""The documented replies, decoded and validated: unknown fields are kept, documented ones must be there and typed."""
+"""The two documented endpoints and their replies: unknown fields are kept, documented ones must be there and typed."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from typing import Annotated, Any, NoReturn, TypeVar
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 
 from donutwork_magics.errors import Kind
 from donutwork_magics.plain import plain
 
+API_VERSION: Final = "2026-02-01"
+
 _PROTOCOL = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _RRT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s)")
 _UNIT_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
+_SECONDS = re.compile(r"[0-9]{1,10}")
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 
 
 class PingReply(msgspec.Struct, frozen=True):
@@ -76,7 +84,20 @@ class _InvalidToken(msgspec.Struct, frozen=True):
     error: Annotated[str, msgspec.Meta(pattern="^Invalid token$")]
 
 
-Reply = TypeVar("Reply", PingReply, ConnectionReply)
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One documented endpoint, the permission that a key needs for it, and its reply."""
+
+    path: str
+    permission: str
+    permission_constant: str
+    reply: type[PingReply | ConnectionReply]
+
+
+PING: Final = Endpoint(f"/{API_VERSION}/ping.json", "ping:read", "ApiAccessPermission::PING_READ", PingReply)
+CONNECTION: Final = Endpoint(
+    f"/{API_VERSION}/connection.json", "connection:read", "ApiAccessPermission::CONNECTION_READ", ConnectionReply
+)
 
 
 class ReplyError(Exception):
@@ -96,39 +117,44 @@ class ReplyError(Exception):
         self.reason = reason
 
 
-def load_json(body: bytes) -> Any:
-    """Decode JSON strictly (RFC 8259), and refuse what decoders read differently.
+def read_reply(
+    body: bytes, endpoint: Endpoint, redact: Callable[[Any], Any]
+) -> tuple[dict[str, Any], PingReply | ConnectionReply]:
+    """Decode a body strictly (RFC 8259), refuse what decoders read differently, redact it, and validate it.
 
     Raises
     ------
     ReplyError
-        ``invalid_body``: not UTF-8, not JSON, or nested too deep; ``schema``: NaN, Infinity, a name that occurs twice.
+        ``invalid_body``: not UTF-8, not JSON, or nested too deep; ``schema``: NaN, Infinity, a name that occurs twice,
+        or not what is documented.
     """
+    problem: tuple[Kind, str]
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
         # A lone surrogate ("\ud800") is valid JSON, but cannot be encoded, so it could be neither stored nor shown.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
-        pass
-    else:
-        return value
-    raise ReplyError("invalid_body", "it is not valid JSON")
-
-
-def decode(value: Any, documented: type[Reply]) -> Reply:
-    """Validate decoded JSON against a documented reply.
-
-    Raises
-    ------
-    ReplyError
-        ``schema``.
-    """
-    try:
-        return msgspec.convert(value, documented)
+        raw = redact(value)
+        return raw, msgspec.convert(raw, endpoint.reply)
+    except RecursionError:
+        problem = "invalid_body", "it is nested too deep"
     except msgspec.ValidationError as error:
         # msgspec names documented fields and types only, never what the server sent.
-        reason = str(error)
-    raise ReplyError("schema", reason)
+        problem = "schema", str(error)
+    except ValueError:
+        problem = "invalid_body", "it is not valid JSON"
+    # Outside of the handlers, so that the exception has no context, which holds the server's text.
+    raise ReplyError(*problem)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = {plain(name): value for name, value in pairs}
+    if len(fields) < len(pairs):
+        raise ReplyError("schema", "a field occurs twice")
+    return fields
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise ReplyError("schema", "a number is not finite")
 
 
 def is_invalid_token(body: bytes) -> bool:
@@ -149,17 +175,6 @@ def parse_rrt_ms(text: str) -> float:
     return value_ms if math.isfinite(value_ms) else math.nan
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = {plain(name): value for name, value in pairs}
-    if len(fields) < len(pairs):
-        raise ReplyError("schema", "a field occurs twice")
-    return fields
-
-
-def _no_constant(_name: str) -> NoReturn:
-    raise ReplyError("schema", "a number is not finite")
-
-
 def http_version(protocol: str) -> str | None:
     """Return the HTTP version that ``protocol`` names, as in a table (``1.1``, ``2``, ``3``); None where it is no name.
 
@@ -167,3 +182,27 @@ def http_version(protocol: str) -> str | None:
     """
     match = _PROTOCOL.fullmatch(protocol)
     return match and match[1] + (match[2] or "")
+
+
+def http_date_s(text: str) -> float | None:
+    """Parse an HTTP-date (RFC 9110, section 5.6.7) to seconds since the epoch; None for all else, also old forms."""
+    text = text.strip()
+    if not _HTTP_DATE.fullmatch(text):
+        return None
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Parse a Retry-After header (RFC 9110, section 10.2.3): whole seconds, or an HTTP-date.
+
+    `float` would also take ``inf``, ``nan``, ``-3`` and ``1e9``: they are None here, as everything else.
+    """
+    if value is None:
+        return None
+    if _SECONDS.fullmatch(text := value.strip()):
+        return float(text)
+    date_s = http_date_s(text)
+    return None if date_s is None else max(0.0, date_s - time.time())

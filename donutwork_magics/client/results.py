@@ -1,12 +1,92 @@
-"""The results of single calls: values that are displayed as cards."""
+"""What became of one call: as a row (`Sample`), as a line of advice, and as the value that is displayed as a card."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
+from donutwork_magics.client.replies import Endpoint
+from donutwork_magics.client.settings import Setup
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.errors import OUTCOMES, Kind
+from donutwork_magics.network.exchange import Exchange
+
+_STUCK: Final = {
+    "dns_ms": "while resolving the name",
+    "connect_ms": "while connecting",
+    "tls_ms": "in the TLS handshake",
+    "send_ms": "while sending",
+    "ttfb_ms": "waiting for the first byte",
+    "receive_ms": "in the middle of the reply",
+}
+
+
+class Sample(NamedTuple):
+    """What is known of one ping: every outcome is a value, never an exception."""
+
+    exchange: Exchange
+    error: Kind | None = None
+    reason: str = ""
+    """A few words on the error, of ours; for messages."""
+    status_code: int | None = None
+    retry_after_s: float | None = None
+    body_bytes: int | None = None
+    env: str | None = None
+    """As answered, but without markup, as it goes into a table; `rrt` likewise."""
+    rrt: str | None = None
+    rrt_ms: float = math.nan
+
+    def timing(self) -> dict[str, Any]:
+        """Return the row's columns that a single call has, by name, in the order of the DataFrame."""
+        exchange = self.exchange
+        return {
+            "timestamp": datetime.fromtimestamp(exchange.timestamp_ns / 1e9, UTC),
+            **exchange.phases._asdict(),
+            "duration_ms": exchange.duration_ms,
+            "rrt_ms": self.rrt_ms,
+            "network_ms": exchange.phases.ttfb_ms - self.rrt_ms,
+            "reused": exchange.reused,
+            "retried": exchange.retried,
+            "status_code": self.status_code,
+            "http_version": exchange.http_version,
+            "peer": exchange.peer,
+            "tls_version": exchange.tls_version,
+            "tcp_rtt_ms": exchange.tcp_rtt_ms,
+            "tcp_retransmits": exchange.tcp_retransmits,
+            "body_bytes": self.body_bytes,
+        }
+
+
+def advice(sample: Sample, setup: Setup, endpoint: Endpoint) -> str:
+    """Say in one line why a call failed, and what to do next; it holds neither the key nor any text of the server."""
+    assert sample.error is not None
+    variables = setup.variables
+    phases = sample.exchange.phases._asdict()
+    line = OUTCOMES[sample.error].line(
+        host="the sandbox" if setup.sandbox else setup.host,
+        reason=f" ({sample.reason})" if sample.reason else "",
+        status=f" ({sample.status_code})" if sample.status_code else "",
+        duration=f"{sample.exchange.duration_ms / 1e3:.3g} s",
+        stuck=next((words for name, words in _STUCK.items() if math.isnan(phases[name])), "at its end"),
+        wait=f"Wait {sample.retry_after_s:g} s" if sample.retry_after_s else "Wait a little",
+        permission=f"{endpoint.permission} ({endpoint.permission_constant})",
+        path=endpoint.path,
+        asked_env=setup.env or "no environment",
+        answered_env=sample.env if sample.env in {"staging", "production"} else "another environment",
+        key=f"the key in {variables.key}" if variables else "the sandbox's own key",
+        check_url=f"Check {variables.base_url}: it must be the API's base URL."
+        if variables
+        else "Start it again: %donutwork sandbox start",
+        check_key=f"Check that {variables.key} is complete, not revoked, and made for this environment."
+        if variables
+        else "Start it without this fault: %donutwork sandbox start",
+    )
+    if setup.proxy_variables and sample.error in {"dns", "connect", "tls", "timeout"}:
+        line += f" Connections are direct: {', '.join(setup.proxy_variables)} is not used."
+    return line
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +94,9 @@ class Result(Displayed):
     """What `Ping` and `Connection` have in common."""
 
     host: str
-    """Where it came from: host, and port unless it is the usual one."""
     sandbox: bool
-    """Whether that was the sandbox."""
     timing: Mapping[str, Any] = field(repr=False)
-    """One row's columns by name, as in the DataFrame: the phases in milliseconds, the connection, the time of day."""
     raw: Mapping[str, Any] = field(repr=False)
-    """The reply as decoded JSON, with the fields that the documentation does not name; its texts are cleaned as by
-    `donutwork_magics.plain.plain`, and the key is redacted."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but `raw` by name, `timing` among it."""
@@ -53,12 +128,15 @@ class Ping(Result):
     rrt_ms : float
         The same in milliseconds; NaN where the text is no number with a unit.
     timing : Mapping
-        What a row of the DataFrame has of a single call, by the names of its columns; each is an attribute too:
-        ``duration_ms``, ``ttfb_ms``, ``peer`` and so on.
+        What a row of the DataFrame has of a single call, by the names of its columns, times in milliseconds; each is an
+        attribute too: ``duration_ms``, ``ttfb_ms``, ``peer`` and so on.
     raw : Mapping
-        The whole reply, with fields that the documentation does not name; without the key.
-    host, sandbox : str, bool
-        Who answered, and whether that was the sandbox.
+        The reply as decoded JSON, with the fields that the documentation does not name; its texts are cleaned as by
+        `donutwork_magics.plain.plain`, and the key is redacted.
+    host : str
+        Who answered: host, and port unless it is the usual one.
+    sandbox : bool
+        Whether that was the sandbox.
     """
 
     status: str

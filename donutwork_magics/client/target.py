@@ -14,17 +14,13 @@ from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from donutwork_magics.client.settings import Target
-    from donutwork_magics.client.setup import Setup
+    from donutwork_magics.client.settings import Setup, Target
     from donutwork_magics.sandbox.process import Sandbox
     from donutwork_magics.types import Env
 
 
 class Switch:
-    """Which sandboxes are on in this process: calls go to the last of them.
-
-    It only holds them: `donutwork_magics.sandbox.switch` starts and ends them.
-    """
+    """Which sandboxes are on in this process; `donutwork_magics.sandbox.switch` starts and ends them."""
 
     def __init__(self) -> None:
         # First what `sandbox start` started, or None; then those of `with sandbox()` blocks, the innermost last. The
@@ -90,20 +86,21 @@ def current_setup(env: Env | None = None) -> Setup:
             "No call can be made: httptools is not installed, and in JupyterLite there is none. Install it, or analyse "
             "what was recorded elsewhere: %donutwork load FILE."
         )
-    from donutwork_magics.client.settings import sandbox_target
-    from donutwork_magics.client.setup import read_setup, setup_of
+    from donutwork_magics.client.settings import read_setup, sandbox_target
 
     sandbox, in_block = SWITCH.sandbox, SWITCH.in_block
     if sandbox is None:
         return read_setup(os.environ, env)
-    if not sandbox.alive():
-        advice = (
+    if sandbox.alive():
+        return sandbox_target(sandbox.url, sandbox.key_for(env), env)
+    raise SettingsError(
+        "The sandbox has ended unexpectedly, and nothing goes to the real API instead: "
+        + (
             "calls go out again when its `with sandbox()` block ends."
             if in_block
             else "%donutwork sandbox start begins a new one, %donutwork sandbox stop leaves it off."
         )
-        raise SettingsError(f"The sandbox has ended unexpectedly, and nothing goes to the real API instead: {advice}")
-    return setup_of(sandbox_target(sandbox.url, sandbox.key_for(env), env))
+    )
 
 
 def current_target(env: Env | None = None) -> Target:
@@ -125,7 +122,7 @@ def same_target(before: Target) -> Target:
     SettingsError
         Calls go somewhere else now; or as for `current_target`.
     """
-    from donutwork_magics.client.setup import Unusable
+    from donutwork_magics.client.key import Unusable
 
     setup = current_setup(before.env)
     is_same = setup.sandbox == before.sandbox and setup.base_url == before.base_url

@@ -9,14 +9,11 @@ from typing import Final
 
 import httpx
 
-from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.endpoints import PING
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.replies import PING
+from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
-from donutwork_magics.network.caller import CallFaultError
-from donutwork_magics.network.message import Prepared, prepare
-from donutwork_magics.network.message import Reply as Answered
+from donutwork_magics.network.exchange import NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.types import Env, Family, Http
 
 EXTENSION: Final = "donutwork"
@@ -96,28 +93,18 @@ class TimedTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the reply to its end; `httpx.Client` calls this."""
         prepared = self._prepared(request)
-        try:
-            with self._one_call:
-                answer, exchange = self._client.fetch(prepared)
-        except CallFaultError as fault:
-            failed = Sample(fault.exchange, fault.kind, fault.reason)
-        else:
-            return self._response(answer, Sample(exchange, status_code=answer.status, body_bytes=len(answer.body)))
-        # Outside of the handler, so that the exception has no context.
-        raise self._error(failed)
+        with self._one_call:
+            reply, exchange = self._client.fetch(prepared)
+        if isinstance(reply, NetworkFaultError):
+            raise self._error(Sample(exchange, reply.kind, reply.reason))
+        return self._response(reply, Sample(exchange, status_code=reply.status, body_bytes=len(reply.body)))
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
     def _prepared(self, request: httpx.Request) -> Prepared:
-        """Check a request, and serialise it without the key.
-
-        Raises
-        ------
-        httpx.LocalProtocolError
-            It is not to be sent.
-        """
+        """Check a request, and serialise it without the key."""
         problem = self._problem(request)
         if not problem:
             kept = [(name, value) for name, value in request.headers.raw if name.lower() not in _NOT_SENT]
@@ -139,7 +126,7 @@ class TimedTransport(httpx.BaseTransport):
             return "TimedTransport sends no body: leave out content, data, files and json."
         return ""
 
-    def _response(self, answer: Answered, sample: Sample) -> httpx.Response:
+    def _response(self, answer: Reply, sample: Sample) -> httpx.Response:
         redact = self.target.key.redact_document
         body = _redacted(answer.body, redact)
         headers = [(_redacted(name, redact), _redacted(value, redact)) for name, value in answer.headers]

@@ -17,7 +17,7 @@ from donutwork_magics.display.live import WidgetAndLine
 from donutwork_magics.display.pages import Box
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import DonutworkError, Interrupted, OutOfThreadsError
-from donutwork_magics.threads import start_thread
+from donutwork_magics.interrupts import start_thread
 
 _LINE: Final = "Buttons to call again, and to measure: they work while their kernel runs."
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..columns import COLUMNS
-from ..outcomes import OUTCOMES
+from ..errors import OUTCOMES
 from . import options as o
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from ..analysis.expectations import parse_expectation
-from ..client.arguments import LONGEST_S
 from ..sampling.plan import LONGEST_LABEL
+from ..types import LONGEST_S
 from .parse_errors import did_you_mean
 
 T = TypeVar("T")

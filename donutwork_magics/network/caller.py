@@ -13,38 +13,22 @@ import httpx
 
 from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.connection import Authorization, Connection, Destination
-from donutwork_magics.network.faults import NetworkFaultError
+from donutwork_magics.network.exchange import (
+    Deadline,
+    Driver,
+    Exchange,
+    NetworkFaultError,
+    Prepared,
+    Reply,
+    Timestamps,
+)
 from donutwork_magics.network.http1 import Http1
 from donutwork_magics.network.http2 import Http2
-from donutwork_magics.network.message import Driver, Prepared, Reply
-from donutwork_magics.network.timing import Deadline, Phases, Timestamps
 from donutwork_magics.types import Http
 
 _SHORT_RTT_MS = 100.0
 """A container that has used up its share of the processors stands still for up to this long."""
 _UNKNOWN_RTT_MS = 500.0
-
-
-class Exchange(NamedTuple):
-    """What was measured of one call, whether it got a reply or not."""
-
-    started_ns: int
-    """First network act, on the clock of `time.perf_counter_ns`."""
-    timestamp_ns: int
-    """The same moment on the wall clock, since the epoch."""
-    duration_ms: float
-    """First network act to last byte, or to the failure."""
-    phases: Phases
-    reused: bool
-    """The call went out on a connection that had served another one."""
-    retried: bool
-    """A kept connection turned out to be closed, and the request was sent once more; the phases are the second's."""
-    http_version: str | None
-    peer: str | None
-    tls_version: str | None
-    tcp_rtt_ms: float
-    tcp_retransmits: int | None
-    """Segments sent again since the kernel was last asked: during this call, or also in the few milliseconds before."""
 
 
 class Opened(NamedTuple):
@@ -56,16 +40,8 @@ class Opened(NamedTuple):
     """The protocol that the server chose in the TLS handshake (RFC 7301); None where it chose none."""
     certificate_ends_s: float | None
     """When the server's certificate ends, since the epoch; None where there is no TLS."""
-    fault: NetworkFaultError | None = None
-    """Why there is no connection. It was never raised, so it holds no frames."""
-
-
-class CallFaultError(NetworkFaultError):
-    """A `NetworkFaultError` with what was measured until then."""
-
-    def __init__(self, fault: NetworkFaultError, exchange: Exchange) -> None:
-        super().__init__(fault.kind, fault.reason)
-        self.exchange = exchange
+    fault: NetworkFaultError | None
+    """Why there is no connection. It holds no frames."""
 
 
 class Caller:
@@ -83,12 +59,8 @@ class Caller:
         The TLS context, for an ``https`` origin.
     http
         The versions that may be spoken. Without TLS nothing is negotiated: HTTP/1.1 unless ``2`` is asked for.
-    family
-        ``AF_INET``, ``AF_INET6``, or ``AF_UNSPEC`` for either.
-    timeout_s
-        The total deadline of a call.
-    cold
-        Close the connection after each call, so that each call has all the phases.
+    family, timeout_s, cold
+        As for `donutwork_magics.Client`; the family by its number.
     """
 
     def __init__(
@@ -112,13 +84,11 @@ class Caller:
         self._cancelled = threading.Event()
 
     @uninterrupted
-    def call(self, request: Prepared) -> tuple[Reply, Exchange]:
-        """Send a request, and read the reply to its end.
+    def call(self, request: Prepared) -> tuple[Reply | NetworkFaultError, Exchange]:
+        """Send a request, and return the whole reply, or why there is none; the fault holds no frames.
 
         Raises
         ------
-        CallFaultError
-            There was no usable reply; its ``exchange`` tells what was measured until then.
         CallCancelledError
             `cancel` was called.
         """
@@ -126,8 +96,7 @@ class Caller:
         timestamps = Timestamps()
         outcome = self._attempt(request, deadline, timestamps)
         retried = False
-        rtt_ms = self._connection.smoothed_rtt_ms if self._connection is not None else math.nan
-        if _was_stale(outcome, timestamps, rtt_ms):
+        if self._was_stale(outcome, timestamps):
             retried = timestamps.send_start_ns > 0
             self.close()
             outcome = self._attempt(request, deadline, timestamps)
@@ -135,11 +104,10 @@ class Caller:
         if self._cold or isinstance(outcome, BaseException):
             # After a failure or an interrupt, a late reply must not be taken for that of the next request.
             self.close()
-        if isinstance(outcome, NetworkFaultError):
-            raise CallFaultError(outcome, exchange)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome, exchange
+        if isinstance(outcome, Reply | NetworkFaultError):
+            return outcome, exchange
+        assert outcome is not None
+        raise outcome
 
     @uninterrupted
     def connect(self) -> Opened:
@@ -152,21 +120,17 @@ class Caller:
         """
         self.close()
         timestamps = Timestamps()
-        fault: NetworkFaultError | None = None
-        connection = self._ready_connection(Deadline(self._timeout_s, self._cancelled), timestamps)
-        try:
-            connection.open()
-            connection.opened_ahead = True
-        except NetworkFaultError as error:
-            fault = NetworkFaultError(error.kind, error.reason)
-        except BaseException:
-            self.close()
-            raise
+        outcome = self._attempt(None, Deadline(self._timeout_s, self._cancelled), timestamps)
         exchange = self._measured(None, timestamps, retried=False)
-        opened = Opened(exchange, connection.alpn, connection.certificate_ends_s, fault)
-        if fault is not None:
+        connection = self._connection
+        assert connection is not None
+        alpn, certificate_ends_s = connection.alpn, connection.certificate_ends_s
+        if outcome is not None:
             self.close()
-        return opened
+        if outcome is None or isinstance(outcome, NetworkFaultError):
+            return Opened(exchange, alpn, certificate_ends_s, outcome)
+        assert isinstance(outcome, BaseException)
+        raise outcome
 
     def cancel(self) -> None:
         """Cancel the call that another thread is waiting in, within `POLL_S`, and refuse further ones."""
@@ -178,34 +142,40 @@ class Caller:
         if connection is not None:
             connection.close()
 
-    def _attempt(self, request: Prepared, deadline: Deadline, timestamps: Timestamps) -> Reply | BaseException:
-        """Send the request once, and return the reply or the exception.
+    def _attempt(
+        self, request: Prepared | None, deadline: Deadline, timestamps: Timestamps
+    ) -> Reply | BaseException | None:
+        """Send the request once, or open a connection for it; return the reply or the exception.
 
         An exception that is raised further would keep frames alive in which the key can be read.
         """
         try:
             connection = self._ready_connection(deadline, timestamps)
+            if request is None:
+                connection.open()
+                return None
             failure = connection.send(request, self._authorization)
             # From here on no frame holds the key.
             reply = connection.reply(failure)
             # Also where only this machine noticed the last byte too late.
             return NetworkFaultError("timeout") if deadline.was_missed(timestamps.last_byte_ns) else reply
         except BaseException as outcome:
-            return _bare(outcome)
+            outcome.__cause__ = outcome.__context__ = None
+            return outcome.with_traceback(None)
 
     def _ready_connection(self, deadline: Deadline, timestamps: Timestamps) -> Connection:
         connection = self._connection
         if connection is not None:
-            connection.begin(deadline, timestamps)
-            if connection.opened_ahead or connection.is_reusable():
+            connection.deadline, connection.timestamps = deadline, timestamps
+            if not connection.has_served or connection.is_reusable():
                 timestamps.begin_attempt(reused=True)
                 # A connection opened ahead has served no request, so it is not "reused", and is never stale.
-                timestamps.reused = not connection.opened_ahead
+                timestamps.reused = connection.has_served
                 return connection
             self.close()
         timestamps.begin_attempt(reused=False)
         self._connection = connection = Connection(self._destination, self._drivers())
-        connection.begin(deadline, timestamps)
+        connection.deadline, connection.timestamps = deadline, timestamps
         return connection
 
     def _drivers(self) -> dict[str | None, Driver]:
@@ -221,15 +191,14 @@ class Caller:
 
     def _measured(self, outcome: object, timestamps: Timestamps, retried: bool) -> Exchange:
         reply = outcome if isinstance(outcome, Reply) else None
-        timestamps.complete = reply is not None
         now_ns = timestamps.start()
         connection = self._connection
         rtt_ms, retransmits = connection.kernel_view(now_ns) if connection else (math.nan, None)
         return Exchange(
             started_ns=timestamps.started_ns,
             timestamp_ns=timestamps.timestamp_ns,
-            duration_ms=timestamps.duration_ms(),
-            phases=timestamps.phases(),
+            duration_ms=((timestamps.last_byte_ns if reply else now_ns) - timestamps.started_ns) / 1e6,
+            phases=timestamps.phases(complete=reply is not None),
             reused=timestamps.reused,
             retried=retried,
             http_version=reply.http_version if reply else None,
@@ -239,26 +208,20 @@ class Caller:
             tcp_retransmits=retransmits,
         )
 
+    def _was_stale(self, outcome: object, timestamps: Timestamps) -> bool:
+        """Tell whether the server closed a kept connection just as the request was sent.
 
-def _bare(exception: BaseException) -> BaseException:
-    exception.__cause__ = exception.__context__ = None
-    return exception.with_traceback(None)
-
-
-def _was_stale(outcome: object, timestamps: Timestamps, rtt_ms: float) -> bool:
-    """Tell whether the server closed a kept connection just as the request was sent.
-
-    Only then the request is sent once more, on a new connection: no reply was seen, and a GET is idempotent (RFC 9110,
-    9.2.2). Where the loss is noticed much later than a round trip takes, the server had the request. Then its lack of
-    an answer is the outcome.
-    """
-    if not isinstance(outcome, NetworkFaultError) or outcome.kind != "connection_lost":
-        return False
-    if not timestamps.reused or timestamps.first_byte_ns:
-        return False
-    if outcome.unprocessed:
-        # The server did not begin with it, however late that is noticed (RFC 9113, 8.7).
-        return True
-    noticed_after_ms = (time.perf_counter_ns() - timestamps.send_start_ns) / 1e6 if timestamps.send_start_ns else 0.0
-    longest_ms = _UNKNOWN_RTT_MS if math.isnan(rtt_ms) else max(_SHORT_RTT_MS, 3 * rtt_ms)
-    return noticed_after_ms <= longest_ms
+        Only then the request is sent once more, on a new connection: no reply was seen, and a GET is idempotent (RFC
+        9110, 9.2.2). Where the loss is noticed much later than a round trip takes, the server had the request. Then its
+        lack of an answer is the outcome.
+        """
+        if not isinstance(outcome, NetworkFaultError) or outcome.kind != "connection_lost":
+            return False
+        if not timestamps.reused or timestamps.first_byte_ns:
+            return False
+        # The server did not begin with it, however late that is noticed (RFC 9113, 8.7); or nothing was sent.
+        if outcome.unprocessed or not timestamps.send_start_ns:
+            return True
+        known = self._connection.tcp_info if self._connection is not None else None
+        longest_ms = _UNKNOWN_RTT_MS if known is None else max(_SHORT_RTT_MS, 3 * known.smoothed_rtt_ms)
+        return (time.perf_counter_ns() - timestamps.send_start_ns) / 1e6 <= longest_ms

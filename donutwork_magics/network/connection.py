@@ -13,12 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from donutwork_magics.network.faults import NetworkFaultError, os_reason
-from donutwork_magics.network.message import CUT_OFF, Driver, Prepared, Reply
-from donutwork_magics.network.resolver import known_addresses, resolve
-from donutwork_magics.network.tcp import TcpInfo, connect_first, tcp_info
-from donutwork_magics.network.timing import POLL_S, Deadline, Timestamps
-from donutwork_magics.network.tls import start_tls
+from donutwork_magics.network.exchange import (
+    CUT_OFF,
+    POLL_S,
+    Deadline,
+    Driver,
+    NetworkFaultError,
+    Prepared,
+    Reply,
+    Timestamps,
+    os_reason,
+)
+from donutwork_magics.network.sockets import TcpInfo, connect_first, known_addresses, resolve, start_tls, tcp_info
 
 _MOST_BYTES: Final = 16 * 1024
 """What is received at once; the deadline is looked at in between.
@@ -46,70 +52,55 @@ class Destination(NamedTuple):
 class Connection:
     """One connection, used for one call at a time.
 
-    Parameters
-    ----------
-    destination
-        Where to connect, and how.
-    drivers
-        By the server's answer to ALPN; None stands for no answer, and for no TLS.
+    `drivers` are by the server's answer to ALPN; None stands for no answer, and for no TLS.
     """
 
+    deadline: Deadline
+    """That of the current call, as are its timestamps."""
     timestamps: Timestamps
-    """Those of the current call."""
 
     def __init__(self, destination: Destination, drivers: Mapping[str | None, Driver]) -> None:
         self._destination = destination
         self._drivers = drivers
         self._driver: Driver | None = None
-        self._deadline: Deadline
         self._socket: socket.socket | None = None
         self._wait_s = -1.0
         """The timeout that the socket has."""
         self._usable = False
         self._poll: Callable[[int], object] | None = None
-        self._closed_info: TcpInfo | None = None
         self._viewed_ns = 0
-        self._rtt_ms = math.nan
-        self.smoothed_rtt_ms = math.nan
-        """The smoothed round-trip time, when the kernel was asked last."""
-        self._retransmits = 0
-        self._no_retransmits: int | None = 0
-        self.opened_ahead = False
-        """Whether it is open, and has served no request yet."""
+        self.tcp_info: TcpInfo | None = None
+        """What the kernel said when it was asked last."""
+        self.has_served = False
+        """Whether a request was sent on it."""
         self.peer: str | None = None
         """The address that was connected to."""
-
-    def begin(self, deadline: Deadline, timestamps: Timestamps) -> None:
-        """Attach the connection to the next call."""
-        self._deadline = deadline
-        self.timestamps = timestamps
 
     def open(self) -> Driver:
         """Resolve, connect, make the TLS handshake, and choose the driver.
 
         Raises
         ------
-        NetworkFaultError
-            ``dns``, ``connect``, ``tls`` or ``timeout``; ``protocol``: the server speaks no version that may be spoken.
-        CallCancelledError
-            The call was cancelled.
+        NetworkFaultError, CallCancelledError
+            ``dns``, ``connect``, ``tls``, ``timeout``, or ``protocol``: the server speaks no version that may be
+            spoken; the call was cancelled.
         """
         host, port, family, context = self._destination
         timestamps = self.timestamps
-        began_ns = resolved_ns = timestamps.start()
+        start_ns = resolved_ns = timestamps.start()
         addresses = known_addresses(host, port, family)
         if not addresses:
-            addresses = resolve(host, port, family, self._deadline)
+            addresses = resolve(host, port, family, self.deadline)
             resolved_ns = time.perf_counter_ns()
-        timestamps.dns_ns = resolved_ns - began_ns
-        sock, self.peer = connect_first(addresses, self._deadline)
-        timestamps.connect_ns = time.perf_counter_ns() - resolved_ns
+        timestamps.dns_ms = (resolved_ns - start_ns) / 1e6
+        sock, self.peer = connect_first(addresses, self.deadline)
+        connected_ns = time.perf_counter_ns()
+        timestamps.connect_ms = (connected_ns - resolved_ns) / 1e6
         if context is None:
-            timestamps.tls_ns = 0
+            timestamps.tls_ms = 0.0
         else:
-            began_ns = time.perf_counter_ns()
-            sock = start_tls(sock, context, host, self._deadline)
-            timestamps.tls_ns = time.perf_counter_ns() - began_ns
+            sock = start_tls(sock, context, host, self.deadline)
+            timestamps.tls_ms = (time.perf_counter_ns() - connected_ns) / 1e6
         self._socket = sock
         self._driver = driver = self._drivers.get(self.alpn)
         if driver is None:
@@ -143,10 +134,13 @@ class Connection:
         if self._driver is None or not self._usable:
             return False
         idle = b""
-        while (data := self._waiting()) is not None:
-            idle += data
-            if not data or len(idle) > _MOST_IDLE_BYTES:
-                return False
+        try:
+            while (data := self._receive(0.0)) is not None:
+                idle += data
+                if not data or len(idle) > _MOST_IDLE_BYTES:
+                    return False
+        except NetworkFaultError:
+            return False
         return self._driver.is_reusable(idle)
 
     def send(self, request: Prepared, authorization: Authorization) -> str:
@@ -159,27 +153,26 @@ class Connection:
         NetworkFaultError, CallCancelledError
             As `open`, or ``timeout``.
         """
-        self.opened_ahead = False
-        if self._driver is not None:
-            return self._send(_serialised(self._driver, request, authorization)())
+        driver = self._driver
         # Serialised before connecting, for each version that the server may choose: between two phases it would count.
-        ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
-        return self._send(ready[self.open()]())
+        choice = {driver} if driver is not None else set(self._drivers.values())
+        ready = {each: _serialised(each, request, authorization) for each in choice}
+        data = ready[driver or self.open()]()
+        self.has_served = True
+        timestamps = self.timestamps
+        timestamps.send_start_ns = timestamps.start()
+        handed_ns, failure = self._write(data)
+        if not failure:
+            timestamps.send_end_ns = handed_ns
+        return failure
 
     def reply(self, failure: str) -> Reply:
-        """Read the reply to its end.
-
-        Parameters
-        ----------
-        failure
-            Why the request could not be sent in full, or nothing.
+        """Read the reply to its end; `failure` says why the request could not be sent in full, or nothing.
 
         Raises
         ------
-        NetworkFaultError
-            There is no whole and valid reply.
-        CallCancelledError
-            The call was cancelled.
+        NetworkFaultError, CallCancelledError
+            There is no whole and valid reply, or the call was cancelled.
         """
         driver = self._driver
         assert driver is not None
@@ -187,14 +180,16 @@ class Connection:
         while True:
             lost: NetworkFaultError | None = None
             try:
-                data = self._read(driver.lull_s if unparsed else None)
+                data = self._receive(driver.lull_s if unparsed else None)
+                now_ns = time.perf_counter_ns()
             except NetworkFaultError as fault:
                 if not unparsed:
                     raise
                 # What came before may be the whole reply.
                 lost, data = fault, None
             if data:
-                unparsed = driver.receive(data, self.timestamps.last_byte_ns)
+                self.timestamps.last_byte_ns = now_ns
+                unparsed = driver.receive(data, now_ns)
                 if unparsed:
                     continue
             try:
@@ -222,21 +217,17 @@ class Connection:
         Asking takes a twentieth of a fast ping. So it is not asked again within a few milliseconds: the least time
         changes little, and a call of which a segment was sent again takes longer than that.
         """
-        if now_ns - self._viewed_ns < _VIEW_EVERY_NS:
-            return self._rtt_ms, self._no_retransmits
-        self._viewed_ns = now_ns
-        info = self._closed_info if self._socket is None else tcp_info(self._socket)
-        if info is None:
-            self._no_retransmits = None
+        before = self.tcp_info
+        if now_ns - self._viewed_ns >= _VIEW_EVERY_NS:
+            self._viewed_ns = now_ns
+            self.tcp_info = None if self._socket is None else tcp_info(self._socket)
+        if (info := self.tcp_info) is None:
             return math.nan, None
-        self._rtt_ms, self.smoothed_rtt_ms = info.rtt_ms, info.smoothed_rtt_ms
-        before, self._retransmits = self._retransmits, info.total_retransmits
-        return info.rtt_ms, info.total_retransmits - before
+        return info.rtt_ms, info.total_retransmits - (before.total_retransmits if before else 0)
 
     def close(self) -> None:
         """Close the connection, if it is open."""
         if self._socket is not None:
-            self._closed_info = tcp_info(self._socket)
             self._socket.close()
             self._socket = None
 
@@ -245,14 +236,6 @@ class Connection:
         assert self._driver is not None
         frames = self._driver.to_send()
         return self._write(frames)[1] if frames else ""
-
-    def _send(self, request: bytes) -> str:
-        timestamps = self.timestamps
-        timestamps.send_start_ns = timestamps.start()
-        handed_ns, failure = self._write(request)
-        if not failure:
-            timestamps.send_end_ns = handed_ns
-        return failure
 
     def _write(self, buffer: bytes) -> tuple[int, str]:
         """Send all; return the moment before the kernel was given the last of it, and why it could not be sent.
@@ -275,31 +258,10 @@ class Connection:
                 return handed_ns, os_reason(error)
         return handed_ns, ""
 
-    def _read(self, patience_s: float | None) -> bytes | None:
-        """Receive some bytes, and note when; as `_receive`."""
-        data = self._receive(patience_s)
-        now_ns = time.perf_counter_ns()
-        if data:
-            self.timestamps.last_byte_ns = now_ns
-        return data
-
     def _receive(self, patience_s: float | None) -> bytes | None:
-        """Receive some bytes.
+        """Receive some bytes: none if the peer has closed its side, None if nothing came within `patience_s`.
 
-        Parameters
-        ----------
-        patience_s
-            How long to wait, at most a few milliseconds; None to wait until the deadline.
-
-        Returns
-        -------
-        bytes or None
-            No bytes if the peer has closed its side, None if nothing came within `patience_s`.
-
-        Raises
-        ------
-        NetworkFaultError, CallCancelledError
-            ``connection_lost``, ``tls`` or ``timeout``.
+        That is at most a few milliseconds; None waits until the deadline.
         """
         sock = self._socket
         assert sock is not None
@@ -318,24 +280,9 @@ class Connection:
             except OSError as error:
                 raise NetworkFaultError("connection_lost", os_reason(error)) from None
 
-    def _waiting(self) -> bytes | None:
-        """Return what has arrived on an idle connection: None if nothing has, no bytes if it was closed."""
-        if self._socket is None:
-            return b""
-        try:
-            return self._receive(0.0)
-        except NetworkFaultError:
-            return b""
-
     def _limit_wait(self, sock: socket.socket, most_s: float) -> None:
-        """Let the next operation wait until the deadline, and for `most_s` at most.
-
-        Raises
-        ------
-        CallCancelledError, NetworkFaultError
-            The call was cancelled, or its time is over.
-        """
-        wait_s = min(most_s, self._deadline.remaining_s())
+        """Let the next operation wait until the deadline, and for `most_s` at most."""
+        wait_s = min(most_s, self.deadline.remaining_s())
         # Setting it is a system call that would delay a timestamp.
         if wait_s != self._wait_s:
             sock.settimeout(wait_s)

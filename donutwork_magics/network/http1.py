@@ -6,8 +6,16 @@ from typing import Any, Final
 
 import httpx
 
-from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.message import INVALID, MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
+from donutwork_magics.network.exchange import (
+    INVALID,
+    MAX_BODY_BYTES,
+    TOO_LARGE,
+    Header,
+    NetworkFaultError,
+    Prepared,
+    Reply,
+    checked,
+)
 
 try:
     import httptools
@@ -60,8 +68,10 @@ class Http1:
         reading = self._reading
         for data, received_ns in pieces:
             reading.feed(data, received_ns)
-        if reading.complete or (ended and reading.ends_with_connection):
-            return reading.reply()
+        # Where nothing else marks the end of the reply, the end of the connection does.
+        if reading.complete or (ended and reading.in_body and not reading.delimited):
+            reply = Reply(reading.status, reading.headers, bytes(reading.body), reading.version)
+            return checked(reply, delimited=reading.complete)
         return None
 
     def to_send(self) -> bytes:
@@ -77,10 +87,10 @@ class _Reading:
     """One reply while it is read; its methods ``on_...`` are the parser's callbacks."""
 
     def __init__(self) -> None:
-        self._body = bytearray()
+        self.body = bytearray()
         self._all_bytes = 0
-        self._in_body = False
-        self._delimited = False
+        self.in_body = False
+        self.delimited = False
         self._problem: NetworkFaultError | None = None
         self.complete = False
         self.keep_alive = False
@@ -91,14 +101,14 @@ class _Reading:
         """Prepare for the next head, with a new parser, so that an informational reply leaves no state behind."""
         self._parser: Any = httptools.HttpResponseParser(self)
         self._head = b""
-        self._headers: list[Header] = []
-        self._status = 0
-        self._version = ""
+        self.headers: list[Header] = []
+        self.status = 0
+        self.version = ""
         self.first_byte_ns = 0
 
     def feed(self, data: bytes, received_ns: int) -> None:
         """Parse a piece."""
-        while data and not self._in_body:
+        while data and not self.in_body:
             data = self._feed_head(data, received_ns)
         if not data:
             return
@@ -130,9 +140,9 @@ class _Reading:
         self._parse(data[: len(data) - len(rest)])
         if end < 0:
             return b""
-        if not self._status:
+        if not self.status:
             raise _invalid()
-        if httpx.codes.is_informational(self._status):
+        if httpx.codes.is_informational(self.status):
             # It is no part of the reply, which begins behind it (RFC 9110, section 15.2).
             self._begin()
         return rest
@@ -147,50 +157,40 @@ class _Reading:
         if self._problem is not None:
             raise self._problem
 
-    @property
-    def ends_with_connection(self) -> bool:
-        """Whether the end of the connection marks the end of the reply, as nothing else does."""
-        return self._in_body and not self._delimited
-
-    def reply(self) -> Reply:
-        """Return the whole reply."""
-        reply = Reply(self._status, self._headers, bytes(self._body), self._version)
-        return checked(reply, delimited=self.complete)
-
     def on_message_begin(self) -> None:
         """Note that a message begins. Behind a whole reply, it answers no request of this client."""
         self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, and ignore trailers, which follow the body."""
-        if not self._in_body:
-            self._headers.append((name, value))
+        if not self.in_body:
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Check the head as a whole."""
         if self.complete:
             return
-        self._status = self._parser.get_status_code()
-        self._version = self._parser.get_http_version()
-        codings = [value.strip().lower() for name, value in self._headers if name.lower() == b"transfer-encoding"]
-        is_known = self._version in _VERSIONS and self._status >= 100
-        if not is_known or self._status == httpx.codes.SWITCHING_PROTOCOLS or codings not in ([], [b"chunked"]):
+        self.status = self._parser.get_status_code()
+        self.version = self._parser.get_http_version()
+        codings = [value.strip().lower() for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        is_known = self.version in _VERSIONS and self.status >= 100
+        if not is_known or self.status == httpx.codes.SWITCHING_PROTOCOLS or codings not in ([], [b"chunked"]):
             self._problem = _invalid()
-        if httpx.codes.is_informational(self._status):
+        if httpx.codes.is_informational(self.status):
             return
-        self._in_body = True
-        self._delimited = bool(codings) or any(name.lower() == b"content-length" for name, _value in self._headers)
+        self.in_body = True
+        self.delimited = bool(codings) or any(name.lower() == b"content-length" for name, _value in self.headers)
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the body."""
         if not self.complete:
-            self._body += data
-            if len(self._body) > MAX_BODY_BYTES:
+            self.body += data
+            if len(self.body) > MAX_BODY_BYTES:
                 self._problem = NetworkFaultError("too_large", TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """Note that the reply is whole, unless it is an informational one."""
-        if self._in_body and not self.complete:
+        if self.in_body and not self.complete:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
 

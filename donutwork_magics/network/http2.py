@@ -21,8 +21,16 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from donutwork_magics.network.faults import NetworkFaultError
-from donutwork_magics.network.message import INVALID, MAX_BODY_BYTES, TOO_LARGE, Header, Prepared, Reply, checked
+from donutwork_magics.network.exchange import (
+    INVALID,
+    MAX_BODY_BYTES,
+    TOO_LARGE,
+    Header,
+    NetworkFaultError,
+    Prepared,
+    Reply,
+    checked,
+)
 
 _VERSION: Final = "2"
 _MOST_UNPARSED: Final = 64

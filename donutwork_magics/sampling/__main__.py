@@ -22,12 +22,12 @@ from typing import Any, Final
 import msgspec
 
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.interrupts import start_thread
 from donutwork_magics.sampling.journal import Journal, open_journals
 from donutwork_magics.sampling.rate_limit import SharedMemory
 from donutwork_magics.sampling.series import Began, Begin, Command, Described, Ended, Event, Refused, Series, Stop
 from donutwork_magics.sampling.warm_up import warm_up
 from donutwork_magics.sampling.workers import Run, unexpected
-from donutwork_magics.threads import start_thread
 
 EVERY_S: Final = 0.05
 """Rows that follow one another are written together, so late at most."""

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from donutwork_magics._version import __version__
-from donutwork_magics.client.endpoints import PING
+from donutwork_magics.client.replies import PING
 from donutwork_magics.sampling.outages import Outages
 from donutwork_magics.sampling.pauses import Pauses
 

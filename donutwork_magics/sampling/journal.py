@@ -27,9 +27,9 @@ from typing import Any, Final
 import msgspec
 
 from donutwork_magics.errors import OutOfThreadsError, SettingsError
-from donutwork_magics.network.faults import os_reason
+from donutwork_magics.interrupts import start_thread
+from donutwork_magics.network.exchange import os_reason
 from donutwork_magics.sampling.describe import CONTINUED, SCHEMA
-from donutwork_magics.threads import start_thread
 
 BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA
 """The first bytes of each run in a journal."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-from donutwork_magics.threads import start_thread
+from donutwork_magics.interrupts import start_thread
 
 MOST_PAUSES: Final = 20
 """A watch may have many in a week: the first ones are kept, and all are counted."""

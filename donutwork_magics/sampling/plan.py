@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from donutwork_magics.client import arguments
+from donutwork_magics.types import flag, rate, seconds, whole
 
 GENTLE_RATE_HZ: Final = 5.0
 """The default: the API documents no limit, and its access is a controlled rollout."""
@@ -57,17 +57,17 @@ class Plan:
         if self.count is None and self.duration_s is None and not self.endless:
             raise ValueError("A series needs a count or a duration.")
         read: dict[str, float | None] = {
-            "count": None if self.count is None else arguments.whole("count", self.count, 1),
-            "duration_s": None if self.duration_s is None else arguments.seconds("duration_s", self.duration_s),
-            "rate_hz": None if self.rate_hz is None else arguments.rate("rate_hz", self.rate_hz),
-            "concurrency": arguments.whole("concurrency", self.concurrency, 1, MOST_IN_FLIGHT),
-            "warmup": arguments.whole("warmup", self.warmup, 0),
+            "count": None if self.count is None else whole("count", self.count, 1),
+            "duration_s": None if self.duration_s is None else seconds("duration_s", self.duration_s),
+            "rate_hz": None if self.rate_hz is None else rate("rate_hz", self.rate_hz),
+            "concurrency": whole("concurrency", self.concurrency, 1, MOST_IN_FLIGHT),
+            "warmup": whole("warmup", self.warmup, 0),
         }
         for name, value in read.items():
             # Plain numbers, also where numpy's were given: `as_attrs` goes into files.
             object.__setattr__(self, name, value)
         for name in ("cold", "allow_load", "endless"):
-            arguments.flag(name, getattr(self, name))
+            flag(name, getattr(self, name))
         if not isinstance(self.label, str) or not self.label.isprintable() or not 1 <= len(self.label) <= LONGEST_LABEL:
             raise ValueError(f"label needs a text of 1 to {LONGEST_LABEL} printable characters.")
 

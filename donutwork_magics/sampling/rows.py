@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.results import Sample
 from donutwork_magics.columns import COLUMNS, Column
 from donutwork_magics.errors import Kind
 from donutwork_magics.plain import plain, without_markup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.results import Sample
 from donutwork_magics.errors import Kind
 
 LONGEST_PAUSE_S: Final = 120.0

@@ -10,8 +10,8 @@ from typing import Final
 
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.settings import sandbox_target
-from donutwork_magics.network.resolver import park
-from donutwork_magics.threads import start_thread
+from donutwork_magics.interrupts import start_thread
+from donutwork_magics.network.sockets import park
 
 _BODY: Final = b'{"status": "success", "env": "staging", "RRT": "0.08 ms"}'
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)

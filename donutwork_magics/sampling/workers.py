@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.endpoints import PING
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.replies import PING
+from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import OutOfThreadsError
-from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.interrupts import start_thread
+from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.client_load import ClientMeter
 from donutwork_magics.sampling.describe import UNFINISHED, progress
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
@@ -28,7 +28,6 @@ from donutwork_magics.sampling.rows import encode, row_of
 from donutwork_magics.sampling.schedule import Schedule, Slot
 from donutwork_magics.sampling.series import Series
 from donutwork_magics.sampling.stop_rules import StopRules, is_throttled
-from donutwork_magics.threads import start_thread
 
 _JOIN_S: Final = 1.5
 _SLICE_S: Final = 0.1

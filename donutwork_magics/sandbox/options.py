@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from ..client.arguments import whole
 from ..grammar import SandboxCommand
 from ..grammar.injection import (
     LARGEST_PORT,
@@ -17,6 +16,7 @@ from ..grammar.injection import (
     fault_shares,
     stall_s,
 )
+from ..types import whole
 
 _MOST_SHOWN: Final = 5
 

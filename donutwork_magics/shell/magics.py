@@ -39,7 +39,7 @@ from donutwork_magics.grammar import (
     parse_line,
 )
 from donutwork_magics.interrupts import interruption, interrupts
-from donutwork_magics.network.faults import CallCancelledError
+from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.session import Execution, Session
 from donutwork_magics.shell.result_use import value_is_used
@@ -378,7 +378,7 @@ class _Donutwork(Magics):
 
         series = self._aimed(command, command.plan)
         execution = self._execution()
-        stopped = self.session.stop_watches_of_earlier(execution) if execution is not None else 0
+        stopped = self.session.stop_watches(earlier_than=execution) if execution is not None else 0
         if stopped:
             print(_stopped(stopped, "the watch", " this cell started earlier"))
         watch = Watch(series, keep=command.keep)

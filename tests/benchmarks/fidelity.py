@@ -10,10 +10,9 @@ from unittest.mock import patch
 
 from donutwork_magics.client.client import Client
 from donutwork_magics.network import caller
-from donutwork_magics.network.caller import Caller, Exchange
+from donutwork_magics.network.caller import Caller
 from donutwork_magics.network.connection import Connection
-from donutwork_magics.network.message import Reply
-from donutwork_magics.network.timing import Phases, Timestamps
+from donutwork_magics.network.exchange import Exchange, Phases, Reply, Timestamps
 from tests.benchmarks.figures import Figure, ratio
 from tests.benchmarks.targets import Served, slow, static
 

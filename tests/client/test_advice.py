@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import read_setup
 from donutwork_magics.errors import DonutworkError
 from tests.servers import BODY, Server, answer_once, reply
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.settings import read_base_url
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import read_setup
 from donutwork_magics.errors import SettingsError
 
 KEY = "dw_live_Kx81-mZq0.vTnR57yE_Q4"
@@ -28,7 +27,7 @@ LONG = "is too long"
 
 
 def read(url: str) -> str:
-    return str(read_base_url({"DONUTWORK_BASE_URL": url}, "DONUTWORK_BASE_URL"))
+    return str(read_setup({"DONUTWORK_BASE_URL": url, "DONUTWORK_API_KEY": KEY}).usable().base_url)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +177,7 @@ def test_everything_else_is_refused_in_one_line_that_does_not_repeat_it(url: str
 @pytest.mark.parametrize("variable", ["DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY"])
 def test_a_key_inside_of_it_is_neither_sent_nor_shown(url: str, variable: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        read_base_url({variable: KEY, "DONUTWORK_BASE_URL": url}, "DONUTWORK_BASE_URL")
+        read_setup({variable: KEY, "DONUTWORK_BASE_URL": url}).usable()
     assert str(caught.value).startswith(f"DONUTWORK_BASE_URL {WITH_KEY}.")
     assert KEY.lower() not in str(caught.value).lower()
 

@@ -18,8 +18,7 @@ import pytest
 import donutwork_magics
 from donutwork_magics import Client, SettingsError, TimedTransport, sandbox
 from donutwork_magics.client.results import Ping
-from donutwork_magics.client.settings import Target
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import Target, read_setup
 from donutwork_magics.types import Http
 from tests.leaks import KEY
 from tests.leaks.search import Search

@@ -15,10 +15,9 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.results import Sample
 from donutwork_magics.display.live import LiveView, Readout, live_view, takes_widgets
-from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.timing import Phases
+from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.outages import Outage, Outages, Pinged
 from donutwork_magics.sampling.plan import Course, Plan, one_after_the_other
 from donutwork_magics.sampling.rows import Rows, row_of

@@ -10,16 +10,14 @@ import pandas as pd
 import pytest
 
 from donutwork_magics import Client, DonutworkError
-from donutwork_magics.client.advice import advice
-from donutwork_magics.client.endpoints import PING as PING_ENDPOINT
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.replies import PING as PING_ENDPOINT
+from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.display.run import RunCard
 from donutwork_magics.errors import Kind
 from donutwork_magics.grammar.options import PING, WATCH, Spec
-from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.timing import Phases
+from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.plan import Plan
 from tests.display.frames import ATTRS, frame
 from tests.servers import Server, hang

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from donutwork_magics import Client, Connection, DonutworkError, Ping, collect
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.results import Sample
 from donutwork_magics.errors import KINDS
 from tests.faults.calls import assert_one_line, target_of
 from tests.servers import BODY, Server, read_request, reply

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from donutwork_magics import Client, SettingsError
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import read_setup
 from tests.faults.calls import FOREIGN, KEY
 
 quick = settings(max_examples=150, deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -16,10 +16,9 @@ import pytest
 
 from donutwork_magics import Client, SettingsError, collect
 from donutwork_magics.errors import Kind
-from donutwork_magics.network import connection, resolver
-from donutwork_magics.network.resolver import Address
-from donutwork_magics.network.tcp import connect_first
-from donutwork_magics.network.timing import Deadline
+from donutwork_magics.network import connection, sockets
+from donutwork_magics.network.exchange import Deadline
+from donutwork_magics.network.sockets import Address, connect_first
 from donutwork_magics.sampling.warm_up import warm_up
 from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
@@ -183,7 +182,7 @@ def resolving() -> int:
 def test_a_series_whose_resolver_hangs_costs_no_thread_a_ping(monkeypatch: pytest.MonkeyPatch) -> None:
     warm_up()
     released = threading.Event()
-    monkeypatch.setattr(resolver, "_getaddrinfo", lambda *_question: released.wait(30) and [])
+    monkeypatch.setattr(sockets, "_getaddrinfo", lambda *_question: released.wait(30) and [])
     monkeypatch.setattr(connection, "known_addresses", lambda *_question: [])
     before = resolving()
     df = collect(60, rate_hz=None, timeout_s=0.02, target=target_of("http://localhost:9"))

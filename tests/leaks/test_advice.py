@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from donutwork_magics.client.client import Client
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import read_setup
 from donutwork_magics.errors import DonutworkError
 from donutwork_magics.types import Http
 from tests.leaks.scenes import FAILURES

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from donutwork_magics import Client, collect, load
-from donutwork_magics.client.settings import Target
-from donutwork_magics.client.setup import read_setup
+from donutwork_magics.client.settings import Target, read_setup
 from tests.leaks import KEY
 from tests.leaks.search import Search
 from tests.leaks.servers import disguises

@@ -17,13 +17,19 @@ from typing import TypeVar, cast
 import httpx
 import pytest
 
-from donutwork_magics.network import connection, resolver, tcp
-from donutwork_magics.network.caller import Caller, CallFaultError, Exchange
+from donutwork_magics.network import connection, sockets
+from donutwork_magics.network.caller import Caller
 from donutwork_magics.network.connection import Connection
-from donutwork_magics.network.faults import CallCancelledError, NetworkFaultError
-from donutwork_magics.network.message import Reply, prepare
-from donutwork_magics.network.timing import Deadline, Phases
-from donutwork_magics.network.tls import tls_context
+from donutwork_magics.network.exchange import (
+    CallCancelledError,
+    Deadline,
+    Exchange,
+    NetworkFaultError,
+    Phases,
+    Reply,
+    prepare,
+)
+from donutwork_magics.network.sockets import tls_context
 from donutwork_magics.types import Http
 from tests.servers import (
     BODY,
@@ -72,7 +78,15 @@ def caller_for(
 
 
 def call(caller: Caller, url: str) -> tuple[Reply, Exchange]:
-    return caller.call(prepare(httpx.Request("GET", f"{url}/ping.json")))
+    outcome, exchange = caller.call(prepare(httpx.Request("GET", f"{url}/ping.json")))
+    assert isinstance(outcome, Reply)
+    return outcome, exchange
+
+
+def failing_call(caller: Caller, url: str) -> tuple[NetworkFaultError, Exchange]:
+    outcome, exchange = caller.call(prepare(httpx.Request("GET", f"{url}/ping.json")))
+    assert isinstance(outcome, NetworkFaultError)
+    return outcome, exchange
 
 
 def exchange_of(caller: Caller, url: str) -> Exchange:
@@ -84,11 +98,8 @@ def exchanges(server: Server, count: int, tls: Tls | None = None, **options: obj
     return [exchange_of(caller, server.url) for _ in range(count)]
 
 
-def fault_of(server: Server, tls: Tls | None = None, **options: object) -> CallFaultError:
-    caller = caller_for(server.url, tls, **options)  # type: ignore[arg-type]
-    with pytest.raises(CallFaultError) as caught:
-        call(caller, server.url)
-    return caught.value
+def fault_of(server: Server, tls: Tls | None = None, **options: object) -> tuple[NetworkFaultError, Exchange]:
+    return failing_call(caller_for(server.url, tls, **options), server.url)  # type: ignore[arg-type]
 
 
 PAUSE_S = 0.004
@@ -152,8 +163,8 @@ class TestPhases:
     ) -> None:
         # Each phase but `send` takes a few milliseconds, beside which the client's own microseconds are small.
         monkeypatch.setattr(connection, "known_addresses", lambda *_name: [])
-        monkeypatch.setattr(connection, "resolve", late(resolver.resolve))
-        monkeypatch.setattr(connection, "connect_first", late(tcp.connect_first))
+        monkeypatch.setattr(connection, "resolve", late(sockets.resolve))
+        monkeypatch.setattr(connection, "connect_first", late(sockets.connect_first))
         offered = tls_http2 if spoken == "2" else tls
         encrypted = "clear" not in spoken
         handler = answer_http2 if spoken == "2" else answer(reply())
@@ -250,9 +261,9 @@ class TestPhases:
 
         monkeypatch.setattr(Connection, "_receive", receive_late)
         with Server(answer(reply())) as server:
-            fault = fault_of(server, timeout_s=0.2)
+            fault, exchange = fault_of(server, timeout_s=0.2)
         assert fault.kind == "timeout"
-        assert fault.exchange.duration_ms >= 200
+        assert exchange.duration_ms >= 200
 
     def test_ipv6(self) -> None:
         with Server(answer(reply()), family=socket.AF_INET6) as server:
@@ -262,9 +273,8 @@ class TestPhases:
     def test_the_family_that_is_asked_for_is_the_only_one_tried(self) -> None:
         with Server(answer(reply()), family=socket.AF_INET6) as server:
             url = f"http://localhost:{server.port}"
-            with pytest.raises(CallFaultError) as caught:
-                call(caller_for(url, family=socket.AF_INET), url)
-        assert caught.value.kind == "connect"
+            fault, _exchange = failing_call(caller_for(url, family=socket.AF_INET), url)
+        assert fault.kind == "connect"
 
     def test_a_dead_first_address_does_not_cost_the_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with Server(answer(reply())) as server, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -334,10 +344,9 @@ class TestOpenedAhead:
         with Server(reset) as server:
             caller = caller_for(server.url)
             caller.connect()
-            with pytest.raises(CallFaultError) as caught:
-                call(caller, server.url)
-        assert caught.value.kind == "connection_lost"
-        assert not caught.value.exchange.retried
+            fault, exchange = failing_call(caller, server.url)
+        assert fault.kind == "connection_lost"
+        assert not exchange.retried
         assert server.connections == 1
 
 
@@ -378,7 +387,7 @@ class TestHttp2:
 
     def test_asked_for_and_not_offered_is_a_named_fault(self, tls: Tls) -> None:
         with Server(answer(reply()), tls=tls.server) as server:
-            fault = fault_of(server, tls, http="2")
+            fault, _exchange = fault_of(server, tls, http="2")
         assert fault.kind in {"protocol", "tls"}
 
     def test_in_the_clear_it_needs_to_be_asked_for(self) -> None:
@@ -404,22 +413,21 @@ class TestFaults:
 
         with Server(next_one) as server:
             caller = caller_for(server.url)
-            with pytest.raises(CallFaultError):
-                call(caller, server.url)
+            failing_call(caller, server.url)
             assert call(caller, server.url)[0].body == BODY
 
 
-def answer_at_once(_host: str, port: int, family: socket.AddressFamily) -> list[resolver.Address]:
-    return [resolver.Address(family, ("127.0.0.1", port))]
+def answer_at_once(_host: str, port: int, family: socket.AddressFamily) -> list[sockets.Address]:
+    return [sockets.Address(family, ("127.0.0.1", port))]
 
 
-def lookup(timeout_s: float) -> list[resolver.Address]:
-    return resolver.resolve("hangs.invalid", 80, socket.AF_INET, Deadline(timeout_s, threading.Event()))
+def lookup(timeout_s: float) -> list[sockets.Address]:
+    return sockets.resolve("hangs.invalid", 80, socket.AF_INET, Deadline(timeout_s, threading.Event()))
 
 
 def resolving() -> int:
     """Return how many threads are in a lookup."""
-    return len(resolver._resolver._hanging) and resolver._resolver._threads - len(resolver._resolver.parked)
+    return len(sockets._resolver._hanging) and sockets._resolver._threads - sockets._resolver.parked
 
 
 class TestResolver:
@@ -428,19 +436,19 @@ class TestResolver:
         """A system that does not answer for one host until the event is set, with a resolver of its own."""
         released = threading.Event()
 
-        def getaddrinfo(host: str, port: int, family: socket.AddressFamily) -> list[resolver.Address]:
+        def getaddrinfo(host: str, port: int, family: socket.AddressFamily) -> list[sockets.Address]:
             if host == "hangs.invalid":
                 released.wait(30)
             return answer_at_once(host, port, family)
 
-        monkeypatch.setattr(resolver, "_resolver", resolver._Resolver())
-        monkeypatch.setattr(resolver, "_getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(sockets, "_resolver", sockets._Resolver())
+        monkeypatch.setattr(sockets, "_getaddrinfo", getaddrinfo)
         yield released
         released.set()
 
     def test_threads_that_resolve_are_kept_for_the_next_and_stay_few(self) -> None:
         def resolve() -> None:
-            resolver.resolve("localhost", 80, socket.AF_INET, Deadline(5.0, threading.Event()))
+            sockets.resolve("localhost", 80, socket.AF_INET, Deadline(5.0, threading.Event()))
 
         for _ in range(5):
             askers = [threading.Thread(target=resolve) for _ in range(8)]
@@ -448,7 +456,7 @@ class TestResolver:
                 asker.start()
             for asker in askers:
                 asker.join()
-        assert 1 <= len(resolver._resolver.parked) <= resolver._MOST_PARKED + 1
+        assert 1 <= sockets._resolver.parked <= sockets._MOST_PARKED + 1
         before = threading.active_count()
         for _ in range(20):
             resolve()
@@ -472,11 +480,11 @@ class TestResolver:
     def test_one_that_never_ends_is_left_alone_after_a_while(
         self, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(resolver, "_NO_ANSWER_S", 0.1)
+        monkeypatch.setattr(sockets, "_NO_ANSWER_S", 0.1)
         with pytest.raises(NetworkFaultError, match="timeout"):
             lookup(0.2)
         # The system answers again, but not what it was asked before.
-        monkeypatch.setattr(resolver, "_getaddrinfo", answer_at_once)
+        monkeypatch.setattr(sockets, "_getaddrinfo", answer_at_once)
         assert lookup(5.0)[0].sockaddr == ("127.0.0.1", 80)
         assert not hanging.is_set()
 
@@ -484,12 +492,12 @@ class TestResolver:
         with pytest.raises(NetworkFaultError, match="timeout"):
             lookup(0.01)
         deadline = Deadline(5.0, threading.Event())
-        assert resolver.resolve("another.invalid", 80, socket.AF_INET, deadline)[0].sockaddr == ("127.0.0.1", 80)
+        assert sockets.resolve("another.invalid", 80, socket.AF_INET, deadline)[0].sockaddr == ("127.0.0.1", 80)
         assert not hanging.is_set()
 
     def test_there_is_a_limit_to_all_of_them(self, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(resolver, "_MOST_THREADS", 3)
-        monkeypatch.setattr(resolver, "_NO_ANSWER_S", 0.0)
+        monkeypatch.setattr(sockets, "_MOST_THREADS", 3)
+        monkeypatch.setattr(sockets, "_NO_ANSWER_S", 0.0)
         outcomes = []
         for _ in range(6):
             with pytest.raises(NetworkFaultError) as caught:
@@ -568,9 +576,8 @@ class TestKeptConnection:
         with Server(keep_and_close) as server:
             caller = caller_for(server.url)
             call(caller, server.url)
-            with pytest.raises(CallFaultError) as caught:
-                call(caller, server.url)
-        assert caught.value.kind == "connection_lost"
+            fault, _exchange = failing_call(caller, server.url)
+        assert fault.kind == "connection_lost"
         assert len(requests) == 1
 
     def test_one_is_kept_however_long_it_rests(self, tls_http2: Tls, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from donutwork_magics import Client
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.results import Sample
 from donutwork_magics.network.connection import Connection
 from tests.faults.calls import target_of
 from tests.servers import BODY, Server, answer, read_request, reply

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from donutwork_magics.client.sample import Sample
-from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.timing import Phases
+from donutwork_magics.client.results import Sample
+from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows, Words, row_of
 from donutwork_magics.sampling.schedule import Slot

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from donutwork_magics.client.sample import Sample
-from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.timing import Phases
+from donutwork_magics.client.results import Sample
+from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.rows import Rows, decode, encode, row_of
 from donutwork_magics.sampling.schedule import Slot
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pytest
 
 from donutwork_magics import Client, DonutworkError, check, collect, load
-from donutwork_magics.client import setup
+from donutwork_magics.client import settings
 from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
 from donutwork_magics.network.caller import Caller
@@ -175,7 +175,7 @@ class TestSettings:
             return ()
 
         monkeypatch.setenv("DONUTWORK_API_KEY", KEY)
-        monkeypatch.setattr(setup, "proxies", proxies)
+        monkeypatch.setattr(settings, "proxies", proxies)
         raised = OfTheUserError()
         raise_soon(raised, 60)
         with pytest.raises(OfTheUserError):

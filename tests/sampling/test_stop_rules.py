@@ -6,11 +6,10 @@ import math
 
 import pytest
 
-from donutwork_magics.client.retry_after import retry_after_s
-from donutwork_magics.client.sample import Sample
+from donutwork_magics.client.replies import retry_after_s
+from donutwork_magics.client.results import Sample
 from donutwork_magics.errors import Kind
-from donutwork_magics.network.caller import Exchange
-from donutwork_magics.network.timing import Phases
+from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.stop_rules import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, StopRules, is_throttled
 
 _SENT = Phases(0, 1, 2, 0.1, math.nan, math.nan)

@@ -151,7 +151,7 @@ def test_a_single_call_needs_one_only_where_a_name_is_looked_up(served: tuple[Ke
     kernel, server = served
     assert kernel.run(line("ping")).ok
     assert server.connections == 1
-    kernel.run("from donutwork_magics.network import resolver; resolver._resolver.begin_anew()")
+    kernel.run("from donutwork_magics.network import sockets; sockets._resolver.begin_anew()")
     kernel.run("os.environ['DONUTWORK_BASE_URL'] = 'https://donutwork.invalid'")
     one_line(kernel.run(line("ping")), "DonutworkError")
 
