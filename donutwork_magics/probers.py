@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
 import sys
 import threading
 import time
@@ -30,10 +31,19 @@ _CHUNK_BYTES: Final = 2**18
 _SEND_S: Final = 2.0
 _SEND_AGAIN_S: Final = 0.01
 _EVENT: Final = b'{"type":'
+_POLL_MS: Final = 1000
+_MOST_SILENT_POLLS: Final = 5
+"""A prober writes a line each second at least. One that does not is stopped, or hangs."""
+_MOST_POLLS_AT_START: Final = 30
+"""A machine under load takes its time to start Python."""
 LOST: Final = "prober_lost"
 """How a run has ended whose prober did before it."""
 _WHY_LOST: Final = (
     "The prober, the process that pings, has ended unexpectedly. Run the cell again: it starts another one."
+)
+_WHY_SILENT: Final = (
+    "The prober, the process that pings, did not answer for some seconds, and was ended. Run the cell again: it starts "
+    "another one."
 )
 
 
@@ -148,19 +158,21 @@ class Recording:
             self.begun.set()
             self.over.set()
 
-    def lose(self, ended: str | None) -> None:
+    def lose(self, ended: str | None, why: str = _WHY_LOST) -> None:
         """Take note that its prober is gone.
 
         Parameters
         ----------
         ended
             How it was to end; None where it was not.
+        why
+            What is said then, in one line.
         """
         if self.over.is_set():
             return
         self._outages.finish()
         self._attrs = {**self.attrs, "ended": ended or LOST}
-        self.take(Ended(why="" if ended else _WHY_LOST, reached=True))
+        self.take(Ended(why="" if ended else why, reached=True))
 
 
 class Prober:
@@ -193,6 +205,7 @@ class Prober:
         """Whether it is kept for another run when it is given back."""
         self.lost = False
         """Whether it has ended."""
+        self._heard = self._silent = False
         try:
             start_thread(threading.Thread(target=self._read, name="donutwork-reader", daemon=True))
         except BaseException:
@@ -260,18 +273,19 @@ class Prober:
         self._child.end()
         recording = self._recording
         if recording is not None:
-            recording.lose(self._stopped)
+            recording.lose(self._stopped, _WHY_SILENT if self._silent else _WHY_LOST)
 
     def _read_lines(self) -> None:
         decode_event = msgspec.json.Decoder(Event).decode
         rest = b""
-        while data := os.read(self._output, _CHUNK_BYTES):
+        while self._speaks() and (data := os.read(self._output, _CHUNK_BYTES)):
+            self._heard = True
             *lines, rest = (rest + data).split(b"\n")
             recording = self._recording
             if recording is None:
                 continue
             rows: list[Any] = []
-            for line in lines:
+            for line in filter(None, lines):
                 if not line.startswith(_EVENT):
                     try:
                         rows.append(decode(line))
@@ -284,6 +298,21 @@ class Prober:
                 rows = []
                 recording.take(decode_event(line))
             recording.add(rows)
+
+    def _speaks(self) -> bool:
+        """Wait for something to read; False where nothing comes for so long that the process must stand still.
+
+        Polls are counted, not seconds: where this process was stopped too, or the machine suspended, no poll ends
+        meanwhile.
+        """
+        if sys.platform == "win32":
+            # Nothing there waits for a pipe and the time: one that stands still is waited for until an interrupt.
+            return True
+        poll = select.poll()
+        poll.register(self._output, select.POLLIN)
+        polls = _MOST_SILENT_POLLS if self._heard else _MOST_POLLS_AT_START
+        self._silent = not any(poll.poll(_POLL_MS) for _ in range(polls))
+        return not self._silent
 
 
 _lock = threading.Lock()

@@ -33,6 +33,8 @@ EVERY_S: Final = 0.05
 """Rows that follow one another are written together, so late at most."""
 MOST_UNREAD_BYTES: Final = 64 * 2**20
 """Rows that the parent does not read wait here: some 100,000. The oldest are given up, and counted."""
+BEAT_S: Final = 1.0
+"""An empty line is written where nothing else was for so long: the parent tells from it that this process goes on."""
 _PARENT_EVERY_S: Final = 1.0
 
 
@@ -83,17 +85,17 @@ class Output:
         while True:
             with self._change:
                 self._idle = True
-                while not (self._lines or self._events):
-                    self._change.wait()
+                if not (self._lines or self._events):
+                    self._change.wait(BEAT_S)
                 self._idle = False
                 lines, self._bytes = [*self._lines, *self._events], 0
+                only_rows = bool(self._lines) and not self._events
                 self._lines.clear()
-                hurry = bool(self._events)
                 self._events.clear()
             written_s = time.monotonic()
             if not self.failed and not _write(self._file, b"\n".join(lines) + b"\n"):
                 self.failed = True
-            if not hurry:
+            if only_rows:
                 time.sleep(max(0.0, written_s + EVERY_S - time.monotonic()))
 
 

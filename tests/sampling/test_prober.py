@@ -30,6 +30,7 @@ from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rate_limit import SharedMemory
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.series import Series, begin_command
+from donutwork_magics.watch import Watch
 from tests.servers import Server, answer, answer_then_hang, read_request, reply
 from tests.support.notebooks import ROOT
 from tests.support.processes import has_ended, probers_of, until
@@ -242,6 +243,40 @@ class TestLoss:
         assert len(caught.value.df) > 3
         assert about(caught.value.df)["ended"] == "interrupted"
         assert probers_of() == []
+        assert len(collect(3, rate_hz=100, target=target_of(server))) == 3
+
+    def test_those_that_stand_still_are_named_and_cost_no_row_and_one_that_waits_is_left_alone(
+        self, server: Server
+    ) -> None:
+        target = target_of(server)
+        watch = Watch(endless(server), keep=10_000)
+        with ThreadPoolExecutor(2) as pool:
+            patient = pool.submit(collect, 2, rate_hz=1 / 8, target=target)
+            until(lambda: server.connections == 1)
+            waiting = the_prober()
+            series = pool.submit(collect, 10**6, rate_hz=100, target=target)
+            watch.start()
+            until(lambda: server.connections == 3 and watch.rows.total > 3)
+            time.sleep(0.2)
+            stopped = set(probers_of()) - {waiting}
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(SeriesError, match=r"rows are kept [^\n]* did not answer [^\n]*$") as caught:
+                series.result(PATIENCE_S)
+            assert watch.wait(PATIENCE_S)
+            assert patient.result(PATIENCE_S)["error"].isna().tolist() == [True, True]
+        assert len(caught.value.df) > 3
+        assert about(caught.value.df)["ended"] == about(watch.df)["ended"] == LOST
+        assert watch.problem.startswith("The watch ended: The prober, the process that pings, did not answer")
+        assert "\n" not in watch.problem
+        assert len(watch.df) > 3
+        assert not stopped & set(probers_of())
+
+    def test_one_that_is_stopped_while_it_is_idle_is_replaced(self, server: Server) -> None:
+        collect(1, target=target_of(server))
+        stopped = the_prober()
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: has_ended(stopped))
         assert len(collect(3, rate_hz=100, target=target_of(server))) == 3
 
     def test_one_that_stands_still_is_given_up_where_a_plan_does_not_fit_into_the_pipe(self, server: Server) -> None:
