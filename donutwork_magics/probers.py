@@ -148,8 +148,9 @@ class Recording:
             self._began_s = time.monotonic()
             self.begun.set()
         elif isinstance(event, Described):
-            told = {"unread": event.unread} if event.unread else {}
-            self._attrs, self.elsewhere, self.unread = event.attrs | told, event.elsewhere, event.unread
+            told = {"unread": event.unread, "journal_elsewhere": event.elsewhere}
+            self._attrs = {**event.attrs, **{name: rows for name, rows in told.items() if rows}}
+            self.elsewhere, self.unread = event.elsewhere, event.unread
         else:
             if isinstance(event, Refused):
                 self.refused = event.why
