@@ -17,13 +17,26 @@ from typing import Any, Final
 import msgspec
 
 from donutwork_magics.child import Child, NotStartedError
-from donutwork_magics.errors import Kind, SettingsError
-from donutwork_magics.sampling.describe import NOT_BEGUN, beginning
+from donutwork_magics.client.settings import Target
+from donutwork_magics.client.target import SWITCH
+from donutwork_magics.errors import SettingsError
 from donutwork_magics.sampling.outages import Outage, Outages, pinged
 from donutwork_magics.sampling.plan import Segment
-from donutwork_magics.sampling.rate_limit import SharedMemory
 from donutwork_magics.sampling.rows import Rows, decode
-from donutwork_magics.sampling.series import Began, Described, Ended, Event, Refused, Series, Stop, begin_command
+from donutwork_magics.sampling.schedule import SharedMemory
+from donutwork_magics.sampling.series import (
+    Began,
+    Begin,
+    Command,
+    Described,
+    Ended,
+    Event,
+    Refused,
+    Series,
+    Stop,
+    beginning,
+    encode_command,
+)
 from donutwork_magics.threads import start_thread
 
 _MODULE: Final = "donutwork_magics.sampling"
@@ -47,11 +60,6 @@ _WHY_SILENT: Final = (
 )
 
 
-def new_run_id() -> str:
-    """Make the id of a run: it sorts by time, and is unique."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{secrets.token_hex(3)}"
-
-
 class Recording:
     """What is known here of a run that a prober carries out; for any thread.
 
@@ -65,17 +73,8 @@ class Recording:
         Where its rows go.
     offset_ms
         When it begins, since the first run of these rows did.
-
-    Attributes
-    ----------
-    run : str
-        Its id.
-    result : Ended
-        How it has ended; meaningful once `over` is set.
-    refused : str
-        Why it did not begin; empty where it did.
-    elsewhere, unread : int
-        As in `Described`.
+    seed
+        What the order was drawn from.
     """
 
     def __init__(
@@ -85,17 +84,20 @@ class Recording:
         *,
         rows: Rows,
         offset_ms: float = 0.0,
-        sandbox: dict[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
-        self.run = new_run_id()
+        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{secrets.token_hex(3)}"
+        """Its id, which sorts by time and is unique."""
         self.lines = tuple(lines)
         self.segments = tuple(segments)
         self.rows = rows
-        self._attrs: dict[str, Any] = {**beginning(lines, sandbox=sandbox, seed=seed), **NOT_BEGUN}
+        self._attrs = beginning(lines, sandbox=_sandbox_settings(lines[0].target), seed=seed)
         self.result = Ended()
+        """How it has ended; meaningful once `over` is set."""
         self.refused = ""
+        """Why it did not begin; empty where it did."""
         self.elsewhere = self.unread = 0
+        """As in `Described`."""
         self.round = 0
         """How many rounds of its blocks are complete."""
         self.begun = threading.Event()
@@ -129,11 +131,6 @@ class Recording:
         """The outage that goes on now."""
         return self._outages.current
 
-    @property
-    def kind(self) -> Kind | None:
-        """The error of the ping that ended it."""
-        return self.result.kind
-
     def add(self, rows: list[Any]) -> None:
         """Take in completed rows."""
         self.rows.extend(rows)
@@ -160,20 +157,20 @@ class Recording:
             self.over.set()
 
     def lose(self, ended: str | None, why: str = _WHY_LOST) -> None:
-        """Take note that its prober is gone.
-
-        Parameters
-        ----------
-        ended
-            How it was to end; None where it was not.
-        why
-            What is said then, in one line.
-        """
+        """Take note that its prober is gone, how the run was to end, if it was, and what is said if not."""
         if self.over.is_set():
             return
         self._outages.finish()
         self._attrs = {**self.attrs, "ended": ended or LOST}
         self.take(Ended(why="" if ended else why, reached=True))
+
+
+def _sandbox_settings(target: Target) -> dict[str, Any] | None:
+    sandbox = SWITCH.sandbox
+    if not target.sandbox or sandbox is None:
+        return None
+    behaviour = {name.replace(" ", "_"): text for name, text in sandbox.options.behaviour().items()}
+    return {**behaviour, "seed": sandbox.seed}
 
 
 class Prober:
@@ -200,7 +197,8 @@ class Prober:
         # A number of our own: that of the pipe may be another file's once the pipe is closed, while we still read.
         self._output = os.dup(self._child.stdout.fileno())
         self._owner = os.getpid()
-        self._recording: Recording | None = None
+        self.recording: Recording | None = None
+        """The run that it carries out, or did last."""
         self._stopped: str | None = None
         self.is_kept = True
         """Whether it is kept for another run when it is given back."""
@@ -225,13 +223,13 @@ class Prober:
     @property
     def is_usable(self) -> bool:
         """Whether it can carry out a run for this process."""
-        is_free = self._recording is None or self._recording.over.is_set()
+        is_free = self.recording is None or self.recording.over.is_set()
         return is_free and not self.lost and os.getpid() == self._owner and self._child.alive()
 
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
-        self._recording, self._stopped = recording, None
-        self._send(begin_command(recording.run, recording.lines, recording.segments, recording.attrs, reached=reached))
+        self.recording, self._stopped = recording, None
+        self._send(Begin(recording.run, recording.lines, recording.segments, recording.attrs, reached))
         if self.lost:
             # It may have ended before its reader could know of this run.
             recording.lose(None)
@@ -239,14 +237,14 @@ class Prober:
     def stop(self, ended: str | None = None) -> None:
         """Have it end the run soon; returns at once."""
         self._stopped = self._stopped or ended
-        self._send(msgspec.json.encode(Stop(ended)) + b"\n")
+        self._send(Stop(ended))
 
     def end(self) -> None:
         """End the process; the run that it carries out is lost."""
         self._child.end()
 
-    def _send(self, command: bytes) -> None:
-        view = memoryview(command)
+    def _send(self, command: Command) -> None:
+        view = memoryview(encode_command(command))
         deadline_s = time.monotonic() + _SEND_S
         with contextlib.suppress(OSError, ValueError):
             # What it does not read any more, it does not answer: `_read` sees its end.
@@ -261,10 +259,6 @@ class Prober:
                         return
                     time.sleep(_SEND_AGAIN_S)
 
-    def forget(self) -> None:
-        """Let go of the run that it has carried out."""
-        self._recording = None
-
     def _read(self) -> None:
         # A line that cannot be read ends it too: what follows could not be trusted.
         with contextlib.suppress(Exception):
@@ -272,7 +266,7 @@ class Prober:
         self.lost = True
         os.close(self._output)
         self._child.end()
-        recording = self._recording
+        recording = self.recording
         if recording is not None:
             recording.lose(self._stopped, _WHY_SILENT if self._silent else _WHY_LOST)
 
@@ -282,7 +276,7 @@ class Prober:
         while self._speaks() and (data := os.read(self._output, _CHUNK_BYTES)):
             self._heard = True
             *lines, rest = (rest + data).split(b"\n")
-            recording = self._recording
+            recording = self.recording
             if recording is None:
                 continue
             rows: list[Any] = []
@@ -349,7 +343,8 @@ def acquire() -> Prober:
 def release(prober: Prober) -> None:
     """Give a prober back: it is kept for the next run, unless another one is, or its run has not come to an end."""
     keep = prober.is_usable
-    prober.forget()
+    # It is not to keep the rows of the run that it has carried out.
+    prober.recording = None
     with _lock:
         _busy.discard(prober)
         keep = keep and prober.is_kept and not _idle

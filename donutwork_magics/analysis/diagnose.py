@@ -19,8 +19,8 @@ from donutwork_magics.analysis.series import RunSeries, corrected_ms, is_behind,
 from donutwork_magics.analysis.shape import bursts, modes, slow_start
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import COLUMNS
-from donutwork_magics.sampling.client_load import BUSY_WAKE_MS
-from donutwork_magics.sampling.describe import CONTINUED
+from donutwork_magics.sampling.machine import BUSY_WAKE_MS
+from donutwork_magics.sampling.series import CONTINUED
 from donutwork_magics.units import enumerate_some, format_ms, format_rate, format_share, format_tick_s, plural
 
 _FEW: Final = 0.01

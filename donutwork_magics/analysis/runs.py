@@ -8,8 +8,8 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.frame.attrs import runs_of
+from donutwork_magics.sampling.machine import MOST_PAUSES
 from donutwork_magics.sampling.outages import MOST_OUTAGES
-from donutwork_magics.sampling.pauses import MOST_PAUSES
 
 _COUNTS: Final = ("skipped", "in_flight", "unread", "journal_elsewhere")
 _STEERED_S: Final = 1.0

@@ -28,7 +28,7 @@ import msgspec
 
 from donutwork_magics.errors import OutOfThreadsError, SettingsError
 from donutwork_magics.network.faults import os_reason
-from donutwork_magics.sampling.describe import CONTINUED, SCHEMA
+from donutwork_magics.sampling.series import CONTINUED, SCHEMA
 from donutwork_magics.threads import start_thread
 
 BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA

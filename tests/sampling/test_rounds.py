@@ -18,8 +18,7 @@ from donutwork_magics import SeriesError, load
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.measure import measure
 from donutwork_magics.probers import Recording
-from donutwork_magics.sampling.plan import Course, Plan, Segment
-from donutwork_magics.sampling.rounds import USUAL_BLOCKS, interleaved, rounds_needed
+from donutwork_magics.sampling.plan import USUAL_BLOCKS, Course, Plan, Segment, interleaved, rounds_needed
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import until

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from donutwork_magics.sampling import schedule as schedule_module
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.rate_limit import RateLimit
-from donutwork_magics.sampling.schedule import Schedule, Slot
+from donutwork_magics.sampling.schedule import RateLimit, Schedule, Slot
 
 
 def schedule_of(

@@ -11,7 +11,7 @@ from donutwork_magics.client.sample import Sample
 from donutwork_magics.errors import Kind
 from donutwork_magics.network.caller import Exchange
 from donutwork_magics.network.timing import Phases
-from donutwork_magics.sampling.stop_rules import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, StopRules, is_throttled
+from donutwork_magics.sampling.outages import HOPELESS_IN_A_ROW, LONGEST_PAUSE_S, StopRules, is_throttled
 
 _SENT = Phases(0, 1, 2, 0.1, math.nan, math.nan)
 _NOT_SENT = Phases(0, 1, math.nan, math.nan, math.nan, math.nan)
