@@ -236,11 +236,7 @@ def _look_on(
     is_narrow = _narrowing(recording)
     while not recording.over.wait(_LOOK_EVERY_S):
         if interruption.is_set():
-            prober.stop(INTERRUPTED)
-            if not recording.over.wait(_STOP_S):
-                # It does not answer.
-                prober.end()
-                recording.over.wait()
+            prober.finish(INTERRUPTED, _STOP_S)
         elif is_narrow():
             prober.stop(NARROW)
         elif observer is not None:

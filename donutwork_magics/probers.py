@@ -196,7 +196,7 @@ class Prober:
             raise SettingsError(f"The prober, the process that pings, did not start: {problem}")
         # A number of our own: that of the pipe may be another file's once the pipe is closed, while we still read.
         self._output = os.dup(self._child.stdout.fileno())
-        self._owner = os.getpid()
+        self.pid, self._owner = self._child.pid, os.getpid()
         self.recording: Recording | None = None
         """The run that it carries out, or did last."""
         self._stopped: str | None = None
@@ -216,11 +216,6 @@ class Prober:
             os.set_blocking(self._child.stdin.fileno(), False)
 
     @property
-    def pid(self) -> int:
-        """Of its process."""
-        return self._child.pid
-
-    @property
     def is_usable(self) -> bool:
         """Whether it can carry out a run for this process."""
         is_free = self.recording is None or self.recording.over.is_set()
@@ -238,6 +233,14 @@ class Prober:
         """Have it end the run soon; returns at once."""
         self._stopped = self._stopped or ended
         self._send(Stop(ended))
+
+    def finish(self, ended: str | None, patience_s: float) -> None:
+        """Have it end the run, and wait for that; where it does not do so in time, end the process."""
+        self.stop(ended)
+        recording = self.recording
+        if recording is not None and not recording.over.wait(patience_s):
+            self.end()
+            recording.over.wait()
 
     def end(self) -> None:
         """End the process; the run that it carries out is lost."""
@@ -324,13 +327,7 @@ def _memory() -> SharedMemory:
 
 
 def acquire() -> Prober:
-    """Take the idle prober, or start one.
-
-    Raises
-    ------
-    SettingsError
-        As for `Prober`.
-    """
+    """Take the idle prober, or start one; errors as for `Prober`."""
     with _lock:
         prober = _idle.pop() if _idle else None
     if prober is None or not prober.is_usable:

@@ -42,13 +42,7 @@ class Panel(Protocol):
         """Show the watch as it is now."""
 
     def freeze(self, *, in_cell: bool) -> None:
-        """Show what is left when it has stopped; it may be called more than once.
-
-        Parameters
-        ----------
-        in_cell
-            Whether a cell runs that waited for it.
-        """
+        """Show what is left when it has stopped, in a cell that waited for that or not; perhaps more than once."""
 
 
 class Watch(Displayed):
@@ -359,11 +353,7 @@ class Watch(Displayed):
         if recording is None or prober is None:
             return
         if not recording.over.is_set():
-            prober.stop()
-            if not recording.over.wait(_STOP_S):
-                # It does not answer.
-                prober.end()
-                recording.over.wait()
+            prober.finish(None, _STOP_S)
         kept = {run for run, _ in self.rows.spans()}
         self._runs = {run: attrs for run, attrs in self._runs.items() if run in kept} | {recording.run: recording.attrs}
         self._elsewhere += recording.elsewhere
@@ -376,7 +366,6 @@ class Watch(Displayed):
                 self.problem, self.state = f"The watch ended: {recording.result.why}", "stopped"
 
     def _release(self) -> None:
-        """Give the prober back."""
         prober, self._prober = self._prober, None
         if prober is not None:
             probers.release(prober)

@@ -40,6 +40,7 @@ MOST_UNREAD_BYTES: Final = 64 * 2**20
 BEAT_S: Final = 1.0
 """An empty line is written where nothing else was for so long: the parent tells from it that this process goes on."""
 _PARENT_EVERY_S: Final = 1.0
+_DESCRIBED: Final = b'{"type":"described"'
 
 _BODY: Final = b'{"status": "success", "env": "staging", "RRT": "0.08 ms"}'
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
@@ -47,13 +48,7 @@ _WARMING_PINGS: Final = 3
 
 
 class Output:
-    """Writes lines to the parent from a thread of its own, so that no ping waits for a pipe that is full.
-
-    Parameters
-    ----------
-    file
-        The pipe.
-    """
+    """Writes lines to the parent from a thread of its own, so that no ping waits for a pipe that is full."""
 
     def __init__(self, file: int) -> None:
         self._file = file
@@ -82,10 +77,8 @@ class Output:
         """Write an event after all rows so far; a description takes the place of one that was not written yet."""
         line = msgspec.json.encode(event)
         with self._change:
-            if isinstance(event, Described) and self._events:
-                last = self._events[-1]
-                if last.startswith(b'{"type":"described"'):
-                    self._events.pop()
+            if isinstance(event, Described) and self._events and self._events[-1].startswith(_DESCRIBED):
+                self._events.pop()
             self._events.append(line)
             self._change.notify()
 
@@ -118,15 +111,7 @@ def _write(file: int, data: bytes) -> bool:
 
 
 class Prober:
-    """Carries out what the lines of a file ask for, until it ends.
-
-    Parameters
-    ----------
-    output
-        Where rows and events go.
-    memory
-        What is shared with other probers of the same parent.
-    """
+    """Carries out what the lines of a file ask for, until it ends."""
 
     def __init__(self, output: Output, memory: SharedMemory) -> None:
         self._output = output
@@ -148,10 +133,13 @@ class Prober:
                     Refused(f"The prober cannot read its plan ({type(error).__name__}). Restart the kernel.")
                 )
                 continue
-            if isinstance(command, Stop):
-                self._tell(command)
-            else:
+            if isinstance(command, Begin):
                 self._begin(command)
+                continue
+            with self._lock:
+                self._stop = command
+                if self._run is not None:
+                    self._run.stop(command.ended)
         self.leave()
 
     def leave(self) -> None:
@@ -172,12 +160,6 @@ class Prober:
         except SettingsError as error:
             self._busy = None
             self._output.event(Refused(str(error)))
-
-    def _tell(self, stop: Stop) -> None:
-        with self._lock:
-            self._stop = stop
-            if self._run is not None:
-                self._run.stop(stop.ended)
 
     def _carry_out(self, command: Begin) -> None:
         event: Event

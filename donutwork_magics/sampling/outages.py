@@ -165,16 +165,12 @@ class StopRules:
     ----------
     reached
         Whether the address is known to be right, as for a watch that was paused and goes on.
-
-    Attributes
-    ----------
-    reached : bool
-        Whether a request was ever sent, over TLS where the address asks for it, or a reply came. A TCP connection alone
-        shows nothing: where TLS fails on it, the address may be that of something else.
     """
 
     def __init__(self, *, reached: bool = False) -> None:
         self.reached = reached
+        """Whether a request was ever sent, over TLS where the address asks for it, or a reply came. A TCP connection
+        alone shows nothing: where TLS fails on it, the address may be that of something else."""
         self._unreachable_in_a_row = 0
 
     def must_end(self, sample: Sample) -> bool:

@@ -50,13 +50,7 @@ _BYTES: Final = _PLACES * _NUMBERS * 8
 
 
 class SharedMemory:
-    """The state of all limits, in memory that child processes can share.
-
-    Parameters
-    ----------
-    handle
-        What the `handle` of the parent process is; None for new memory.
-    """
+    """The state of all limits, in memory that child processes can share: they make theirs from its `handle`."""
 
     def __init__(self, handle: str | None = None) -> None:
         if sys.platform == "win32":
@@ -106,13 +100,6 @@ class RateLimit:
     The rate is limited by the generic cell rate algorithm (ITU-T I.371). Its tolerance lets a call that woke up a
     little late be followed on time: with a plain least gap, each such moment would be handed on, and a plan of just so
     many a second would run later and later.
-
-    Parameters
-    ----------
-    memory
-        Where its state is; None for memory of its own.
-    place
-        Which part of it.
     """
 
     def __init__(self, memory: SharedMemory | None = None, place: int = 0) -> None:
@@ -190,12 +177,8 @@ class Schedule:
 
     Parameters
     ----------
-    plan
-        What to do.
     loopback
         Whether the target is this machine, so that it need not be spared.
-    rate_limit
-        What everything that calls the same host shares.
     held_back
         Called with the beginning and the end, on the monotonic clock, of each time in which a rest held back a start
         that was due; from a worker, when that is over.
@@ -205,7 +188,7 @@ class Schedule:
         self, plan: Plan, *, loopback: bool, rate_limit: RateLimit, held_back: Callable[[int, int], None]
     ) -> None:
         self._plan = plan
-        self._rate_limit = rate_limit
+        self.rate_limit = rate_limit
         self._held_back = held_back
         self._spared = not (loopback or plan.allow_load)
         self._turn = threading.Lock()
@@ -241,7 +224,7 @@ class Schedule:
             while not self.stopped:
                 now_ns = time.perf_counter_ns()
                 due_ns = self._due_ns(now_ns)
-                start_ns, rests_until_ns = max(now_ns, due_ns), self._rate_limit.rests_until_ns
+                start_ns, rests_until_ns = max(now_ns, due_ns), self.rate_limit.rests_until_ns
                 if self._is_over(start_ns):
                     return None
                 if start_ns < rests_until_ns:
@@ -251,7 +234,7 @@ class Schedule:
                         self._held_back(start_ns, self._end_ns)
                         return None
                     late_ns = self._rest(start_ns, rests_until_ns)
-                elif due_ns <= now_ns and (not self._spared or self._rate_limit.take()):
+                elif due_ns <= now_ns and (not self._spared or self.rate_limit.take()):
                     slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns, self._skipped)
                     self._next_seq += 1
                     self._skipped = 0
@@ -268,15 +251,7 @@ class Schedule:
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""
         if self._spared:
-            self._rate_limit.count()
-
-    def rest(self, asked_s: float) -> None:
-        """Start nothing for a while, here and wherever else the host is called."""
-        self._rate_limit.rest(asked_s)
-
-    def forgive(self) -> None:
-        """Begin anew with the shortest rest."""
-        self._rate_limit.forgive()
+            self.rate_limit.count()
 
     def back_off(self, slot: Slot, started_ns: int) -> None:
         """Wait a second from the start of this ping to the next, as the service is down; for one thread at a time.
@@ -307,13 +282,14 @@ class Schedule:
 
     def _due_ns(self, now_ns: int) -> int:
         """Return when the next ping may start at the soonest, the rests apart."""
-        scheduled_ns = self._scheduled_ns(self._next_seq)
-        if scheduled_ns is None:
+        scheduled_ns, rate_hz = self._scheduled_ns(self._next_seq), self._plan.rate_hz
+        if scheduled_ns is None or rate_hz is None:
             scheduled_ns = now_ns
         elif self._plan.endless and now_ns - scheduled_ns > _MOST_BEHIND_NS:
-            scheduled_ns = self._skip(now_ns, scheduled_ns)
+            period_ns = int(1e9 / rate_hz)
+            scheduled_ns += self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
         due_ns = max(scheduled_ns, self._not_before_ns)
-        return max(due_ns, self._rate_limit.next_ns()) if self._spared else due_ns
+        return max(due_ns, self.rate_limit.next_ns()) if self._spared else due_ns
 
     def _rest(self, from_ns: int, until_ns: int) -> int:
         """Wait until a rest is over, and shift the plan by it; return how late the thread woke up.
@@ -327,12 +303,6 @@ class Schedule:
             self._shift_ns += until_ns - from_ns
             self._held_back(from_ns, until_ns)
         return late_ns
-
-    def _skip(self, now_ns: int, scheduled_ns: int) -> int:
-        """Leave out the planned starts that are over, and return the first that is kept."""
-        assert self._plan.rate_hz is not None
-        period_ns = int(1e9 / self._plan.rate_hz)
-        return scheduled_ns + self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
 
     def _leave_out(self, starts: int, period_ns: int) -> int:
         """Leave out the next planned starts, and return by how much later those after them are planned."""

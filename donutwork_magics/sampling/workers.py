@@ -288,9 +288,9 @@ class Run:
         if part.line.rules.must_end(sample):
             self._end(Ending(str(sample.error), advice(sample, series.target, PING), sample.error))
         elif not is_throttled(sample):
-            part.schedule.forgive()
+            part.schedule.rate_limit.forgive()
         else:
-            part.schedule.rest(sample.retry_after_s or 0.0)
+            part.schedule.rate_limit.rest(sample.retry_after_s or 0.0)
         if slot.skipped and (outage is None or outage.pings % _DESCRIBED_EVERY == 0):
             self._describe()
 

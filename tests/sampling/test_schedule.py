@@ -79,7 +79,7 @@ def test_a_rest_shifts_what_is_planned_by_what_it_holds_back() -> None:
     schedule = schedule_of(Plan(count=3, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    schedule.rest(0.6)
+    schedule.rate_limit.rest(0.6)
     slots = [schedule.next(), schedule.next()]
     planned_ms = [(slot.scheduled_ns - schedule.origin_ns) / 1e6 for slot in slots if slot and slot.scheduled_ns]
     assert planned_ms[0] >= 600
@@ -94,7 +94,7 @@ def test_a_rest_that_a_stop_cuts_short_counts_until_then() -> None:
     schedule = schedule_of(Plan(count=2, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    schedule.rest(60.0)
+    schedule.rate_limit.rest(60.0)
     threading.Timer(0.2, schedule.stop).start()
     assert schedule.next() is None
     [(from_ns, until_ns)] = pauses
@@ -106,7 +106,7 @@ def test_a_rest_beyond_the_end_of_the_duration_ends_the_series_at_once() -> None
     schedule = schedule_of(Plan(duration_s=20.0, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    schedule.rest(60.0)
+    schedule.rate_limit.rest(60.0)
     began_s = time.monotonic()
     assert schedule.next() is None
     assert time.monotonic() - began_s < 10
@@ -190,7 +190,7 @@ def test_what_is_late_before_a_rest_is_caught_up_with_at_twenty_a_second_elsewhe
     schedule.begin()
     schedule.next()
     time.sleep(0.5)
-    schedule.rest(0.6)
+    schedule.rate_limit.rest(0.6)
     began_s = []
     while (slot := schedule.next()) is not None:
         began_s.append(time.perf_counter())
@@ -376,7 +376,7 @@ def test_a_rest_holds_for_the_next_series_too() -> None:
     of_second: list[tuple[int, int]] = []
     first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, rate_limit=rate_limit, pauses=of_first)
     starts(first)
-    first.rest(0.6)
+    first.rate_limit.rest(0.6)
     assert first.next() is None
     second = schedule_of(Plan(count=2, rate_hz=100), loopback=True, rate_limit=rate_limit, pauses=of_second)
     (slot, started_s), _ = starts(second)
