@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LOOK_EVERY_S: Final = 0.1
-"""The observer is called ten times a second at most."""
 _STOP_S: Final = 2.0
 
 Observer = Callable[[Recording], None]
@@ -140,18 +139,14 @@ def measure(
 
     Parameters
     ----------
-    lines
-        Who pings what.
     keep
         Puts the DataFrame where the user finds it, also where an error follows, and says where that is.
     segments
-        In which order; by default one line after the other.
-    seed
-        What that order was drawn from.
+        In which order, and the seed that it was drawn from; by default one line after the other.
     begun
         Called from this thread once the journals are open, and the first ping is due.
     observer
-        Called from this thread while the run goes on.
+        Called from this thread while the run goes on, ten times a second at most.
 
     Raises
     ------

@@ -65,16 +65,12 @@ class Recording:
 
     Parameters
     ----------
-    lines
-        Who pings what.
-    segments
-        In which order.
     rows
         Where its rows go.
     offset_ms
         When it begins, since the first run of these rows did.
     seed
-        What the order was drawn from.
+        What the order of its segments was drawn from.
     """
 
     def __init__(

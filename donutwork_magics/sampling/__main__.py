@@ -27,7 +27,7 @@ from donutwork_magics.client.client import Client
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.resolver import park
-from donutwork_magics.sampling.journal import Journal, open_journals
+from donutwork_magics.sampling.journal import Journal
 from donutwork_magics.sampling.schedule import SharedMemory
 from donutwork_magics.sampling.series import Began, Begin, Described, Ended, Event, Refused, Stop, command_decoder
 from donutwork_magics.sampling.workers import Run, unexpected
@@ -164,7 +164,12 @@ class Prober:
     def _carry_out(self, command: Begin) -> None:
         event: Event
         try:
-            with open_journals((series.journal for series in command.lines), command.run) as journals:
+            with contextlib.ExitStack() as stack:
+                journals: dict[Path, Journal] = {}
+                for series in command.lines:
+                    if series.journal is not None and series.journal not in journals:
+                        journals[series.journal] = journal = Journal(series.journal, command.run)
+                        stack.callback(journal.close)
                 event = self._carry_out_lines(command, journals)
         except SettingsError as error:
             event = Refused(str(error))

@@ -19,8 +19,7 @@ import stat
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -317,18 +316,6 @@ class Journal:
                     self._failure = _REMOVED
             except OSError as error:
                 self._failure = reason_of(error)
-
-
-@contextmanager
-def open_journals(paths: Iterable[Path | None], run: str) -> Iterator[dict[Path, Journal]]:
-    """Open each of some files once for a run, and close them all in the end."""
-    with contextlib.ExitStack() as stack:
-        journals: dict[Path, Journal] = {}
-        for path in paths:
-            if path is not None and path not in journals:
-                journals[path] = Journal(path, run)
-                stack.callback(journals[path].close)
-        yield journals
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

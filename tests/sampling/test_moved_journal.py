@@ -18,7 +18,6 @@ import pandas as pd
 import pytest
 
 from donutwork_magics import DonutworkError, SeriesError, load
-from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.probers import Recording
 from donutwork_magics.sampling import journal as journal_module
 from donutwork_magics.sampling.journal import Journal
@@ -26,10 +25,8 @@ from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, reply
 from tests.support.processes import until
-from tests.support.recordings import PATIENCE_S, running, table
-from tests.support.tables import RUN, about
-
-KEY = "dw_test_Kx81mZq0vTnR57yE"
+from tests.support.recordings import PATIENCE_S, is_free, running, table, target_of
+from tests.support.tables import RUN, about, card_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move or truncate an open file")
 
@@ -50,7 +47,7 @@ def writing(file: Path, concurrency: int = 1, rate_hz: float | None = 300) -> It
     """Run a series in the background, until the block is left or the series ends by itself."""
     with Server(answer(reply())) as server:
         plan = Plan(count=10**6, rate_hz=rate_hz, concurrency=concurrency)
-        with running(Series(plan, sandbox_target(server.url, KEY, None), journal=file)) as run:
+        with running(Series(plan, target_of(server), journal=file)) as run:
             yield run
 
 
@@ -63,14 +60,6 @@ def failed(run: Recording, why: str) -> None:
     """Check that a run has ended, as its journal could not be written, and why."""
     assert run.attrs["ended"] == "journal_failed"
     assert run.result.why.startswith(f"The journal cannot be written ({why}")
-
-
-def is_free(file: Path) -> bool:
-    try:
-        Journal(file, RUN).close()
-    except DonutworkError:
-        return False
-    return True
 
 
 def goes_on_in(file: Path) -> None:
@@ -99,10 +88,6 @@ def rename(file: Path, old: Path) -> None:
 def rename_and_create(file: Path, old: Path) -> None:
     file.rename(old)
     file.touch()
-
-
-def card_of(df: pd.DataFrame) -> str:
-    return " ".join(repr(df.donutwork).split())
 
 
 @pytest.mark.parametrize("move", [rename, rename_and_create])
@@ -137,7 +122,7 @@ def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
 @pytest.mark.usefixtures("prompt")
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concurrency: int) -> None:
-    parts = [file.with_suffix(f".{number}") for number in range(12)]
+    parts = [file.with_suffix(f".{number}") for number in range(8)]
     with writing(file, concurrency, rate_hz=None) as run:
         for part in parts:
             goes_on_in(file)
@@ -166,7 +151,7 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.slow
 def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
-    copies = [file.with_suffix(f".{number}") for number in range(40)]
+    copies = [file.with_suffix(f".{number}") for number in range(12)]
     with writing(file, concurrency, rate_hz=None) as run:
         for copy in copies:
             goes_on_in(file)
@@ -376,7 +361,7 @@ def test_the_error_of_a_run_tells_what_became_of_its_journal(file: Path) -> None
     other = threading.Thread(target=replace)
     other.start()
     with Server(answer(reply())) as server, pytest.raises(SeriesError, match="another that is no journal") as caught:
-        collect(None, duration_s=60, rate_hz=50, target=sandbox_target(server.url, KEY, None), journal=file)
+        collect(None, duration_s=60, rate_hz=50, target=target_of(server), journal=file)
     other.join()
     assert "\n" not in str(caught.value)
     assert len(caught.value.df) > 3
@@ -398,7 +383,7 @@ for seq in range(10**9):
 
 
 def test_a_kill_while_it_is_moved_loses_no_row_that_was_acknowledged(file: Path) -> None:
-    for attempt in range(8):
+    for attempt in range(5):
         parts = [file.with_suffix(f".{attempt}.{number}") for number in range(4)]
         with subprocess.Popen([sys.executable, "-c", _WRITING, file], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

@@ -22,7 +22,6 @@ import pytest
 
 from donutwork_magics import Interrupted, SeriesError, SettingsError, collect, load, probers
 from donutwork_magics.child import Child
-from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.measure import measure
 from donutwork_magics.probers import LOST, Recording
 from donutwork_magics.sampling import __main__ as prober_module
@@ -34,10 +33,9 @@ from donutwork_magics.watch import Watch
 from tests.servers import Server, answer, answer_then_hang, read_request, reply
 from tests.support.notebooks import ROOT
 from tests.support.processes import has_ended, probers_of, until
-from tests.support.recordings import PATIENCE_S, recording_of, running, table
+from tests.support.recordings import KEY, PATIENCE_S, recording_of, running, table, target_of
 from tests.support.tables import about
 
-KEY = "dw_test_Kx81mZq0vTnR57yE"
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes and signals")
 
 pytestmark = posix_only
@@ -56,10 +54,6 @@ def _none_left() -> Iterator[None]:
 def server() -> Iterator[Server]:
     with Server(answer(reply())) as server:
         yield server
-
-
-def target_of(server: Server) -> Target:
-    return sandbox_target(server.url, KEY, None)
 
 
 def endless(server: Server, *, journal: Path | None = None, rate_hz: float | None = 200) -> Series:
@@ -440,7 +434,6 @@ class TestPool:
 
 ENDS = {
     "return": "",
-    "exit": "sys.exit()",
     "_exit": "os._exit(0)",
     "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM)",
     "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
@@ -448,8 +441,17 @@ ENDS = {
 
 
 class TestParent:
-    @pytest.mark.parametrize("end", ENDS)
-    @pytest.mark.parametrize("pings", [False, True], ids=["idle", "pinging"])
+    @pytest.mark.parametrize(
+        ("end", "pings"),
+        [
+            ("return", False),
+            ("_exit", False),
+            ("SIGKILL", False),
+            ("return", True),
+            ("SIGTERM", True),
+            ("SIGKILL", True),
+        ],
+    )
     def test_it_ends_with_its_parent_in_whatever_way(self, server: Server, end: str, pings: bool) -> None:
         code = f"""
         collect(3, rate_hz=100, target=target)

@@ -335,26 +335,6 @@ def test_retries_count_against_the_rate_of_another_machine() -> None:
     assert max(within_a_second(requests_s)) <= 22
 
 
-def test_what_runs_beside_it_counts_too() -> None:
-    rate_limit = RateLimit()
-    both = [schedule_of(Plan(duration_s=1.5, rate_hz=20), loopback=False, rate_limit=rate_limit) for _ in range(2)]
-    requests_s: list[float] = []
-
-    def start(schedule: Schedule) -> None:
-        while schedule.next() is not None:
-            requests_s.append(time.perf_counter())
-
-    for schedule in both:
-        schedule.begin()
-    threads = [threading.Thread(target=start, args=(schedule,)) for schedule in both]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(requests_s) >= 25
-    assert max(within_a_second(requests_s)) <= 22
-
-
 def within_a_second(requests_s: list[float]) -> list[int]:
     """Count, for each request, those of the second that begins with it."""
     return [sum(begun_s <= other_s < begun_s + 1 for other_s in requests_s) for begun_s in requests_s]
