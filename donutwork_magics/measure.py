@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from donutwork_magics import probers
 from donutwork_magics.analysis.expectations import parse_expectation
 from donutwork_magics.client.client import check_arguments, check_http
 from donutwork_magics.client.settings import Target
-from donutwork_magics.client.target import SWITCH, current_target
+from donutwork_magics.client.target import current_target
 from donutwork_magics.errors import Interrupted, SeriesError, SettingsError
 from donutwork_magics.interrupts import Interruption, interrupts
-from donutwork_magics.narrowing import narrowing
 from donutwork_magics.probers import Prober, Recording
-from donutwork_magics.sampling.describe import INTERRUPTED, NARROW
 from donutwork_magics.sampling.journal import check_journal, journal_path
 from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan, Segment, one_after_the_other
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.series import Series
+from donutwork_magics.sampling.series import INTERRUPTED, NARROW, Series
 from donutwork_magics.types import Env, Family, Http, share
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 _LOOK_EVERY_S: Final = 0.1
-"""The observer is called ten times a second at most."""
 _STOP_S: Final = 2.0
 
 Observer = Callable[[Recording], None]
@@ -139,18 +138,14 @@ def measure(
 
     Parameters
     ----------
-    lines
-        Who pings what.
     keep
         Puts the DataFrame where the user finds it, also where an error follows, and says where that is.
     segments
-        In which order; by default one line after the other.
-    seed
-        What that order was drawn from.
+        In which order, and the seed that it was drawn from; by default one line after the other.
     begun
         Called from this thread once the journals are open, and the first ping is due.
     observer
-        Called from this thread while the run goes on.
+        Called from this thread while the run goes on, ten times a second at most.
 
     Raises
     ------
@@ -161,18 +156,16 @@ def measure(
     BaseException
         What a signal handler has raised, as in `collect`.
     """
-    segments = tuple(one_after_the_other([line.plan for line in lines])) if segments is None else segments
+    segments = one_after_the_other([line.plan for line in lines]) if segments is None else segments
     with interrupts() as interruption:
-        recording = Recording(lines, segments, rows=Rows(), sandbox=sandbox_settings(lines[0].target), seed=seed)
+        recording = Recording(lines, segments, rows=Rows(), seed=seed)
         prober = probers.acquire()
         try:
             prober.begin(recording)
             # Imported before the first row is read: an interrupt is answered without it.
             from donutwork_magics.frame.table import table_of
 
-            if _wait_for_its_beginning(recording, interruption) and begun is not None:
-                begun()
-            _look_on(recording, prober, interruption, observer)
+            _look_on(recording, prober, interruption, begun, observer)
         finally:
             probers.release(prober)
         if recording.refused:
@@ -180,41 +173,20 @@ def measure(
         df = table_of(recording.rows, {recording.run: recording.attrs})
         place = keep(df)
         interruption.keep(df)
-        error = early_end(recording, place, interrupted=interruption.is_set()) or _disappointment(lines, df, place)
+        error = _early_end(recording, place, interrupted=interruption.is_set()) or _disappointment(lines, df, place)
         if error is not None:
             error.df = df
             raise error
     return df
 
 
-def sandbox_settings(target: Target) -> dict[str, Any] | None:
-    """Return the settings of the sandbox that is on, if that is what is called."""
-    sandbox = SWITCH.sandbox
-    if not target.sandbox or sandbox is None:
+def _early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesError | Interrupted | None:
+    """Return the error of a run that ended before its plan, or was interrupted, be it when the last ping had ended."""
+    if recording.attrs["ended"] in {None, NARROW} and not interrupted:
         return None
-    behaviour = {name.replace(" ", "_"): text for name, text in sandbox.options.behaviour().items()}
-    return {**behaviour, "seed": sandbox.seed}
-
-
-def early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesError | Interrupted | None:
-    """Return the error of a run that ended before its plan, or was interrupted, in one line; None where neither is so.
-
-    Parameters
-    ----------
-    place
-        Where its rows are, in words.
-    interrupted
-        An interrupt has come, be it when the last ping had ended.
-    """
-    ended = recording.attrs["ended"]
-    if ended in {None, NARROW} and not interrupted:
-        return None
-    kept = _kept(recording.done, place)
-    why = recording.result.why
-    if not why:
-        return Interrupted(kept)
+    kept, result = _kept(recording.done, place), recording.result
     # The advice comes last: it may end with a command.
-    return SeriesError(f"The series ended early: {kept} {why}", recording.kind)
+    return SeriesError(f"The series ended early: {kept} {result.why}", result.kind) if result.why else Interrupted(kept)
 
 
 def _disappointment(lines: Sequence[Series], df: pd.DataFrame, place: str) -> SeriesError | None:
@@ -244,24 +216,91 @@ def _kept(rows: int, place: str) -> str:
     return f"{rows} row is kept in {place}." if rows == 1 else f"{rows} rows are kept in {place}."
 
 
-def _wait_for_its_beginning(recording: Recording, interruption: Interruption) -> bool:
-    """Tell whether it has begun, or was interrupted before."""
-    while not recording.begun.wait(_LOOK_EVERY_S):
-        if interruption.is_set():
-            return False
-    return not recording.refused
-
-
-def _look_on(recording: Recording, prober: Prober, interruption: Interruption, observer: Observer | None) -> None:
-    is_narrow = narrowing(recording)
+def _look_on(
+    recording: Recording,
+    prober: Prober,
+    interruption: Interruption,
+    begun: Callable[[], None] | None,
+    observer: Observer | None,
+) -> None:
+    while not recording.begun.wait(_LOOK_EVERY_S) and not interruption.is_set():
+        pass
+    if recording.begun.is_set() and not recording.refused and begun is not None:
+        begun()
+    is_narrow = _narrowing(recording)
     while not recording.over.wait(_LOOK_EVERY_S):
         if interruption.is_set():
-            prober.stop(INTERRUPTED)
-            if not recording.over.wait(_STOP_S):
-                # It does not answer.
-                prober.end()
-                recording.over.wait()
+            prober.finish(INTERRUPTED, _STOP_S)
         elif is_narrow():
             prober.stop(NARROW)
         elif observer is not None:
             observer(recording)
+
+
+def _narrowing(recording: Recording) -> Callable[[], bool]:
+    """Return what tells whether ``--until`` lets a run end; to be asked again and again while it goes on.
+
+    Of one line the interval of its median counts, of several those of their differences to the first.
+    """
+    shares = [line.until for line in recording.lines if line.until is not None]
+    if not shares:
+        return lambda: False
+    is_narrow = _series_narrowing if len(recording.lines) == 1 else _cell_narrowing
+    return is_narrow(recording, min(shares))
+
+
+def _series_narrowing(recording: Recording, share: float) -> Callable[[], bool]:
+    from donutwork_magics.analysis.stopping import next_look, series_is_narrow
+
+    look = next_look(0)
+
+    def is_narrow() -> bool:
+        nonlocal look
+        if recording.done < look:
+            return False
+        durations_ms, _labels, _blocks = _succeeded(recording)
+        if durations_ms.size < look:
+            return False
+        look = next_look(durations_ms.size)
+        return series_is_narrow(durations_ms, share)
+
+    return is_narrow
+
+
+def _cell_narrowing(recording: Recording, share: float) -> Callable[[], bool]:
+    import numpy as np
+
+    from donutwork_magics.analysis.stopping import FEWEST_ROUNDS, cell_is_narrow
+
+    seen = FEWEST_ROUNDS - 1
+    labels = [line.plan.label for line in recording.lines]
+
+    def is_narrow() -> bool:
+        nonlocal seen
+        rounds = recording.round
+        if rounds <= seen:
+            return False
+        seen = rounds
+        durations_ms, of_label, of_block = _succeeded(recording)
+        blocks = [
+            [durations_ms[(of_label == label) & (of_block == block)] for block in range(rounds)] for label in labels
+        ]
+        medians = np.array([[np.median(block) if block.size else np.nan for block in own] for own in blocks])
+        # A round in which a line has no success tells no difference.
+        medians = medians[:, ~np.isnan(medians).any(axis=0)]
+        return cell_is_narrow(list(medians), float(np.median(durations_ms[of_label == labels[0]])), share)
+
+    return is_narrow
+
+
+def _succeeded(recording: Recording) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+    """Return durations, labels and blocks of the successes so far, warm-up apart, in planned order."""
+    import numpy as np
+
+    rows = recording.rows.copy()
+    counted = (np.array(rows.words["error"].codes) < 0) & (np.array(rows.flags["warmup"]) == 0)
+    order = np.argsort(np.array(rows.integers["seq"])[counted], kind="stable")
+    labels = np.array(rows.words["label"].distinct)[np.array(rows.words["label"].codes)]
+    columns = np.array(rows.floats["duration_ms"]), labels, np.array(rows.integers["block"])
+    durations_ms, labels, blocks = (column[counted][order] for column in columns)
+    return durations_ms, labels, blocks

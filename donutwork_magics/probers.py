@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
 import sys
 import threading
 import time
@@ -16,30 +17,47 @@ from typing import Any, Final
 import msgspec
 
 from donutwork_magics.child import Child, NotStartedError
-from donutwork_magics.errors import Kind, SettingsError
+from donutwork_magics.client.settings import Target
+from donutwork_magics.client.target import SWITCH
+from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import start_thread
-from donutwork_magics.sampling.describe import NOT_BEGUN, beginning
 from donutwork_magics.sampling.outages import Outage, Outages, pinged
 from donutwork_magics.sampling.plan import Segment
-from donutwork_magics.sampling.rate_limit import SharedMemory
 from donutwork_magics.sampling.rows import Rows, decode
-from donutwork_magics.sampling.series import Began, Described, Ended, Event, Refused, Series, Stop, begin_command
+from donutwork_magics.sampling.schedule import SharedMemory
+from donutwork_magics.sampling.series import (
+    Began,
+    Begin,
+    Command,
+    Described,
+    Ended,
+    Event,
+    Refused,
+    Series,
+    Stop,
+    beginning,
+    encode_command,
+)
 
 _MODULE: Final = "donutwork_magics.sampling"
 _CHUNK_BYTES: Final = 2**18
 _SEND_S: Final = 2.0
 _SEND_AGAIN_S: Final = 0.01
 _EVENT: Final = b'{"type":'
+_POLL_MS: Final = 1000
+_MOST_SILENT_POLLS: Final = 5
+"""A prober writes a line each second at least. One that does not is stopped, or hangs."""
+_MOST_POLLS_AT_START: Final = 30
+"""A machine under load takes its time to start Python."""
 LOST: Final = "prober_lost"
 """How a run has ended whose prober did before it."""
 _WHY_LOST: Final = (
     "The prober, the process that pings, has ended unexpectedly. Run the cell again: it starts another one."
 )
-
-
-def new_run_id() -> str:
-    """Make the id of a run: it sorts by time, and is unique."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{secrets.token_hex(3)}"
+_WHY_SILENT: Final = (
+    "The prober, the process that pings, did not answer for some seconds, and was ended. Run the cell again: it starts "
+    "another one."
+)
 
 
 class Recording:
@@ -47,25 +65,12 @@ class Recording:
 
     Parameters
     ----------
-    lines
-        Who pings what.
-    segments
-        In which order.
     rows
         Where its rows go.
     offset_ms
         When it begins, since the first run of these rows did.
-
-    Attributes
-    ----------
-    run : str
-        Its id.
-    result : Ended
-        How it has ended; meaningful once `over` is set.
-    refused : str
-        Why it did not begin; empty where it did.
-    elsewhere, unread : int
-        As in `Described`.
+    seed
+        What the order of its segments was drawn from.
     """
 
     def __init__(
@@ -75,17 +80,20 @@ class Recording:
         *,
         rows: Rows,
         offset_ms: float = 0.0,
-        sandbox: dict[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
-        self.run = new_run_id()
+        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{secrets.token_hex(3)}"
+        """Its id, which sorts by time and is unique."""
         self.lines = tuple(lines)
         self.segments = tuple(segments)
         self.rows = rows
-        self._attrs: dict[str, Any] = {**beginning(lines, sandbox=sandbox, seed=seed), **NOT_BEGUN}
+        self._attrs = beginning(lines, sandbox=_sandbox_settings(lines[0].target), seed=seed)
         self.result = Ended()
+        """How it has ended; meaningful once `over` is set."""
         self.refused = ""
+        """Why it did not begin; empty where it did."""
         self.elsewhere = self.unread = 0
+        """As in `Described`."""
         self.round = 0
         """How many rounds of its blocks are complete."""
         self.begun = threading.Event()
@@ -119,11 +127,6 @@ class Recording:
         """The outage that goes on now."""
         return self._outages.current
 
-    @property
-    def kind(self) -> Kind | None:
-        """The error of the ping that ended it."""
-        return self.result.kind
-
     def add(self, rows: list[Any]) -> None:
         """Take in completed rows."""
         self.rows.extend(rows)
@@ -138,8 +141,9 @@ class Recording:
             self._began_s = time.monotonic()
             self.begun.set()
         elif isinstance(event, Described):
-            told = {"unread": event.unread} if event.unread else {}
-            self._attrs, self.elsewhere, self.unread = event.attrs | told, event.elsewhere, event.unread
+            told = {"unread": event.unread, "journal_elsewhere": event.elsewhere}
+            self._attrs = {**event.attrs, **{name: rows for name, rows in told.items() if rows}}
+            self.elsewhere, self.unread = event.elsewhere, event.unread
         else:
             if isinstance(event, Refused):
                 self.refused = event.why
@@ -148,19 +152,21 @@ class Recording:
             self.begun.set()
             self.over.set()
 
-    def lose(self, ended: str | None) -> None:
-        """Take note that its prober is gone.
-
-        Parameters
-        ----------
-        ended
-            How it was to end; None where it was not.
-        """
+    def lose(self, ended: str | None, why: str = _WHY_LOST) -> None:
+        """Take note that its prober is gone, how the run was to end, if it was, and what is said if not."""
         if self.over.is_set():
             return
         self._outages.finish()
         self._attrs = {**self.attrs, "ended": ended or LOST}
-        self.take(Ended(why="" if ended else _WHY_LOST, reached=True))
+        self.take(Ended(why="" if ended else why, reached=True))
+
+
+def _sandbox_settings(target: Target) -> dict[str, Any] | None:
+    sandbox = SWITCH.sandbox
+    if not target.sandbox or sandbox is None:
+        return None
+    behaviour = {name.replace(" ", "_"): text for name, text in sandbox.options.behaviour().items()}
+    return {**behaviour, "seed": sandbox.seed}
 
 
 class Prober:
@@ -186,13 +192,15 @@ class Prober:
             raise SettingsError(f"The prober, the process that pings, did not start: {problem}")
         # A number of our own: that of the pipe may be another file's once the pipe is closed, while we still read.
         self._output = os.dup(self._child.stdout.fileno())
-        self._owner = os.getpid()
-        self._recording: Recording | None = None
+        self.pid, self._owner = self._child.pid, os.getpid()
+        self.recording: Recording | None = None
+        """The run that it carries out, or did last."""
         self._stopped: str | None = None
         self.is_kept = True
         """Whether it is kept for another run when it is given back."""
         self.lost = False
         """Whether it has ended."""
+        self._heard = self._silent = False
         try:
             start_thread(threading.Thread(target=self._read, name="donutwork-reader", daemon=True))
         except BaseException:
@@ -204,20 +212,15 @@ class Prober:
             os.set_blocking(self._child.stdin.fileno(), False)
 
     @property
-    def pid(self) -> int:
-        """Of its process."""
-        return self._child.pid
-
-    @property
     def is_usable(self) -> bool:
         """Whether it can carry out a run for this process."""
-        is_free = self._recording is None or self._recording.over.is_set()
+        is_free = self.recording is None or self.recording.over.is_set()
         return is_free and not self.lost and os.getpid() == self._owner and self._child.alive()
 
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
-        self._recording, self._stopped = recording, None
-        self._send(begin_command(recording.run, recording.lines, recording.segments, recording.attrs, reached=reached))
+        self.recording, self._stopped = recording, None
+        self._send(Begin(recording.run, recording.lines, recording.segments, recording.attrs, reached))
         if self.lost:
             # It may have ended before its reader could know of this run.
             recording.lose(None)
@@ -225,14 +228,22 @@ class Prober:
     def stop(self, ended: str | None = None) -> None:
         """Have it end the run soon; returns at once."""
         self._stopped = self._stopped or ended
-        self._send(msgspec.json.encode(Stop(ended)) + b"\n")
+        self._send(Stop(ended))
+
+    def finish(self, ended: str | None, patience_s: float) -> None:
+        """Have it end the run, and wait for that; where it does not do so in time, end the process."""
+        self.stop(ended)
+        recording = self.recording
+        if recording is not None and not recording.over.wait(patience_s):
+            self.end()
+            recording.over.wait()
 
     def end(self) -> None:
         """End the process; the run that it carries out is lost."""
         self._child.end()
 
-    def _send(self, command: bytes) -> None:
-        view = memoryview(command)
+    def _send(self, command: Command) -> None:
+        view = memoryview(encode_command(command))
         deadline_s = time.monotonic() + _SEND_S
         with contextlib.suppress(OSError, ValueError):
             # What it does not read any more, it does not answer: `_read` sees its end.
@@ -247,10 +258,6 @@ class Prober:
                         return
                     time.sleep(_SEND_AGAIN_S)
 
-    def forget(self) -> None:
-        """Let go of the run that it has carried out."""
-        self._recording = None
-
     def _read(self) -> None:
         # A line that cannot be read ends it too: what follows could not be trusted.
         with contextlib.suppress(Exception):
@@ -258,20 +265,21 @@ class Prober:
         self.lost = True
         os.close(self._output)
         self._child.end()
-        recording = self._recording
+        recording = self.recording
         if recording is not None:
-            recording.lose(self._stopped)
+            recording.lose(self._stopped, _WHY_SILENT if self._silent else _WHY_LOST)
 
     def _read_lines(self) -> None:
         decode_event = msgspec.json.Decoder(Event).decode
         rest = b""
-        while data := os.read(self._output, _CHUNK_BYTES):
+        while self._speaks() and (data := os.read(self._output, _CHUNK_BYTES)):
+            self._heard = True
             *lines, rest = (rest + data).split(b"\n")
-            recording = self._recording
+            recording = self.recording
             if recording is None:
                 continue
             rows: list[Any] = []
-            for line in lines:
+            for line in filter(None, lines):
                 if not line.startswith(_EVENT):
                     try:
                         rows.append(decode(line))
@@ -284,6 +292,21 @@ class Prober:
                 rows = []
                 recording.take(decode_event(line))
             recording.add(rows)
+
+    def _speaks(self) -> bool:
+        """Wait for something to read; False where nothing comes for so long that the process must stand still.
+
+        Polls are counted, not seconds: where this process was stopped too, or the machine suspended, no poll ends
+        meanwhile.
+        """
+        if sys.platform == "win32":
+            # Nothing there waits for a pipe and the time: one that stands still is waited for until an interrupt.
+            return True
+        poll = select.poll()
+        poll.register(self._output, select.POLLIN)
+        polls = _MOST_SILENT_POLLS if self._heard else _MOST_POLLS_AT_START
+        self._silent = not any(poll.poll(_POLL_MS) for _ in range(polls))
+        return not self._silent
 
 
 _lock = threading.Lock()
@@ -300,13 +323,7 @@ def _memory() -> SharedMemory:
 
 
 def acquire() -> Prober:
-    """Take the idle prober, or start one.
-
-    Raises
-    ------
-    SettingsError
-        As for `Prober`.
-    """
+    """Take the idle prober, or start one; errors as for `Prober`."""
     with _lock:
         prober = _idle.pop() if _idle else None
     if prober is None or not prober.is_usable:
@@ -319,7 +336,8 @@ def acquire() -> Prober:
 def release(prober: Prober) -> None:
     """Give a prober back: it is kept for the next run, unless another one is, or its run has not come to an end."""
     keep = prober.is_usable
-    prober.forget()
+    # It is not to keep the rows of the run that it has carried out.
+    prober.recording = None
     with _lock:
         _busy.discard(prober)
         keep = keep and prober.is_kept and not _idle

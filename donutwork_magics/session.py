@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from donutwork_magics.client.key import KEY_VARIABLES, KeysIn, Unusable, read_key
 from donutwork_magics.client.target import SWITCH
+from donutwork_magics.displayed import KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar import SandboxCommand
-from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 
 if TYPE_CHECKING:
     from donutwork_magics.watch import Watch

@@ -14,12 +14,11 @@ from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import interrupts, start_thread, uninterrupted
-from donutwork_magics.measure import sandbox_settings
 from donutwork_magics.probers import Prober, Recording
 from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.plan import one_after_the_other
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.sampling.series import Series
+from donutwork_magics.sampling.series import JOURNAL_FAILED, Series
 from donutwork_magics.sampling.workers import unexpected
 from donutwork_magics.types import Http
 
@@ -42,13 +41,7 @@ class Panel(Protocol):
         """Show the watch as it is now."""
 
     def freeze(self, *, in_cell: bool) -> None:
-        """Show what is left when it has stopped; it may be called more than once.
-
-        Parameters
-        ----------
-        in_cell
-            Whether a cell runs that waited for it.
-        """
+        """Show what is left when it has stopped, in a cell that waited for that or not; perhaps more than once."""
 
 
 class Watch(Displayed):
@@ -70,60 +63,41 @@ class Watch(Displayed):
     """
 
     def __init__(self, series: Series, *, keep: int) -> None:
-        self._series = series
-        self._rows = Rows(keep)
+        self.series = series
+        """What it does now, and to whom."""
+        self.rows = Rows(keep)
+        """The rows so far."""
+        self.state: State = "stopped"
+        """Whether it pings, rests until it is started again, or has ended."""
+        self.problem = ""
+        """Why it stopped by itself, and what to do next, in one line; empty where it did not."""
+        self.journal_failed = False
+        """Whether its journal could not be written."""
+        self.began_s = time.time()
+        """When it was made, in seconds since 1970."""
         self._runs: dict[str, dict[str, Any]] = {}
         """What is known of the runs that are over."""
         self._prober: Prober | None = None
         self._recording: Recording | None = None
         self._elsewhere = self._skipped = 0
-        self._reached = self._journal_failed = False
+        self._reached = False
         self._lock = threading.Lock()
         self._change = threading.Event()
-        self._wish: State = "stopped"
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._ended = threading.Event()
         self._panel: Panel | None = None
-        self._problem = ""
         self._drawn_s = self._first_s = 0.0
-        self.began_s = time.time()
-        """When it was made, in seconds since 1970."""
 
     @property
     def running(self) -> bool:
         """Whether it pings."""
-        return self._wish == "running"
-
-    @property
-    def state(self) -> State:
-        """Whether it pings, rests until it is started again, or has ended."""
-        return self._wish
-
-    @property
-    def problem(self) -> str:
-        """Why it stopped by itself, and what to do next, in one line; empty where it did not."""
-        return self._problem
-
-    @property
-    def journal_failed(self) -> bool:
-        """Whether its journal could not be written."""
-        return self._journal_failed
+        return self.state == "running"
 
     @property
     def rows_elsewhere(self) -> int:
         """How many rows it wrote to its journal before that was moved or truncated."""
         return self._elsewhere + (0 if self._recording is None else self._recording.elsewhere)
-
-    @property
-    def series(self) -> Series:
-        """What it does now, and to whom."""
-        return self._series
-
-    @property
-    def rows(self) -> Rows:
-        """The rows so far."""
-        return self._rows
 
     @property
     def skipped(self) -> int:
@@ -155,7 +129,7 @@ class Watch(Displayed):
         runs, recording = dict(self._runs), self._recording
         if recording is not None:
             runs[recording.run] = recording.attrs
-        return table_of(self._rows.copy(), runs)
+        return table_of(self.rows.copy(), runs)
 
     @uninterrupted
     def start(self) -> None:
@@ -170,29 +144,28 @@ class Watch(Displayed):
             There was an interrupt meanwhile; it has started all the same. Half started, nobody could stop it.
         """
         with self._lock:
-            if self._wish == "running":
+            if self.state == "running":
                 return
-            target = self._series.target
+            target = self.series.target
             try:
                 if SWITCH.sandbox is not None and not target.sandbox:
                     raise SettingsError(
                         f"A sandbox is on, and this watch calls {target.host}. Stop the sandbox, or begin a new watch."
                     )
                 if self._thread is None:
-                    # It waits for the lock. Where there is none, nothing was sent.
                     self._start_thread()
                 if self._recording is None:
                     self._begin_run()
             except SettingsError as error:
-                self._problem, self._wish = str(error), "stopped"
+                self.problem, self.state = str(error), "stopped"
                 self._change.set()
                 raise
-            self._wish = "running"
-            self._problem = ""
+            self.state = "running"
+            self.problem = ""
             self._change.set()
 
     def _start_thread(self) -> None:
-        # A plain thread has no parent message, and ipykernel then loses clicks after a page reload.
+        # It waits for the lock. A plain thread has no parent message, and ipykernel then loses clicks after a reload.
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._live,), name="donutwork-watch", daemon=True)
         start_thread(thread)
@@ -202,14 +175,14 @@ class Watch(Displayed):
     def pause(self) -> None:
         """Rest until it is started again; returns at once, and the panel stays."""
         with self._lock:
-            if self._wish == "running":
-                self._wish = "paused"
+            if self.state == "running":
+                self.state = "paused"
                 self._change.set()
 
     def end(self) -> None:
         """Stop soon; returns at once, for those who must not wait."""
         with self._lock:
-            self._wish = "stopped"
+            self.state = "stopped"
             self._change.set()
 
     def stop(self) -> None:
@@ -253,15 +226,15 @@ class Watch(Displayed):
         One that would be impolite to the target is refused: it becomes the `problem`.
         """
         with self._lock:
-            before = self._series
+            before = self.series
             plan = replace(before.plan, rate_hz=rate_hz)
             refusal = plan.impolite(loopback=before.target.is_loopback)
             if not refusal:
-                self._series = replace(before, plan=plan, http=http)
-            if refusal or self._wish != "stopped":
+                self.series = replace(before, plan=plan, http=http)
+            if refusal or self.state != "stopped":
                 # Why it has ended is to be read until it starts again.
-                self._problem = refusal
-            if self._series != before:
+                self.problem = refusal
+            if self.series != before:
                 self._change.set()
 
     def show_in(self, panel: Panel) -> None:
@@ -272,17 +245,17 @@ class Watch(Displayed):
         from donutwork_magics.display.outages import down_since
         from donutwork_magics.units import format_plan, format_utc, plural
 
-        target = self._series.target
+        target = self.series.target
         facts = [
             f"{target.host}{' (sandbox)' if target.sandbox else ''}",
-            format_plan(self._series.plan.rate_hz),
+            format_plan(self.series.plan.rate_hz),
             plural(self.rows.total, "ping"),
             plural(self.rows.errors, "error"),
             *filter(None, [down_since(self.outage)]),
             # A notebook keeps it.
             f"as of {format_utc(time.time(), date=False)}",
         ]
-        why = f". {self._problem}" if self._problem else ""
+        why = f". {self.problem}" if self.problem else ""
         return f"<Watch {self.state}: {', '.join(facts)}{why}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
@@ -304,14 +277,14 @@ class Watch(Displayed):
             with self._lock:
                 self._release()
                 why = f"The watch ended: {unexpected(type(error).__name__)}"
-                self._problem, self._wish, self._thread = why, "stopped", None
+                self.problem, self.state, self._thread = why, "stopped", None
                 self._ended.set()
 
     def _goes_on(self) -> bool:
         """Bring the run in line with what is wished; False where the watch has stopped."""
         with self._lock:
             self._change.clear()
-            stale = self._recording is not None and (not self.running or self._recording.lines != (self._series,))
+            stale = self._recording is not None and (not self.running or self._recording.lines != (self.series,))
         if stale:
             # Without the lock: it may take a while, and a click must not wait.
             self._end_run()
@@ -320,18 +293,19 @@ class Watch(Displayed):
                 if self.running and self._recording is None:
                     self._begin_run()
             except SettingsError as error:
-                self._problem, self._wish = str(error), "stopped"
-            if self._wish != "stopped":
+                self.problem, self.state = str(error), "stopped"
+            goes_on = self.state != "stopped"
+            if goes_on:
                 return True
             self._release()
         self._freeze(in_cell=False)
         with self._lock:
             # It may have been started again meanwhile.
-            if self.state == "stopped":
+            goes_on = self.state != "stopped"
+            if not goes_on:
                 self._thread = None
                 self._ended.set()
-                return False
-        return True
+        return goes_on
 
     def _look_on(self, recording: Recording) -> None:
         """Draw until something is changed, or the run has ended by itself."""
@@ -343,7 +317,7 @@ class Watch(Displayed):
             with self._lock:
                 if self.running:
                     # It has ended by itself and without a reason: its time is over.
-                    self._wish = "stopped"
+                    self.state = "stopped"
 
     def _begin_run(self) -> None:
         """Begin a run, and wait until its journal is open.
@@ -355,14 +329,13 @@ class Watch(Displayed):
         """
         if self._prober is None or not self._prober.is_usable:
             self._prober = probers.acquire()
-        series, now_s = self._series, time.monotonic()
+        series, now_s = self.series, time.monotonic()
         self._first_s = self._first_s or now_s
         recording = Recording(
             [series],
-            tuple(one_after_the_other([series.plan])),
-            rows=self._rows,
+            one_after_the_other([series.plan]),
+            rows=self.rows,
             offset_ms=(now_s - self._first_s) * 1e3,
-            sandbox=sandbox_settings(series.target),
         )
         self._prober.begin(recording, reached=self._reached)
         if not recording.begun.wait(_BEGIN_S):
@@ -371,7 +344,7 @@ class Watch(Displayed):
         if recording.refused:
             self._release()
             raise SettingsError(recording.refused)
-        self._recording, self._journal_failed = recording, False
+        self._recording, self.journal_failed = recording, False
 
     def _end_run(self) -> None:
         """End the run, if there is one, and keep what is known of it; what ended it by itself ends the watch."""
@@ -379,24 +352,19 @@ class Watch(Displayed):
         if recording is None or prober is None:
             return
         if not recording.over.is_set():
-            prober.stop()
-            if not recording.over.wait(_STOP_S):
-                # It does not answer.
-                prober.end()
-                recording.over.wait()
-        kept = {run for run, _ in self._rows.spans()}
+            prober.finish(None, _STOP_S)
+        kept = {run for run, _ in self.rows.spans()}
         self._runs = {run: attrs for run, attrs in self._runs.items() if run in kept} | {recording.run: recording.attrs}
         self._elsewhere += recording.elsewhere
         self._skipped += int(recording.attrs["skipped"])
         self._reached = self._reached or recording.result.reached
-        self._journal_failed = recording.result.journal_failed
+        self.journal_failed = recording.attrs["ended"] == JOURNAL_FAILED
         with self._lock:
             self._recording = None
             if recording.result.why:
-                self._problem, self._wish = f"The watch ended: {recording.result.why}", "stopped"
+                self.problem, self.state = f"The watch ended: {recording.result.why}", "stopped"
 
     def _release(self) -> None:
-        """Give the prober back."""
         prober, self._prober = self._prober, None
         if prober is not None:
             probers.release(prober)
@@ -413,4 +381,4 @@ class Watch(Displayed):
             self._panel.freeze(in_cell=in_cell)
         except Exception as error:
             # It has ended, seen or unseen, and whoever waits for that has the rows.
-            self._problem = self._problem or unexpected(type(error).__name__)
+            self.problem = self.problem or unexpected(type(error).__name__)

@@ -19,8 +19,8 @@ from donutwork_magics.analysis.series import RunSeries, corrected_ms, is_behind,
 from donutwork_magics.analysis.shape import bursts, modes, slow_start
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import COLUMNS
-from donutwork_magics.sampling.client_load import BUSY_WAKE_MS
-from donutwork_magics.sampling.describe import CONTINUED
+from donutwork_magics.sampling.machine import BUSY_WAKE_MS
+from donutwork_magics.sampling.series import CONTINUED
 from donutwork_magics.units import enumerate_some, format_ms, format_rate, format_share, format_tick_s, plural
 
 _FEW: Final = 0.01
@@ -112,6 +112,13 @@ def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
             "was moved or truncated while the run went on."
         )
         yield Finding(name, text, advice, {"rows": elsewhere})
+    if elsewhere := attrs.get("journal_elsewhere"):
+        text = (
+            f"{plural(elsewhere, 'row')} of the run {'is' if elsewhere == 1 else 'are'} no longer in the file of the "
+            "journal: it was moved or truncated while the run went on."
+        )
+        evidence = {"rows": elsewhere}
+        yield Finding("journal moved", text, "This table has them all: save it.", evidence, casts_doubt=False)
     if unread := attrs.get("unread"):
         text = (
             f"{plural(unread, 'row')} {'is' if unread == 1 else 'are'} not here: the kernel did not read them in time."

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from donutwork_magics.sampling.pauses import MACHINE_PAUSE_MS
+from donutwork_magics.sampling.machine import MACHINE_PAUSE_MS
 
 _SMALLEST_OVERLAP_MS: Final = MACHINE_PAUSE_MS / 2
 """Threads wake up one after the other: a ping may begin shortly before the pause is reported to have ended."""

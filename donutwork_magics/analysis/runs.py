@@ -8,9 +8,10 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.frame.attrs import runs_of
+from donutwork_magics.sampling.machine import MOST_PAUSES
 from donutwork_magics.sampling.outages import MOST_OUTAGES
-from donutwork_magics.sampling.pauses import MOST_PAUSES
 
+_COUNTS: Final = ("skipped", "in_flight", "unread", "journal_elsewhere")
 _STEERED_S: Final = 1.0
 """Clocks are steered by less than this from one ping to the next."""
 
@@ -61,7 +62,7 @@ def described(df: pd.DataFrame) -> Mapping[str, Any]:
         **last,
         "plan": [plan for attrs in runs.values() for plan in attrs.get("plan") or ()],
         "client": [client for attrs in runs.values() for client in _clients(attrs)],
-        **{name: sum(attrs.get(name) or 0 for attrs in runs.values()) for name in ("skipped", "in_flight", "unread")},
+        **{name: sum(attrs.get(name) or 0 for attrs in runs.values()) for name in _COUNTS},
         **{
             name: _joined([(at_s[run], attrs.get(name) or {}) for run, attrs in runs.items()])
             for name in ("pauses", "machine_pauses")

@@ -15,7 +15,7 @@ from donutwork_magics.analysis.intervals import quantile_intervals
 from donutwork_magics.analysis.quantiles import percentile
 from donutwork_magics.analysis.runs import runs
 from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
-from donutwork_magics.sampling.describe import CONTINUED
+from donutwork_magics.sampling.series import CONTINUED
 
 _ADDED: Final = {"count", "duration_s"}
 """What the parts of a watch, or the runs of a journal, have together; the rest is told where all have the same."""

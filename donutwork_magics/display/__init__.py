@@ -20,7 +20,7 @@ from donutwork_magics.display.check import check_card
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.setup import overview_card, sandbox_card
 from donutwork_magics.display.text import to_text
-from donutwork_magics.status import Overview, SandboxStatus
+from donutwork_magics.displayed import Overview, SandboxStatus
 
 
 @singledispatch

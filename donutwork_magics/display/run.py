@@ -37,7 +37,7 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import PHASES, missing_columns, repeated_columns
-from donutwork_magics.sampling.describe import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
+from donutwork_magics.sampling.series import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
 from donutwork_magics.units import (
     UNKNOWN,
     enumerate_some,

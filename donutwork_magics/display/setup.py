@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.display.card import Card, Table, Tone
-from donutwork_magics.status import KeyState, Overview, SandboxStatus
+from donutwork_magics.displayed import KeyState, Overview, SandboxStatus
 
 if TYPE_CHECKING:
     from donutwork_magics.client.settings import Target

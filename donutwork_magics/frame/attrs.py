@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.frame.schema import ATTRS
-from donutwork_magics.sampling.describe import SCHEMA
+from donutwork_magics.sampling.series import SCHEMA
 
 _MOST_REMEMBERED: Final = 1000
 _remembered: Final[dict[str, Mapping[str, Any]]] = {}

@@ -19,8 +19,7 @@ import stat
 import sys
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ import msgspec
 from donutwork_magics.errors import OutOfThreadsError, SettingsError
 from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import os_reason
-from donutwork_magics.sampling.describe import CONTINUED, SCHEMA
+from donutwork_magics.sampling.series import CONTINUED, SCHEMA
 
 BEGINNING: Final = b'{"donutwork_journal":%d,' % SCHEMA
 """The first bytes of each run in a journal."""
@@ -39,6 +38,8 @@ SYNC_EVERY_S: Final = 1.0
 
 _REMOVED: Final = "the file was removed"
 _WRITTEN_TO: Final = "another program has written to the file"
+
+_sync: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
 _CHECKSUM: Final = b',"crc":"%08x"}'
 _CHECKSUM_BYTES: Final = len(_CHECKSUM % 0)
@@ -98,21 +99,16 @@ def check_journal(path: Path) -> None:
     try:
         if not path.parent.is_dir():
             problem = "is in a directory that does not exist. Make the directory, or choose another name"
+        elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            problem = "is no regular file. Choose another name"
         elif path.exists():
-            problem = _existing_problem(path)
+            with path.open("rb+") as file:
+                if not _is_journal(file.fileno()):
+                    problem = "exists, and is not a journal of this version. Choose another name"
     except (OSError, ValueError) as error:
-        problem = f"cannot be used ({_reason(error)}). Choose another name"
+        problem = f"cannot be used ({reason_of(error)}). Choose another name"
     if problem:
         raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
-
-
-def _existing_problem(path: Path) -> str:
-    if not stat.S_ISREG(path.stat().st_mode):
-        return "is no regular file. Choose another name"
-    with path.open("rb+") as file:
-        if not _is_journal(file.fileno()):
-            return "exists, and is not a journal of this version. Choose another name"
-    return ""
 
 
 def _is_journal(file: int) -> bool:
@@ -124,19 +120,9 @@ def _is_journal(file: int) -> bool:
 
 
 class Journal:
-    """One open journal; `append` may be called from any thread, one at a time.
+    """One open journal of a run; `append` may be called from any thread, one at a time.
 
-    Parameters
-    ----------
-    path
-        The file.
-    run
-        The id of the run.
-
-    Attributes
-    ----------
-    elsewhere : int
-        How many rows it wrote before the file was moved or truncated.
+    What writes raises a `JournalFailedError`, again and again once it has failed.
 
     Raises
     ------
@@ -148,7 +134,9 @@ class Journal:
         check_journal(path)
         self._path = path
         self._run = run
-        self._rows = self.elsewhere = 0
+        self._rows = 0
+        self.elsewhere = 0
+        """How many rows it wrote before the file was moved or truncated."""
         self._attrs: Mapping[str, Any] = {}
         self._begun = False
         self._failure = ""
@@ -161,7 +149,7 @@ class Journal:
         try:
             self._file = _open(path)
         except OSError as error:
-            problem = f"cannot be opened ({_reason(error)}). Choose another name"
+            problem = f"cannot be opened ({reason_of(error)}). Choose another name"
         else:
             if not _locked(self._file):
                 problem = "is being written by another run. Wait for its end, or choose another name"
@@ -179,13 +167,7 @@ class Journal:
             raise
 
     def describe(self, attrs: Mapping[str, Any]) -> None:
-        """Write down what is known of the run now.
-
-        Raises
-        ------
-        JournalFailedError
-            It could not be written.
-        """
+        """Write down what is known of the run now."""
         self._attrs = attrs
         if self._begun:
             self._write(self._described(attrs))
@@ -195,13 +177,7 @@ class Journal:
         self._raise_failure()
 
     def append(self, row: bytes) -> None:
-        """Write the line of a row; when this returns, it survives the end of this process.
-
-        Raises
-        ------
-        JournalFailedError
-            It could not be written.
-        """
+        """Write the line of a row; when this returns, it survives the end of this process."""
         if self._moved:
             self._follow()
         self._write(sealed(row) + b"\n")
@@ -209,13 +185,7 @@ class Journal:
         self._rows += 1
 
     def sync(self) -> None:
-        """Put everything on the disk.
-
-        Raises
-        ------
-        JournalFailedError
-            It is not there.
-        """
+        """Put everything on the disk."""
         self._look()
         self._raise_failure()
 
@@ -248,7 +218,7 @@ class Journal:
                 written += os.write(self._file, line[written:])
             began = os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
         except OSError as error:
-            self._failure = _reason(error)
+            self._failure = reason_of(error)
             self._take_back(written)
             return
         self._unsynced = True
@@ -281,7 +251,7 @@ class Journal:
                     head["torn"] = True
                     end = b"\n"
         except OSError as error:
-            self._failure = _reason(error)
+            self._failure = reason_of(error)
         self._write(end + _line({**head, "attrs": self._attrs}) + then)
 
     def _begin_again(self, size: int, line: bytes) -> None:
@@ -291,7 +261,7 @@ class Journal:
             if not _is_journal(self._file):
                 self._failure = _WRITTEN_TO
         except OSError as error:
-            self._failure = _reason(error)
+            self._failure = reason_of(error)
         if not self._failure:
             self._begin(line)
 
@@ -312,7 +282,7 @@ class Journal:
             elif not _is_journal(file):
                 problem = "the file was moved, and another that is no journal is in its place"
         except OSError as error:
-            problem = f"the file was moved, and a new one cannot be opened: {_reason(error)}"
+            problem = f"the file was moved, and a new one cannot be opened: {reason_of(error)}"
         if problem:
             _close(file)
             self._failure = self._failure or problem
@@ -345,25 +315,7 @@ class Journal:
                 if os.fstat(self._file).st_nlink == 0:
                     self._failure = _REMOVED
             except OSError as error:
-                self._failure = _reason(error)
-
-
-@contextmanager
-def open_journals(paths: Iterable[Path | None], run: str) -> Iterator[dict[Path, Journal]]:
-    """Open each of some files once for a run, and close them all in the end.
-
-    Raises
-    ------
-    SettingsError
-        One of them cannot be a journal.
-    """
-    with contextlib.ExitStack() as stack:
-        journals: dict[Path, Journal] = {}
-        for path in paths:
-            if path is not None and path not in journals:
-                journals[path] = Journal(path, run)
-                stack.callback(journals[path].close)
-        yield journals
+                self._failure = reason_of(error)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
@@ -387,10 +339,6 @@ def _has_moved(file: int, path: Path) -> bool:
         return False
 
 
-def _sync(file: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(file)
-
-
 def _locked(file: int) -> bool:
     """Take the file for this run; where the system has no such locks, nobody is kept out."""
     if sys.platform == "win32":
@@ -408,11 +356,11 @@ def _locked(file: int) -> bool:
 
 
 def _close(file: int) -> None:
-    if file < 0:
-        return
+    # A file that was not opened has number -1, of which the system says that it is none.
     with contextlib.suppress(OSError):
         os.close(file)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Say in a few words why a file cannot be used."""
     return os_reason(error) if isinstance(error, OSError) else "not a valid name"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
 from donutwork_magics.errors import DonutworkError
 from donutwork_magics.interrupts import interruption, uninterrupted
-from donutwork_magics.network.exchange import CallCancelledError, os_reason
-from donutwork_magics.sampling.describe import UNFINISHED
-from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, was_ended
+from donutwork_magics.network.exchange import CallCancelledError
+from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, reason_of, was_ended
 from donutwork_magics.sampling.outages import Outage, Outages, pinged
 from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
+from donutwork_magics.sampling.series import UNFINISHED
 
 _MOST_GAPS: Final = 20
 _LONGEST_BEGINNING: Final = 2**20
@@ -66,35 +66,6 @@ class _Beginning(_Description, frozen=True):
     """The line before was torn when its process died."""
 
 
-class _Seen:
-    """Numbers that occur once each, as ranges: those of a journal have few gaps."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-
-    def add(self, number: int) -> bool:
-        """Take a number in; False where it was there already."""
-        after = bisect_right(self._starts, number)
-        before = after - 1
-        if after and number < self._stops[before]:
-            return False
-        if after and number == self._stops[before]:
-            self._stops[before] += 1
-            if after < len(self._starts) and self._starts[after] == number + 1:
-                del self._starts[after], self._stops[before]
-        elif after < len(self._starts) and self._starts[after] == number + 1:
-            self._starts[after] = number
-        else:
-            self._starts.insert(after, number)
-            self._stops.insert(after, number + 1)
-        return True
-
-    def gaps(self) -> list[tuple[int, int]]:
-        """Return the first and the last number of each gap."""
-        return [(stop, start - 1) for stop, start in zip(self._stops, self._starts[1:], strict=False)]
-
-
 @dataclass(slots=True)
 class _RunRead:
     """What is known of one of the runs in a journal."""
@@ -107,10 +78,10 @@ class _RunRead:
     """Which service the rows of a label have asked."""
     outages: Outages = field(default_factory=Outages)
     """As its rows tell: what it says of them itself is whole only where it has come to its end."""
-    seen: _Seen = field(default_factory=_Seen)
+    seen: set[int] = field(default_factory=set)
+    """Each ``seq`` that was read."""
     last_seq: int = -1
     """Of the row before this one in the same file."""
-    read: int = 0
     written: int = 0
     """How many rows it had written by the line that was read last."""
     written_at_most: int = 0
@@ -122,13 +93,7 @@ class _RunRead:
         self.describe(beginning)
 
     def describe(self, description: _Description) -> None:
-        """Take in a description.
-
-        Raises
-        ------
-        ValueError
-            It is of a part of the rows that were read before it.
-        """
+        """Take in a description; a `ValueError` where it is of a part of the rows that were read before it."""
         if description.rows < self.written:
             raise ValueError
         self.missing += description.rows - self.written
@@ -138,18 +103,12 @@ class _RunRead:
         self.places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in self.typed.plan}
 
     def add(self, row: Any) -> None:
-        """Take in a row.
-
-        Raises
-        ------
-        ValueError
-            The run has written none that is like this, or none here.
-        """
+        """Take in a row; a `ValueError` where the run has written none that is like this, or none here."""
         is_late = row.seq < self.last_seq and all(plan.get("concurrency") == 1 for plan in self.typed.plan)
-        if is_late or not self.seen.add(row.seq):
+        if is_late or row.seq in self.seen:
             raise ValueError
+        self.seen.add(row.seq)
         self.last_seq = row.seq
-        self.read += 1
         self.written += 1
         self.written_at_most = max(self.written_at_most, self.written)
         self.outages.add(pinged(row, self.places.get(row.label)))
@@ -161,26 +120,16 @@ class _RunRead:
             # It has not come to say it itself.
             self.outages.finish()
             attrs = {**attrs, "outages": self.outages.as_attrs()}
-        if not self.missing and not self.elsewhere:
+        elsewhere = self.written_at_most - len(self.seen) - self.missing
+        if not self.missing and not elsewhere:
             return attrs
-        journal = {
-            "missing": self.missing,
-            "missing_seq": self.missing_seq()[:_MOST_GAPS] if self.missing else [],
-            "elsewhere": self.elsewhere,
-        }
+        journal = {"missing": self.missing, "missing_seq": self.missing_seq()[:_MOST_GAPS], "elsewhere": elsewhere}
         return {**attrs, "journal": journal}
-
-    @property
-    def elsewhere(self) -> int:
-        """How many rows it has written to other files."""
-        return self.written_at_most - self.read - self.missing
 
     def missing_seq(self) -> list[list[int]]:
         """Return the first and the last ``seq`` of each gap, if the gaps are of the missing rows and of no others."""
-        gaps = self.seen.gaps()
-        if sum(last - first + 1 for first, last in gaps) != self.missing:
-            return []
-        return [list(gap) for gap in gaps]
+        gaps = [[seq + 1, after - 1] for seq, after in pairwise(sorted(self.seen)) if after > seq + 1]
+        return gaps if sum(last - first + 1 for first, last in gaps) == self.missing else []
 
 
 _descriptions: Final = msgspec.json.Decoder(_Description)
@@ -201,13 +150,7 @@ class _Reader:
         self._has_end = False
 
     def read(self, number: int, line: bytes) -> None:
-        """Take in a line.
-
-        Raises
-        ------
-        _DamagedError
-            It is damaged, or the one before was, and was not torn when its process died.
-        """
+        """Take in a line; an error where it is damaged, or the one before was, and not torn when its process died."""
         content = line.removesuffix(b"\n")
         self._has_end = len(content) < len(line)
         if not is_whole(content):
@@ -234,13 +177,7 @@ class _Reader:
             raise _DamagedError(number) from None
 
     def end(self) -> None:
-        """Take note that no line follows.
-
-        Raises
-        ------
-        _DamagedError
-            The last one was damaged, and not torn.
-        """
+        """Take note that no line follows; an error where the last one was damaged, and not torn."""
         if self._torn_at and self._has_end:
             raise _DamagedError(self._torn_at)
         self._flush()
@@ -302,7 +239,7 @@ def read_journal(path: str | os.PathLike[str]) -> JournalRead:
     except _DamagedError as error:
         problem = str(error)
     except (OSError, ValueError) as error:
-        problem = f"The file cannot be read ({_reason(error)}). Check its name."
+        problem = f"The file cannot be read ({reason_of(error)}). Check its name."
     raise DonutworkError(problem)
 
 
@@ -331,7 +268,3 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         if left < 0:
             return
         yield line
-
-
-def _reason(error: Exception) -> str:
-    return os_reason(error) if isinstance(error, OSError) else "not a valid name"

@@ -1,4 +1,4 @@
-"""When the service was down, as the pings of a run have seen it.
+"""What failures in a row mean: an outage of the service, which is data, or that to go on is pointless.
 
 A service is down for a ping that gets no HTTP reply, or one that reports a failure of the server (5xx). Any other reply
 shows that it is up, also one with another error: 404, 429 or a body that cannot be read. Three such pings in a row,
@@ -12,6 +12,9 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from donutwork_magics.client.results import Sample
+from donutwork_magics.errors import Kind
+
 DOWN: Final[frozenset[str]] = frozenset(
     {"dns", "connect", "tls", "timeout", "connection_lost", "protocol", "server_error"}
 )
@@ -24,6 +27,12 @@ _LONGEST_REST_S: Final = 150.0
 _USUAL: Final = 2.0
 _MOST_WAITING: Final = 50_000
 
+LONGEST_PAUSE_S: Final = 120.0
+"""A server that asks for more is not waited for."""
+HOPELESS_IN_A_ROW: Final = 5
+_REFUSED: Final[frozenset[Kind]] = frozenset({"unauthorized", "forbidden", "env_mismatch"})
+_UNREACHABLE: Final[frozenset[Kind]] = frozenset({"dns", "connect", "tls"})
+
 
 class Pinged(NamedTuple):
     """What counts of a completed ping."""
@@ -32,9 +41,7 @@ class Pinged(NamedTuple):
     place: object
     """Which service was asked: an outage is of one only."""
     timestamp_ns: int
-    """Its start, by the wall clock."""
     started_ms: float
-    """Since the run began."""
     duration_ms: float
     error: str | None
 
@@ -149,3 +156,37 @@ class Outages:
             self._total_s += outage.length_s
             if len(self._first) < MOST_OUTAGES:
                 self._first.append(outage)
+
+
+class StopRules:
+    """Looks at each completed ping, and decides whether the series ends; asked by one thread at a time.
+
+    Parameters
+    ----------
+    reached
+        Whether the address is known to be right, as for a watch that was paused and goes on.
+    """
+
+    def __init__(self, *, reached: bool = False) -> None:
+        self.reached = reached
+        """Whether a request was ever sent, over TLS where the address asks for it, or a reply came. A TCP connection
+        alone shows nothing: where TLS fails on it, the address may be that of something else."""
+        self._unreachable_in_a_row = 0
+
+    def must_end(self, sample: Sample) -> bool:
+        """Tell whether to go on is pointless: the key is refused, the address is wrong, or the rest is too long.
+
+        Once something was reached, a host that cannot be reached is down, and the address is not wrong.
+        """
+        self.reached = self.reached or sample.status_code is not None or sample.exchange.phases.send_ms >= 0
+        self._unreachable_in_a_row = self._unreachable_in_a_row + 1 if sample.error in _UNREACHABLE else 0
+        return (
+            sample.error in _REFUSED
+            or (not self.reached and self._unreachable_in_a_row >= HOPELESS_IN_A_ROW)
+            or (is_throttled(sample) and (sample.retry_after_s or 0.0) > LONGEST_PAUSE_S)
+        )
+
+
+def is_throttled(sample: Sample) -> bool:
+    """Tell whether the server asks for fewer calls."""
+    return sample.status_code in {429, 503}

@@ -1,10 +1,18 @@
-"""What a series is going to do, decided before its first ping."""
+"""What a run is going to do, decided before its first ping: the plan of each series, and how they take turns.
+
+Lines that are compared are interleaved: in each round every line has one block, in an order drawn at random, so that
+what drifts meanwhile hits all alike. Then the differences between the blocks of a round are symmetric about 0 where the
+lines do not differ, which is all that the comparison assumes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
 
 from donutwork_magics.types import flag, rate, seconds, whole
 
@@ -16,6 +24,11 @@ POLITE_RATE_HZ: Final = 20.0
 LONGEST_LABEL: Final = 64
 MOST_IN_FLIGHT: Final = 256
 """Each has a connection and a thread of its own."""
+
+USUAL_BLOCKS: Final = 10
+_FEWEST_PINGS_IN_BLOCK: Final = 2
+_RISK: Final = 0.05
+_SEEDS: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +77,7 @@ class Plan:
             "warmup": whole("warmup", self.warmup, 0),
         }
         for name, value in read.items():
-            # Plain numbers, also where numpy's were given: `as_attrs` goes into files.
+            # Plain numbers, also where numpy's were given: they go into files.
             object.__setattr__(self, name, value)
         for name in ("cold", "allow_load", "endless"):
             flag(name, getattr(self, name))
@@ -95,40 +108,29 @@ class Plan:
             f"{permission}: ask the API's operators first."
         )
 
-    def as_attrs(self) -> dict[str, Any]:
-        """Return the plan as a small dict of plain values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Some pings of one line in a row: a run is carried out segment by segment.
-
-    Parameters
-    ----------
-    line
-        Which line, from 0.
-    block
-        The value of the ``block`` column.
-    count
-        How many rows, warm-up included; None where only the duration ends it.
-    duration_s
-        No ping of it starts later than this after the first; None where only the count ends it.
-    warmup
-        How many rows at its beginning are warm-up.
-    """
+    """Some pings of one line in a row: a run is carried out segment by segment."""
 
     line: int
+    """Which line, from 0."""
     block: int = 0
+    """The value of the ``block`` column."""
     count: int | None = None
+    """How many rows, warm-up included; None where only the duration ends it."""
     duration_s: float | None = None
+    """No ping of it starts later than this after the first; None where only the count ends it."""
     warmup: int = 0
+    """How many rows at its beginning are warm-up."""
 
 
-def one_after_the_other(plans: Sequence[Plan]) -> Iterator[Segment]:
+def one_after_the_other(plans: Sequence[Plan]) -> tuple[Segment, ...]:
     """Divide a run into one segment a line."""
-    for line, plan in enumerate(plans):
-        yield Segment(line=line, count=plan.total, duration_s=plan.duration_s, warmup=plan.warmup)
+    return tuple(
+        Segment(line=line, count=plan.total, duration_s=plan.duration_s, warmup=plan.warmup)
+        for line, plan in enumerate(plans)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +180,69 @@ class Course:
         rate_hz = self.plans[segment.line].rate_hz
         by_count_s = segment.count / rate_hz if rate_hz is not None and segment.count is not None else None
         return min(filter(None, (by_count_s, segment.duration_s)), default=None)
+
+
+def drawn_seed() -> int:
+    """Draw a seed, for an order that nobody has chosen."""
+    return secrets.randbelow(_SEEDS)
+
+
+def rounds_needed(labels: int) -> int:
+    """Return how many rounds a verdict needs: the least with 2 / 2^rounds <= 0.05 / (labels - 1).
+
+    So small must the p-value of the signed rank test be able to become, for several comparisons (Bonferroni).
+    """
+    return next(rounds for rounds in count(1) if 2 / 2**rounds <= _RISK / max(1, labels - 1))
+
+
+def interleaved(plans: Sequence[Plan], *, blocks: int | None, seed: int) -> tuple[Segment, ...]:
+    """Divide a run into rounds in which each line has one block.
+
+    Parameters
+    ----------
+    blocks
+        How many blocks each line has; 1 for one line after the other. None for the usual number, or fewer where a block
+        would have no two pings; and for one line after the other where that leaves too few rounds for a verdict.
+    seed
+        What the order within the rounds is drawn from.
+
+    Raises
+    ------
+    ValueError
+        A line has fewer pings than blocks.
+    """
+    if blocks is not None and any(plan.count is not None and plan.count < blocks for plan in plans):
+        raise ValueError("There are more blocks than pings of a line: lower --blocks, or raise -n.")
+    if blocks is None and len(plans) > 1:
+        blocks = min(USUAL_BLOCKS, *(_most_blocks(plan) for plan in plans))
+        blocks = blocks if blocks >= rounds_needed(len(plans)) else 1
+    if len(plans) == 1 or blocks is None or blocks == 1:
+        return one_after_the_other(plans)
+    warm_up = [
+        Segment(line=line, count=plan.warmup, warmup=plan.warmup) for line, plan in enumerate(plans) if plan.warmup
+    ]
+    chance = random.Random(seed)
+    rounds = []
+    for block in range(blocks):
+        own = [
+            Segment(
+                line=line,
+                block=block,
+                # The first blocks have what is left over.
+                count=None if plan.count is None else plan.count // blocks + (block < plan.count % blocks),
+                duration_s=None if plan.duration_s is None else plan.duration_s / blocks,
+            )
+            for line, plan in enumerate(plans)
+        ]
+        chance.shuffle(own)
+        rounds += own
+    return (*warm_up, *rounds)
+
+
+def _most_blocks(plan: Plan) -> int:
+    expected = [USUAL_BLOCKS * _FEWEST_PINGS_IN_BLOCK]
+    if plan.count is not None:
+        expected.append(plan.count)
+    if plan.duration_s is not None and plan.rate_hz is not None:
+        expected.append(int(plan.duration_s * plan.rate_hz))
+    return min(expected) // _FEWEST_PINGS_IN_BLOCK

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Final
@@ -69,7 +69,8 @@ Row: Any = msgspec.defstruct(
 )
 """One completed ping: the stored columns by name, `timestamp_ns` since 1970; all that a run can write, and no more."""
 
-_decode: Final = msgspec.json.Decoder(Row).decode
+decode: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(Row).decode
+"""Reads the line of a row; a `msgspec.MsgspecError` or a `ValueError` where it is none that a run writes."""
 
 
 def _of(*dtypes: str) -> tuple[str, ...]:
@@ -85,13 +86,7 @@ WORDS: Final = tuple(name for name in _of("string") if name not in _SELDOM_REPEA
 
 
 def row_of(sample: Sample, slot: Slot, *, origin_ns: int, label: str, block: int, warmup: bool) -> Any:
-    """Make the row of a completed ping.
-
-    Parameters
-    ----------
-    origin_ns
-        When the run began, on the monotonic clock.
-    """
+    """Make the row of a completed ping of a run that began at `origin_ns`, on the monotonic clock."""
     exchange, phases = sample.exchange, sample.exchange.phases
     return Row(
         label=label,
@@ -128,17 +123,6 @@ def row_of(sample: Sample, slot: Slot, *, origin_ns: int, label: str, block: int
 def encode(row: Any) -> bytes:
     """Make the line of a row, without a line end."""
     return msgspec.json.encode(row)
-
-
-def decode(line: bytes) -> Any:
-    """Read the line of a row.
-
-    Raises
-    ------
-    msgspec.MsgspecError, ValueError
-        It is none that a run writes.
-    """
-    return _decode(line)
 
 
 def cleaned(row: Any) -> Any:
@@ -190,38 +174,6 @@ class Words:
         return copy
 
 
-class Texts:
-    """A column of texts that seldom repeat: their bytes one after the other, and where each ends."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        # Below 0 where there is no text, as there an end needs a sign of its own: 0 is a place too.
-        self._ends = array("q")
-
-    def extend(self, texts: Sequence[str | None]) -> None:
-        """Add rows."""
-        for text in texts:
-            if text is not None:
-                self._bytes += text.encode()
-            end = len(self._bytes)
-            self._ends.append(~end if text is None else end)
-
-    def __iter__(self) -> Iterator[str | None]:
-        start = 0
-        for end in self._ends:
-            yield None if end < 0 else self._bytes[start:end].decode()
-            start = ~end if end < 0 else end
-
-    def copy(self, first: int = 0) -> Texts:
-        """Copy the rows from one on, with their texts only."""
-        copy = Texts()
-        before = self._ends[first - 1] if first else 0
-        start = max(before, ~before)
-        copy._bytes = self._bytes[start:]
-        copy._ends = array("q", (end + start if end < 0 else end - start for end in self._ends[first:]))
-        return copy
-
-
 @dataclass(frozen=True, slots=True)
 class Tail:
     """Copies of the latest rows, of as much as is watched while they come in."""
@@ -229,7 +181,7 @@ class Tail:
     first: int
     """How many rows came before these."""
     started_ms: array[float]
-    """Since the first run of the rows began."""
+    """Since the first run began."""
     duration_ms: array[float]
     error_codes: array[int]
     """`NOT_AVAILABLE` for a success."""
@@ -261,28 +213,21 @@ class Rows:
     ----------
     keep
         How many rows are kept; the oldest make room. None for all.
-
-    Attributes
-    ----------
-    keep : int or None
-        As given.
-    dropped : int
-        Rows that were there, and made room.
-    errors : int
-        Failed pings among all that were added, warm-up apart.
     """
 
     def __init__(self, keep: int | None = None) -> None:
         self.keep = keep
         self._lock = threading.Lock()
         self.dropped = 0
+        """Rows that were there, and made room."""
         self.errors = 0
+        """Failed pings among all that were added, warm-up apart."""
         self.parts: list[Part] = []
         self.floats: dict[str, array[float]] = {name: array("d") for name in FLOATS}
         self.integers: dict[str, array[int]] = {name: array("q") for name in INTEGERS}
         self.flags: dict[str, array[int]] = {name: array("b") for name in FLAGS}
         self.words: dict[str, Words] = {name: Words() for name in WORDS}
-        self.texts: dict[str, Texts] = {name: Texts() for name in TEXTS}
+        self.texts: dict[str, list[str | None]] = {name: [] for name in TEXTS}
 
     def __len__(self) -> int:
         return len(self.integers["seq"])
@@ -307,11 +252,11 @@ class Rows:
                     column.extend(map(attrgetter(name), rows))
             for name, integers in self.integers.items():
                 values = map(attrgetter(name), rows)
-                integers.extend(_available(values) if name in OPTIONAL else values)
+                integers.extend([NOT_AVAILABLE if value is None else value for value in values])
             for name, words in self.words.items():
                 words.extend([getattr(row, name) for row in rows])
             for name, texts in self.texts.items():
-                texts.extend([getattr(row, name) for row in rows])
+                texts.extend(map(attrgetter(name), rows))
             self.errors += sum(row.error is not None and not row.warmup for row in rows)
             # In chunks: to move what is kept for each single row would cost more than the row.
             if self.keep is not None and len(self) > self.keep + max(1, self.keep // _CHUNKS):
@@ -342,24 +287,25 @@ class Rows:
             copy.integers = {name: column[first:] for name, column in self.integers.items()}
             copy.flags = {name: column[first:] for name, column in self.flags.items()}
             copy.words = {name: words.copy(first) for name, words in self.words.items()}
-            copy.texts = {name: texts.copy(first) for name, texts in self.texts.items()}
+            copy.texts = {name: texts[first:] for name, texts in self.texts.items()}
             return copy
 
     def spans(self) -> Iterator[tuple[str, int]]:
         """Give each run with the number of its rows that are kept."""
-        ends = [*(part.first for part in self.parts[1:]), self.total]
-        for part, end in zip(self.parts, ends, strict=True):
+        for part, end in self._ends():
             rows = end - max(part.first, self.dropped)
             if rows > 0:
                 yield part.run, rows
+
+    def _ends(self) -> Iterator[tuple[Part, int]]:
+        return zip(self.parts, [*(part.first for part in self.parts[1:]), self.total], strict=True)
 
     def _since_the_first_run_ms(self, first: int) -> array[float]:
         started_ms = self.floats["started_ms"][first:]
         if len(self.parts) < 2:
             return started_ms
         since_ms = array("d")
-        ends = [*(part.first for part in self.parts[1:]), self.total]
-        for part, end in zip(self.parts, ends, strict=True):
+        for part, end in self._ends():
             begin = max(0, part.first - self.dropped - first)
             own = started_ms[begin : max(begin, end - self.dropped - first)]
             since_ms.extend(value + part.offset_ms for value in own)
@@ -370,9 +316,6 @@ class Rows:
             for column in columns.values():
                 del column[:rows]
         self.words = {name: words.copy(rows) for name, words in self.words.items()}
-        self.texts = {name: texts.copy(rows) for name, texts in self.texts.items()}
+        for texts in self.texts.values():
+            del texts[:rows]
         self.dropped += rows
-
-
-def _available(values: Iterator[int | None]) -> Iterator[int]:
-    return (NOT_AVAILABLE if value is None else value for value in values)

@@ -1,20 +1,31 @@
-"""The absolute schedule that the workers of a series share: who starts which ping, and when.
+"""When each ping may start: the absolute schedule of a series, and the limit that all who call its host share.
 
 Planned start k is ``k / rate`` after the first, whatever became of the ones before: a late start is not rescheduled, it
 is recorded. Measuring from the planned start is what uncovers coordinated omission (G. Tene, "How NOT to measure
 latency", 2013).
+
+What one host is owed, its rests and the most calls a second, holds for all series and watches of a kernel together.
+They run in processes of their own, so the state lies in memory that these share.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
+import random
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+import weakref
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.rate_limit import RateLimit
+from donutwork_magics.client.settings import Target
+from donutwork_magics.sampling.plan import POLITE_RATE_HZ, Plan
 
 _COARSE_MARGIN_S = 0.002
 _MOST_BEHIND_NS = 30_000_000_000
@@ -24,6 +35,128 @@ _ATTEMPT_EVERY_NS = 1_000_000_000
 _ROUNDING_NS = 1_000
 _SPIN_NS = 150_000
 """A sleep overshoots by some 60 us and more: the last stretch is spun."""
+
+_GAP_NS: Final = int(1e9 / POLITE_RATE_HZ)
+_TOLERANCE_NS: Final = 20_000_000
+_BACKOFF_BASE_S: Final = 0.5
+_BACKOFF_CAP_S: Final = 30.0
+_MOST_DOUBLINGS: Final = 16
+
+_PLACES: Final = 512
+"""Hosts that share a place are limited together, which is more than they need and does no harm."""
+_NEXT, _RESTS_UNTIL, _THROTTLED = range(3)
+_NUMBERS: Final = 4
+_BYTES: Final = _PLACES * _NUMBERS * 8
+
+
+class SharedMemory:
+    """The state of all limits, in memory that child processes can share: they make theirs from its `handle`."""
+
+    def __init__(self, handle: str | None = None) -> None:
+        if sys.platform == "win32":
+            self.handle = handle or f"donutwork-{os.getpid()}-{os.urandom(8).hex()}"
+            self._memory = mmap.mmap(-1, _BYTES, tagname=self.handle)
+            self.file = -1
+        else:
+            self.file = _new_file() if handle is None else int(handle)
+            """Its file, which a child process is to inherit; below 0 where it needs none."""
+            self.handle = str(self.file)
+            if handle is None:
+                weakref.finalize(self, os.close, self.file)
+            self._memory = mmap.mmap(self.file, _BYTES)
+        self.numbers = memoryview(self._memory).cast("q")
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def changing(self, place: int) -> Iterator[None]:
+        """Keep all others, in any process, from changing a place."""
+        with self._lock:
+            if sys.platform == "win32":
+                # Two processes may then call in the same moment, and the next call waits for both.
+                yield
+                return
+            import fcntl
+
+            fcntl.lockf(self.file, fcntl.LOCK_EX, 1, place)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self.file, fcntl.LOCK_UN, 1, place)
+
+
+def _new_file() -> int:
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("donutwork")
+    else:
+        with tempfile.TemporaryFile() as temporary:
+            file = os.dup(temporary.fileno())
+    os.ftruncate(file, _BYTES)
+    return file
+
+
+class RateLimit:
+    """Keeps the rests that a host asked for, and the most that it gets in a second; for any thread.
+
+    The rate is limited by the generic cell rate algorithm (ITU-T I.371). Its tolerance lets a call that woke up a
+    little late be followed on time: with a plain least gap, each such moment would be handed on, and a plan of just so
+    many a second would run later and later.
+    """
+
+    def __init__(self, memory: SharedMemory | None = None, place: int = 0) -> None:
+        self._memory = memory or SharedMemory()
+        self._place = place
+        self._numbers = self._memory.numbers[place * _NUMBERS : (place + 1) * _NUMBERS]
+        self._random = random.Random()
+
+    @property
+    def rests_until_ns(self) -> int:
+        """No call begins before, on the monotonic clock."""
+        return self._numbers[_RESTS_UNTIL]
+
+    def next_ns(self) -> int:
+        """Return when a further call may begin at the soonest, the rests apart."""
+        return self._numbers[_NEXT] - _TOLERANCE_NS
+
+    def take(self) -> bool:
+        """Count a call that begins now, unless another one has come first."""
+        with self._memory.changing(self._place):
+            now_ns = time.perf_counter_ns()
+            if self.next_ns() > now_ns:
+                return False
+            self._numbers[_NEXT] = max(self._numbers[_NEXT], now_ns) + _GAP_NS
+            return True
+
+    def count(self) -> None:
+        """Count a call that has begun already, as a retry has."""
+        with self._memory.changing(self._place):
+            self._numbers[_NEXT] = max(self._numbers[_NEXT], time.perf_counter_ns()) + _GAP_NS
+
+    def rest(self, asked_s: float) -> None:
+        """Rest because the host has had enough: as long as it asks at least, with "full jitter" beyond that.
+
+        The jitter keeps many clients from coming back together (M. Brooker, "Exponential Backoff And Jitter", 2015).
+        """
+        with self._memory.changing(self._place):
+            now_ns = time.perf_counter_ns()
+            throttled = self._numbers[_THROTTLED]
+            longest_s = min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2.0 ** min(throttled, _MOST_DOUBLINGS))
+            until_ns = now_ns + int(max(asked_s, self._random.uniform(0.0, longest_s)) * 1e9)
+            if self.rests_until_ns <= now_ns:
+                # Calls that were in flight together are refused together, which counts once.
+                self._numbers[_THROTTLED] = throttled + 1
+            self._numbers[_RESTS_UNTIL] = max(self.rests_until_ns, until_ns)
+
+    def forgive(self) -> None:
+        """Begin again with the shortest rest: the host has answered as usual."""
+        if self._numbers[_THROTTLED]:
+            self._numbers[_THROTTLED] = 0
+
+
+def rate_limit_of(target: Target, memory: SharedMemory) -> RateLimit:
+    """Return the limit of a target's origin."""
+    url = target.base_url
+    origin = f"{url.scheme}://{url.host}:{url.port or ''}"
+    return RateLimit(memory, zlib.crc32(origin.encode()) % _PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +177,8 @@ class Schedule:
 
     Parameters
     ----------
-    plan
-        What to do.
     loopback
         Whether the target is this machine, so that it need not be spared.
-    rate_limit
-        What everything that calls the same host shares.
     held_back
         Called with the beginning and the end, on the monotonic clock, of each time in which a rest held back a start
         that was due; from a worker, when that is over.
@@ -59,7 +188,7 @@ class Schedule:
         self, plan: Plan, *, loopback: bool, rate_limit: RateLimit, held_back: Callable[[int, int], None]
     ) -> None:
         self._plan = plan
-        self._rate_limit = rate_limit
+        self.rate_limit = rate_limit
         self._held_back = held_back
         self._spared = not (loopback or plan.allow_load)
         self._turn = threading.Lock()
@@ -95,7 +224,7 @@ class Schedule:
             while not self.stopped:
                 now_ns = time.perf_counter_ns()
                 due_ns = self._due_ns(now_ns)
-                start_ns, rests_until_ns = max(now_ns, due_ns), self._rate_limit.rests_until_ns
+                start_ns, rests_until_ns = max(now_ns, due_ns), self.rate_limit.rests_until_ns
                 if self._is_over(start_ns):
                     return None
                 if start_ns < rests_until_ns:
@@ -105,7 +234,7 @@ class Schedule:
                         self._held_back(start_ns, self._end_ns)
                         return None
                     late_ns = self._rest(start_ns, rests_until_ns)
-                elif due_ns <= now_ns and (not self._spared or self._rate_limit.take()):
+                elif due_ns <= now_ns and (not self._spared or self.rate_limit.take()):
                     slot = Slot(self._next_seq, self._scheduled_ns(self._next_seq), late_ns, self._skipped)
                     self._next_seq += 1
                     self._skipped = 0
@@ -122,15 +251,7 @@ class Schedule:
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""
         if self._spared:
-            self._rate_limit.count()
-
-    def rest(self, asked_s: float) -> None:
-        """Start nothing for a while, here and wherever else the host is called."""
-        self._rate_limit.rest(asked_s)
-
-    def forgive(self) -> None:
-        """Begin anew with the shortest rest."""
-        self._rate_limit.forgive()
+            self.rate_limit.count()
 
     def back_off(self, slot: Slot, started_ns: int) -> None:
         """Wait a second from the start of this ping to the next, as the service is down; for one thread at a time.
@@ -161,13 +282,14 @@ class Schedule:
 
     def _due_ns(self, now_ns: int) -> int:
         """Return when the next ping may start at the soonest, the rests apart."""
-        scheduled_ns = self._scheduled_ns(self._next_seq)
-        if scheduled_ns is None:
+        scheduled_ns, rate_hz = self._scheduled_ns(self._next_seq), self._plan.rate_hz
+        if scheduled_ns is None or rate_hz is None:
             scheduled_ns = now_ns
         elif self._plan.endless and now_ns - scheduled_ns > _MOST_BEHIND_NS:
-            scheduled_ns = self._skip(now_ns, scheduled_ns)
+            period_ns = int(1e9 / rate_hz)
+            scheduled_ns += self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
         due_ns = max(scheduled_ns, self._not_before_ns)
-        return max(due_ns, self._rate_limit.next_ns()) if self._spared else due_ns
+        return max(due_ns, self.rate_limit.next_ns()) if self._spared else due_ns
 
     def _rest(self, from_ns: int, until_ns: int) -> int:
         """Wait until a rest is over, and shift the plan by it; return how late the thread woke up.
@@ -181,12 +303,6 @@ class Schedule:
             self._shift_ns += until_ns - from_ns
             self._held_back(from_ns, until_ns)
         return late_ns
-
-    def _skip(self, now_ns: int, scheduled_ns: int) -> int:
-        """Leave out the planned starts that are over, and return the first that is kept."""
-        assert self._plan.rate_hz is not None
-        period_ns = int(1e9 / self._plan.rate_hz)
-        return scheduled_ns + self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
 
     def _leave_out(self, starts: int, period_ns: int) -> int:
         """Leave out the next planned starts, and return by how much later those after them are planned."""

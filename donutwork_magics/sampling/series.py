@@ -1,21 +1,42 @@
-"""What one series does, and to whom; and how both travel to the process that carries them out."""
+"""What one series does, and to whom; how a run is described; and how both travel between a prober and its parent."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import httpx
 import msgspec
 
+from donutwork_magics._version import __version__
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.key import ApiKey
-from donutwork_magics.client.settings import Target, Variables
+from donutwork_magics.client.replies import PING
+from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import Kind
+from donutwork_magics.sampling.machine import Pauses
+from donutwork_magics.sampling.outages import Outages
 from donutwork_magics.sampling.plan import Plan, Segment
-from donutwork_magics.types import Env, Family, Http
+from donutwork_magics.types import Family, Http
+
+SCHEMA: Final = 1
+"""Of the table and of the journal: they have the same columns."""
+
+UNFINISHED: Final = "unfinished"
+"""How a run has ended whose journal has no end: its process ended before it did, or it goes on."""
+INTERRUPTED: Final = "interrupted"
+"""How a run has ended that Ctrl-C or another signal has ended."""
+NARROW: Final = "narrow"
+"""How a run has ended whose interval was as narrow as it was to become."""
+CONTINUED: Final = "continued"
+"""How a journal ends that was moved while its run went on: the later rows are in another file."""
+JOURNAL_FAILED: Final = "journal_failed"
+"""How a run has ended whose journal could not be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,50 +60,72 @@ class Series:
         return Client(self.target, http=self.http, family=self.family, timeout_s=self.timeout_s, cold=self.plan.cold)
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """A `Target` on its way."""
+def beginning(lines: Sequence[Series], *, sandbox: dict[str, Any] | None, seed: int | None) -> dict[str, Any]:
+    """Describe a run before its first ping: what is planned, where, and with what.
 
-    base_url: str
-    key: str
-    key_from: str
-    variables: Variables | None
-    env: Env | None
-    ca_pem: str | None
-    proxy_variables: tuple[str, ...]
+    It is an allow-list, without a header or a key: it travels with every copy of the frame into pickle and parquet.
+    """
+    first = lines[0].target
+    return {
+        "began": datetime.now(UTC).isoformat(),
+        "host": first.host,
+        "path": first.base_url.path.rstrip("/") + PING.path,
+        "sandbox": first.sandbox if sandbox is None else sandbox,
+        "plan": [_planned(series) for series in lines],
+        "seed": seed,
+        "versions": _versions(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        # How it fares is described by its prober.
+        "pauses": Pauses().as_attrs(),
+        "machine_pauses": Pauses().as_attrs(),
+        "outages": Outages().as_attrs(),
+        "skipped": 0,
+        "client": [],
+        "in_flight": 0,
+        "ended": UNFINISHED,
+    }
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """A `Series` on its way."""
+def _planned(series: Series) -> dict[str, Any]:
+    return {
+        **asdict(series.plan),
+        "http": series.http,
+        "family": series.family,
+        "timeout_s": series.timeout_s,
+        "env": series.target.env,
+        "host": series.target.host,
+        "sandbox": series.target.sandbox,
+        "until": series.until,
+        "expect": list(series.expect),
+    }
 
-    plan: Plan
-    place: _Place
-    http: Http
-    family: Family | None
-    timeout_s: float
-    journal: str | None
+
+@cache
+def _versions() -> dict[str, str]:
+    return {
+        "donutwork_magics": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("httpx", "pandas")},
+    }
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """Carry out a run."""
 
     run: str
-    lines: tuple[_Line, ...]
+    lines: tuple[Series, ...]
     segments: tuple[Segment, ...]
     attrs: dict[str, Any]
-    """What is known of it already, as `donutwork_magics.sampling.describe.beginning` returns it."""
+    """What is known of it already, as `beginning` returns it."""
     reached: bool
     """Whether the address is known to be right."""
-
-    def series(self) -> list[Series]:
-        """Return the lines."""
-        return [_series(line) for line in self.lines]
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """End the run that is carried out."""
 
     ended: str | None
-    """How the run has ended then, in one word: ``interrupted`` or `NARROW`; None where it was to be stopped."""
+    """How the run has ended then, in one word: `INTERRUPTED` or `NARROW`; None where it was to be stopped."""
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):
@@ -114,45 +157,27 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """The error of the ping that ended it."""
     reached: bool = False
     """Whether the address has turned out to be right."""
-    journal_failed: bool = False
 
 
 Command = Begin | Stop
 Event = Began | Refused | Described | Ended
 
 
-def begin_command(
-    run: str, lines: Sequence[Series], segments: Sequence[Segment], attrs: dict[str, Any], *, reached: bool
-) -> bytes:
-    """Return the bytes of a `Begin`, which hold the key."""
-    return msgspec.json.encode(Begin(run, tuple(map(_line, lines)), tuple(segments), attrs, reached)) + b"\n"
+def encode_command(command: Command) -> bytes:
+    """Make the line of a command; that of a `Begin` holds the key."""
+    return msgspec.json.encode(command, enc_hook=_plain) + b"\n"
 
 
-def _line(series: Series) -> _Line:
-    target = series.target
-    authorization = target.key.authorization().decode("ascii")
-    place = _Place(
-        str(target.base_url),
-        authorization.removeprefix("Bearer "),
-        target.key.variable,
-        target.variables,
-        target.env,
-        target.ca_pem,
-        target.proxy_variables,
-    )
-    journal = None if series.journal is None else str(series.journal)
-    return _Line(series.plan, place, series.http, series.family, series.timeout_s, journal)
+def command_decoder() -> msgspec.json.Decoder[Command]:
+    """Make what reads the line of a command."""
+    return msgspec.json.Decoder(Command, dec_hook=_made)
 
 
-def _series(line: _Line) -> Series:
-    place = line.place
-    target = Target(
-        httpx.URL(place.base_url),
-        ApiKey(place.key, place.key_from),
-        place.variables,
-        env=place.env,
-        ca_pem=place.ca_pem,
-        proxy_variables=place.proxy_variables,
-    )
-    journal = None if line.journal is None else Path(line.journal)
-    return Series(line.plan, target, line.http, line.family, line.timeout_s, journal)
+def _plain(value: Any) -> Any:
+    if isinstance(value, ApiKey):
+        return value.authorization().decode("ascii").removeprefix("Bearer "), value.variable
+    return str(value)
+
+
+def _made(wanted: type, value: Any) -> Any:
+    return ApiKey(*value) if wanted is ApiKey else wanted(value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,21 +14,16 @@ from typing import Any, Final
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
-from donutwork_magics.client.settings import Target
-from donutwork_magics.errors import OutOfThreadsError
+from donutwork_magics.errors import Kind, OutOfThreadsError
 from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import CallCancelledError
-from donutwork_magics.sampling.client_load import ClientMeter
-from donutwork_magics.sampling.describe import UNFINISHED, progress
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
-from donutwork_magics.sampling.outages import Outage, Outages, pinged
-from donutwork_magics.sampling.pauses import Pauses, Pulse
+from donutwork_magics.sampling.machine import ClientMeter, Pauses, pulse
+from donutwork_magics.sampling.outages import Outages, StopRules, is_throttled, pinged
 from donutwork_magics.sampling.plan import Segment
-from donutwork_magics.sampling.rate_limit import SharedMemory, rate_limit_of
 from donutwork_magics.sampling.rows import encode, row_of
-from donutwork_magics.sampling.schedule import Schedule, Slot
-from donutwork_magics.sampling.series import Series
-from donutwork_magics.sampling.stop_rules import StopRules, is_throttled
+from donutwork_magics.sampling.schedule import Schedule, SharedMemory, Slot, rate_limit_of
+from donutwork_magics.sampling.series import JOURNAL_FAILED, UNFINISHED, Begin, Series
 
 _JOIN_S: Final = 1.5
 _SLICE_S: Final = 0.1
@@ -39,39 +35,12 @@ _DESCRIBED_EVERY: Final = 60
 class Ending:
     """Why a run ended before its plan did."""
 
-    target: Target
-    sample: Sample | None = None
-    """The ping that ended it."""
-    stopped: str = ""
-    """How it has ended, as `Stop` says it; empty unless that ended it."""
-    journal_failure: str = ""
-    """Why the journal could not be written, in a few words; empty unless that ended it."""
-    out_of_threads: bool = False
-    """Whether a worker could not be started; then none of them has pinged."""
-    broken_by: str = ""
-    """The name of an exception that is a fault of ours; empty unless that ended it."""
-
-    @property
-    def name(self) -> str:
-        """One word: an error's kind, or as below."""
-        if self.journal_failure:
-            return "journal_failed"
-        if self.out_of_threads:
-            return "out_of_threads"
-        if self.broken_by:
-            return "unexpected_error"
-        return self.stopped if self.sample is None else str(self.sample.error)
-
-    @property
-    def why(self) -> str:
-        """What happened and what to do next, in one line; empty where it was stopped."""
-        if self.journal_failure:
-            return f"The journal cannot be written ({self.journal_failure}). Make room, or choose another place."
-        if self.out_of_threads:
-            return str(OutOfThreadsError())
-        if self.broken_by:
-            return unexpected(self.broken_by)
-        return "" if self.sample is None else advice(self.sample, self.target, PING)
+    name: str
+    """One word: the kind of the error that ended it, what `Stop` said, or what kept it from going on."""
+    why: str = ""
+    """What happened and what to do next, in one line; empty where it was stopped."""
+    kind: Kind | None = None
+    """The error of the ping that ended it."""
 
 
 def unexpected(name: str) -> str:
@@ -87,54 +56,44 @@ class Run:
 
     Parameters
     ----------
-    lines
-        Who pings what.
-    segments
-        In which order.
-    attrs
-        What is known of it already, as `donutwork_magics.sampling.describe.beginning` returns it.
+    command
+        Who pings what, and in which order.
     journals
         The open journals of the lines, by their paths.
     out
         Takes the line of each row as it is completed; called by one thread at a time, and not to wait for anything.
     described
-        Takes what `attrs` has become, in the same way.
+        Takes what is known of the run by then, in the same way.
     memory
         What is shared with all that may call the same hosts.
-    reached
-        Whether the address is known to be right.
     """
 
     def __init__(
         self,
-        lines: Sequence[Series],
-        segments: Iterable[Segment],
+        command: Begin,
         *,
-        attrs: Mapping[str, Any],
         journals: Mapping[Path, Journal],
         out: Callable[[bytes], None],
         described: Callable[[dict[str, Any]], None],
         memory: SharedMemory,
-        reached: bool = False,
     ) -> None:
-        self._attrs = attrs
-        self._segments = segments
+        self._command = command
         self._journals = journals
         self._out = out
         self._described = described
         self._memory = memory
-        self.lock = threading.Lock()
-        self.rows = 0
-        self.pauses = Pauses()
+        self._lock = threading.Lock()
+        self._rows = 0
+        self._pauses = Pauses()
         """Rests after a 429 or 503 that held back starts, of this run or of others against the same host."""
-        self.machine_pauses = Pauses()
+        self._machine_pauses = Pauses()
         """Times in which threads that were due did not run: a stopped process, a suspend, a starved machine."""
-        self.origin_ns = 0
+        self._origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
-        self.outages = Outages()
-        self.skipped = 0
+        self._outages = Outages()
+        self._skipped = 0
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
-        self.in_flight = 0
+        self._in_flight = 0
         """Pings that were abandoned at the end, and make no row."""
         self.ending: Ending | None = None
         """None where every plan was carried out."""
@@ -143,19 +102,10 @@ class Run:
         self._schedule: Schedule | None = None
         # What one line has reached is a right address for the others that call it in the same way.
         rules: dict[object, StopRules] = {}
-        self._lines = [
-            _Line(
-                series, rules.setdefault((series.target.host, series.http, series.family), StopRules(reached=reached))
-            )
-            for series in lines
-        ]
-
-    @property
-    def ended(self) -> str | None:
-        """How it ended, in one word; None where every plan was carried out."""
-        if self.ending is not None:
-            return self.ending.name
-        return None if self._finished else UNFINISHED
+        self._lines = []
+        for series in command.lines:
+            address = series.target.host, series.http, series.family
+            self._lines.append(_Line(series, rules.setdefault(address, StopRules(reached=command.reached))))
 
     @property
     def elsewhere(self) -> int:
@@ -167,24 +117,22 @@ class Run:
         """Whether every address has turned out to be right."""
         return all(line.rules.reached for line in self._lines)
 
-    def client_loads(self) -> list[dict[str, Any]]:
-        """Return what each line has cost the client."""
-        return [line.meter.result().as_attrs() for line in self._lines] if self._finished else []
-
-    def attrs(self) -> dict[str, Any]:
-        """Describe the run as it is now."""
-        return {**self._attrs, **progress(self)}
+    def _attrs(self) -> dict[str, Any]:
+        return {
+            **self._command.attrs,
+            "pauses": self._pauses.as_attrs(),
+            "machine_pauses": self._machine_pauses.as_attrs(),
+            "outages": self._outages.as_attrs(),
+            "skipped": self._skipped,
+            "client": [line.meter.result().as_attrs() for line in self._lines] if self._finished else [],
+            "in_flight": self._in_flight,
+            "ended": self.ending.name if self.ending else None if self._finished else UNFINISHED,
+        }
 
     def stop(self, ended: str | None = None) -> None:
-        """Start no further ping, and end soon; from any thread.
-
-        Parameters
-        ----------
-        ended
-            As in `donutwork_magics.sampling.series.Stop`.
-        """
+        """Start no further ping, and end soon, as `Stop` says it; from any thread."""
         if ended is not None:
-            self.ending = self.ending or Ending(self._lines[0].series.target, stopped=ended)
+            self.ending = self.ending or Ending(ended)
         self._stopped.set()
         schedule = self._schedule
         if schedule is not None:
@@ -198,15 +146,16 @@ class Run:
     def carry_out(self) -> None:
         """Carry out the segments, and describe in the journals how that went."""
         try:
-            self._describe()
-            with Pulse(partial(self._paused, self.machine_pauses)):
+            with self._lock:
+                self._describe()
+            with pulse(partial(self._paused, self._machine_pauses)):
                 free_ns = 0
-                for segment in self._segments:
-                    if self._must_end():
+                for segment in self._command.segments:
+                    if self._stopped.is_set():
                         break
                     free_ns = self._carry_out(segment, free_ns)
         except OutOfThreadsError:
-            self._end(Ending(self._lines[0].series.target, out_of_threads=True))
+            self._end(Ending("out_of_threads", str(OutOfThreadsError())))
         except Exception as error:
             self._break(error)
         finally:
@@ -224,19 +173,19 @@ class Run:
             plan,
             loopback=line.series.target.is_loopback,
             rate_limit=rate_limit_of(line.series.target, self._memory),
-            held_back=partial(self._paused, self.pauses),
+            held_back=partial(self._paused, self._pauses),
         )
-        part = _Part(line, segment, schedule, first_row=self.rows)
+        part = _Part(line, segment, schedule, first_row=self._rows)
         workers = [
             threading.Thread(target=self._work, args=(part, client), name="donutwork-worker", daemon=True)
             for client in line.clients
         ]
         schedule.begin(not_before_ns)
-        self.origin_ns = self.origin_ns or schedule.origin_ns
+        self._origin_ns = self._origin_ns or schedule.origin_ns
         self._schedule = schedule
-        if self._must_end():
+        if self._stopped.is_set():
             schedule.stop()
-        with line.meter:
+        with line.meter.pinging():
             try:
                 self._start(workers, schedule)
                 for worker in workers:
@@ -248,7 +197,7 @@ class Run:
 
     def _start(self, workers: list[threading.Thread], schedule: Schedule) -> None:
         # The workers wait for the lock, so that none of them pings unless all have started.
-        with self.lock:
+        with self._lock:
             try:
                 for worker in workers:
                     start_thread(worker)
@@ -266,23 +215,24 @@ class Run:
             # One that could not be started is not alive.
             while worker.is_alive() and time.monotonic() < deadline_s:
                 worker.join(_SLICE_S)
-        with self.lock:
+        with self._lock:
             # Should a worker come back later than this, the run is already described without it.
             part.closed = True
             part.line.hangs = any(worker.is_alive() for worker in workers)
-            self.in_flight += part.in_flight
+            self._in_flight += part.in_flight
 
     def _finish(self) -> None:
-        with self.lock:
+        with self._lock:
             self._finished = not self._abandoned
-            self.outages.finish()
+            self._outages.finish()
             for journal in self._journals.values():
-                self._write(journal, lambda journal: journal.describe(self.attrs()))
-                self._write(journal, Journal.sync)
-            self._described(self.attrs())
+                with self._writing():
+                    journal.describe(self._attrs())
+                    journal.sync()
+            self._described(self._attrs())
 
     def _work(self, part: _Part, client: Client) -> None:
-        with self.lock:
+        with self._lock:
             pass
         began_s = time.thread_time()
         try:
@@ -292,15 +242,15 @@ class Run:
             pass
         except BaseException as error:
             self._break(error)
-        with self.lock:
+        with self._lock:
             part.line.meter.worker(time.thread_time() - began_s)
 
     def _ping(self, part: _Part, client: Client, slot: Slot) -> None:
         began_ns = time.perf_counter_ns()
-        with self.lock:
+        with self._lock:
             part.in_flight += 1
         sample = client.sample()
-        with self.lock:
+        with self._lock:
             if not part.closed:
                 part.in_flight -= 1
                 self._record(part, slot, sample)
@@ -313,15 +263,15 @@ class Run:
         row = row_of(
             sample,
             numbered,
-            origin_ns=self.origin_ns,
+            origin_ns=self._origin_ns,
             label=series.plan.label,
             block=segment.block,
             warmup=slot.seq < segment.warmup,
         )
-        self.rows += 1
-        self.skipped += slot.skipped
-        self.outages.add(pinged(row, part.line.place))
-        outage = self.outages.current
+        self._rows += 1
+        self._skipped += slot.skipped
+        self._outages.add(pinged(row, part.line.place))
+        outage = self._outages.current
         if outage is not None and series.plan.endless:
             part.schedule.back_off(slot, sample.exchange.started_ns)
         if sample.exchange.retried:
@@ -329,51 +279,48 @@ class Run:
         line = encode(row)
         self._out(line)
         elsewhere = self.elsewhere
-        self._write(part.line.journal(self._journals), lambda journal: journal.append(line))
+        if series.journal is not None:
+            with self._writing():
+                self._journals[series.journal].append(line)
         if self.elsewhere > elsewhere:
-            self._described(self.attrs())
+            self._described(self._attrs())
         if part.line.rules.must_end(sample):
-            self._end(Ending(series.target, sample))
+            self._end(Ending(str(sample.error), advice(sample, series.target, PING), sample.error))
         elif not is_throttled(sample):
-            part.schedule.forgive()
+            part.schedule.rate_limit.forgive()
         else:
-            part.schedule.rest(sample.retry_after_s or 0.0)
-        if slot.skipped and _is_news(outage):
-            self._describe_locked()
+            part.schedule.rate_limit.rest(sample.retry_after_s or 0.0)
+        if slot.skipped and (outage is None or outage.pings % _DESCRIBED_EVERY == 0):
+            self._describe()
 
     def _paused(self, pauses: Pauses, from_ns: int, until_ns: int) -> None:
-        with self.lock:
-            if self.origin_ns and not self._finished:
-                pauses.add((from_ns - self.origin_ns) / 1e9, (until_ns - from_ns) / 1e9)
-                self._describe_locked()
+        with self._lock:
+            if self._origin_ns and not self._finished:
+                pauses.add((from_ns - self._origin_ns) / 1e9, (until_ns - from_ns) / 1e9)
+                self._describe()
 
     def _describe(self) -> None:
-        with self.lock:
-            self._describe_locked()
-
-    def _describe_locked(self) -> None:
-        attrs = self.attrs()
+        """Tell how the run fares; with the lock."""
+        attrs = self._attrs()
         for journal in self._journals.values():
-            self._write(journal, lambda journal: journal.describe(attrs))
+            with self._writing():
+                journal.describe(attrs)
         self._described(attrs)
 
-    def _write(self, journal: Journal | None, write: Callable[[Journal], None]) -> None:
-        if journal is None:
-            return
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            write(journal)
+            yield
         except JournalFailedError as error:
-            self._end(Ending(self._lines[0].series.target, journal_failure=str(error)))
+            why = f"The journal cannot be written ({error}). Make room, or choose another place."
+            self._end(Ending(JOURNAL_FAILED, why))
 
     def _break(self, error: BaseException) -> None:
-        self._end(Ending(self._lines[0].series.target, broken_by=type(error).__name__))
+        self._end(Ending("unexpected_error", unexpected(type(error).__name__)))
 
     def _end(self, ending: Ending) -> None:
         self.ending = self.ending or ending
         self.stop()
-
-    def _must_end(self) -> bool:
-        return self._stopped.is_set()
 
 
 class _Line:
@@ -387,9 +334,6 @@ class _Line:
         self.place = series.target.host, series.target.env
         self.hangs = False
         """Whether a worker has not come back, and still has its client."""
-
-    def journal(self, journals: Mapping[Path, Journal]) -> Journal | None:
-        return None if self.series.journal is None else journals[self.series.journal]
 
     def close(self) -> None:
         for client in [] if self.hangs else self.clients:
@@ -406,7 +350,3 @@ class _Part:
     first_row: int
     in_flight: int = 0
     closed: bool = False
-
-
-def _is_news(outage: Outage | None) -> bool:
-    return outage is None or outage.pings % _DESCRIBED_EVERY == 0

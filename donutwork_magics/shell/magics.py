@@ -306,15 +306,14 @@ class _Donutwork(Magics):
         SeriesError, Interrupted
             The run ended early; its rows are kept all the same.
         """
+        planned = [self._planned(line, like) for line in lines]
         _prepare()
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
         from donutwork_magics.display.setup import badges_of
         from donutwork_magics.measure import measure
-        from donutwork_magics.sampling.plan import Course
-        from donutwork_magics.sampling.rounds import drawn_seed
+        from donutwork_magics.sampling.plan import Course, drawn_seed
 
-        planned = [self._planned(line, like) for line in lines]
         plans = tuple(series.plan for series in planned)
         seed = drawn_seed() if cell is None or cell.seed is None else cell.seed
         course = Course(plans, _segments(plans, None if cell is None else cell.blocks, seed))
@@ -373,10 +372,10 @@ class _Donutwork(Magics):
         SettingsError, GrammarError
             As for a series; nothing was sent.
         """
+        series = self._aimed(command, command.plan)
         _prepare()
         from donutwork_magics.watch import Watch
 
-        series = self._aimed(command, command.plan)
         execution = self._execution()
         stopped = self.session.stop_watches(earlier_than=execution) if execution is not None else 0
         if stopped:
@@ -518,6 +517,10 @@ class _Results:
 
 
 def _prepare() -> None:
+    from donutwork_magics import probers
+
+    # A new one starts while pandas is imported here.
+    probers.release(probers.acquire())
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
     import donutwork_magics.display.run
@@ -539,7 +542,7 @@ def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
 
 
 def _segments(plans: Sequence[Plan], blocks: int | None, seed: int) -> tuple[Segment, ...]:
-    from donutwork_magics.sampling.rounds import interleaved
+    from donutwork_magics.sampling.plan import interleaved
 
     problem = ""
     try:

@@ -25,10 +25,9 @@ from donutwork_magics.display.card import ICONS, Breakdown, Card, Figure, Segmen
 from donutwork_magics.display.html import muted, spoken, to_html
 from donutwork_magics.display.run import RunCard, run_card
 from donutwork_magics.display.text import to_text
-from donutwork_magics.displayed import Displayed
+from donutwork_magics.displayed import Displayed, KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import KINDS, Kind
-from donutwork_magics.sampling.client_load import ClientLoad
-from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
+from donutwork_magics.sampling.machine import ClientLoad
 from donutwork_magics.units import width
 from tests.display.frames import ATTRS, frame
 from tests.display.values import HOSTILE, comparison, connection, everything, ping, report, run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import asdict
 from typing import Any, get_args
 
 import pandas as pd
@@ -68,7 +69,7 @@ def advised(plan: Plan) -> set[str]:
     found: set[str] = set()
     for df in (late(), filtered(), stalled()):
         for client, pauses in itertools.product(({}, BUSY), ({}, STOOD_STILL)):
-            described = {"plan": [plan.as_attrs()], "client": [client], "machine_pauses": pauses, "skipped": 7}
+            described = {"plan": [asdict(plan)], "client": [client], "machine_pauses": pauses, "skipped": 7}
             describe(df, {**ATTRS, **described})
             found |= set(OPTION.findall(" ".join(mimebundle(RunCard(df))["text/plain"].split())))
     return found

@@ -19,7 +19,7 @@ from donutwork_magics.errors import Kind
 from donutwork_magics.network import connection, sockets
 from donutwork_magics.network.exchange import Deadline
 from donutwork_magics.network.sockets import Address, connect_first
-from donutwork_magics.sampling.warm_up import warm_up
+from donutwork_magics.sampling.__main__ import warm_up
 from tests.faults.calls import GRACE_S, KEY, Ended, assert_one_line, call_both, single, target_of
 from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply

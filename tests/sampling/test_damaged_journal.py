@@ -16,16 +16,14 @@ import pandas as pd
 import pytest
 
 from donutwork_magics import DonutworkError, collect, load
-from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.measure import measure
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import until
-from tests.support.recordings import running
-from tests.support.tables import about
+from tests.support.recordings import running, target_of
+from tests.support.tables import about, card_of
 
-KEY = "dw_test_Kx81mZq0vTnR57yE"
 DAMAGED = r"^Line (\d+) of the journal is damaged\. [^\n]*\.$"
 
 
@@ -36,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 def written(file: Path, count: int = 10, **options: Any) -> pd.DataFrame:
     with Server(answer(reply())) as server:
-        return collect(count, rate_hz=500, target=sandbox_target(server.url, KEY, None), journal=file, **options)
+        return collect(count, rate_hz=500, target=target_of(server), journal=file, **options)
 
 
 def lines_of(file: Path) -> list[bytes]:
@@ -204,10 +202,6 @@ def test_a_run_that_is_there_twice_is_damage(file: Path) -> None:
     assert damaged_line(file) == 14
 
 
-def card_of(df: pd.DataFrame) -> str:
-    return " ".join(repr(df.donutwork).split())
-
-
 @pytest.mark.parametrize(
     ("gone", "says"),
     [
@@ -263,7 +257,7 @@ def interrupted(file: Path) -> pd.DataFrame:
 
     with Server(stuck_at_5) as server:
         plan = Plan(count=10**6, rate_hz=200, concurrency=3)
-        with running(Series(plan, sandbox_target(server.url, KEY, None), journal=file)) as run:
+        with running(Series(plan, target_of(server), journal=file)) as run:
             until(lambda: served[0] >= 40)
         over.set()
     assert run.attrs["in_flight"]
@@ -281,7 +275,7 @@ def two_files(file: Path) -> pd.DataFrame:
     other = file.with_suffix(".other")
     with Server(answer(reply())) as server:
         lines = [
-            Series(Plan(count=3, rate_hz=None, label=label), sandbox_target(server.url, KEY, None), journal=place)
+            Series(Plan(count=3, rate_hz=None, label=label), target_of(server), journal=place)
             for label, place in (("a", file), ("b", other), ("c", file))
         ]
         measure(lines, keep=lambda _df: "nowhere")

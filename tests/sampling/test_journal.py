@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ import pandas as pd
 import pytest
 
 from donutwork_magics import DonutworkError, SeriesError, SettingsError, collect, load
-from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.measure import measure
 from donutwork_magics.sampling import journal as journal_module
 from donutwork_magics.sampling import journal_reader as load_module
@@ -32,9 +30,8 @@ from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import has_ended, probers_of, until
+from tests.support.recordings import KEY, target_of
 from tests.support.tables import RUN, about
-
-KEY = "dw_test_Kx81mZq0vTnR57yE"
 
 REPLIES = (
     reply(),
@@ -44,10 +41,6 @@ REPLIES = (
     reply(b"", "503 Service Unavailable", "Retry-After: 0"),
     reply(b'{"status": "success", "env": "staging", "RRT": "' + b"9" * 500 + b' ms"}'),
 )
-
-
-def target_of(server: Server) -> Target:
-    return sandbox_target(server.url, KEY, None)
 
 
 def in_turn(connection: socket.socket) -> None:
@@ -376,20 +369,6 @@ def test_a_disk_that_does_not_take_it_in_the_end_is_no_success(file: Path, monke
     assert about(caught.value.df)["ended"] == "journal_failed"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a file that is open")
-def test_a_file_that_was_removed_is_noticed(file: Path) -> None:
-    def remove() -> None:
-        until(lambda: file.exists() and file.stat().st_size > 6000)
-        file.unlink()
-
-    removed = threading.Thread(target=remove)
-    removed.start()
-    with Server(answer(reply())) as server, pytest.raises(SeriesError, match="the file was removed") as caught:
-        collect(None, duration_s=60, rate_hz=50, target=target_of(server), journal=file)
-    removed.join()
-    assert 10 < len(caught.value.df) < 500
-
-
 def test_a_name_is_that_of_the_directory_where_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert journal_module.journal_path("run.jsonl") == tmp_path / "run.jsonl"
@@ -444,18 +423,6 @@ def test_a_name_that_cannot_be_one_is_one_line(name: str) -> None:
         collect(3, target=target_of(server), journal=name)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="os.kill has no SIGTERM there")
-def test_a_terminated_process_keeps_its_rows(file: Path) -> None:
-    with Server(answer(reply())) as server, child(server, file, 1) as process:
-        while not file.exists() or file.stat().st_size < 3000:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
-    assert len(load(file)) > 3
-
-
 @pytest.mark.parametrize("label", ["a\ud800", "a\0", "a\nb", "a\u202eb", "", "x" * 65])
 def test_a_label_that_cannot_be_shown_or_written_is_refused_before_the_first_ping(file: Path, label: str) -> None:
     with Server(answer(reply())) as server:
@@ -464,10 +431,3 @@ def test_a_label_that_cannot_be_shown_or_written_is_refused_before_the_first_pin
                 collect(3, target=target_of(server), label=label, journal=journal)
     assert server.connections == 0
     assert not file.exists()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in directories")
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DonutworkError, match=r"^The file is a pipe: [^\n]*\.$"):
-        load(tmp_path / "pipe")

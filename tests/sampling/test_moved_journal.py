@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from donutwork_magics import DonutworkError, SeriesError, load
-from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.probers import Recording
 from donutwork_magics.sampling import journal as journal_module
 from donutwork_magics.sampling.journal import Journal
@@ -25,10 +25,8 @@ from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, reply
 from tests.support.processes import until
-from tests.support.recordings import PATIENCE_S, running, table
-from tests.support.tables import RUN, about
-
-KEY = "dw_test_Kx81mZq0vTnR57yE"
+from tests.support.recordings import PATIENCE_S, is_free, running, table, target_of
+from tests.support.tables import RUN, about, card_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move or truncate an open file")
 
@@ -49,7 +47,7 @@ def writing(file: Path, concurrency: int = 1, rate_hz: float | None = 300) -> It
     """Run a series in the background, until the block is left or the series ends by itself."""
     with Server(answer(reply())) as server:
         plan = Plan(count=10**6, rate_hz=rate_hz, concurrency=concurrency)
-        with running(Series(plan, sandbox_target(server.url, KEY, None), journal=file)) as run:
+        with running(Series(plan, target_of(server), journal=file)) as run:
             yield run
 
 
@@ -60,17 +58,8 @@ def more(run: Recording, rows: int) -> None:
 
 def failed(run: Recording, why: str) -> None:
     """Check that a run has ended, as its journal could not be written, and why."""
-    assert run.result.journal_failed
     assert run.attrs["ended"] == "journal_failed"
     assert run.result.why.startswith(f"The journal cannot be written ({why}")
-
-
-def is_free(file: Path) -> bool:
-    try:
-        Journal(file, RUN).close()
-    except DonutworkError:
-        return False
-    return True
 
 
 def goes_on_in(file: Path) -> None:
@@ -87,6 +76,11 @@ def together(directory: Path, *parts: Path) -> pd.DataFrame:
     return load(whole)
 
 
+def told_by_the_file(df: pd.DataFrame) -> dict[str, Any]:
+    """Return what is known of a run, but for how its journal fared, which the journal itself cannot tell."""
+    return {name: value for name, value in about(df).items() if name != "journal_elsewhere"}
+
+
 def rename(file: Path, old: Path) -> None:
     file.rename(old)
 
@@ -94,10 +88,6 @@ def rename(file: Path, old: Path) -> None:
 def rename_and_create(file: Path, old: Path) -> None:
     file.rename(old)
     file.touch()
-
-
-def card_of(df: pd.DataFrame) -> str:
-    return " ".join(repr(df.donutwork).split())
 
 
 @pytest.mark.parametrize("move", [rename, rename_and_create])
@@ -117,6 +107,7 @@ def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
     assert second["seq"].iloc[0] == len(first) > 20
     assert f"continued: {len(first)} pings, no errors" in card_of(first)
     assert "the later rows are in another file" in card_of(first)
+    assert f"{len(first)} rows of the run are no longer in the file of the journal: it was moved" in card_of(made)
     assert f"{len(first)} rows of the run are not in this file" in card_of(second)
     assert "missing" not in card_of(first) + card_of(second)
     # The plan is that of the whole run.
@@ -125,13 +116,13 @@ def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
     assert about(second)["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(first)}
     whole = together(file.parent, old, file)
     same(whole, made)
-    assert whole.attrs == made.attrs
+    assert about(whole) == told_by_the_file(made)
 
 
 @pytest.mark.usefixtures("prompt")
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concurrency: int) -> None:
-    parts = [file.with_suffix(f".{number}") for number in range(12)]
+    parts = [file.with_suffix(f".{number}") for number in range(8)]
     with writing(file, concurrency, rate_hz=None) as run:
         for part in parts:
             goes_on_in(file)
@@ -145,7 +136,7 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
     assert {about(part)["ended"] for part in loaded[:-1]} == {"continued"}
     whole = together(file.parent, *parts)
     same(whole, made)
-    assert whole.attrs == made.attrs
+    assert about(whole) == told_by_the_file(made)
     # One part is not there: what it had is not called deleted.
     partly = together(file.parent, *parts[:3], *parts[4:])
     assert about(partly)["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": len(loaded[3])}
@@ -160,7 +151,7 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.slow
 def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
-    copies = [file.with_suffix(f".{number}") for number in range(40)]
+    copies = [file.with_suffix(f".{number}") for number in range(12)]
     with writing(file, concurrency, rate_hz=None) as run:
         for copy in copies:
             goes_on_in(file)
@@ -177,6 +168,8 @@ def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
         assert "missing from" not in card_of(df)
     last = load(file)
     elsewhere = about(last)["journal"]["elsewhere"]
+    assert about(made)["journal_elsewhere"] == elsewhere
+    assert f"{elsewhere} rows of the run are no longer in the file of the journal: it was moved" in card_of(made)
     assert elsewhere == len(made) - len(last)
     assert f"{elsewhere} rows of the run are not in this file" in card_of(last)
     whole = together(file.parent, *copies, file)
@@ -368,7 +361,7 @@ def test_the_error_of_a_run_tells_what_became_of_its_journal(file: Path) -> None
     other = threading.Thread(target=replace)
     other.start()
     with Server(answer(reply())) as server, pytest.raises(SeriesError, match="another that is no journal") as caught:
-        collect(None, duration_s=60, rate_hz=50, target=sandbox_target(server.url, KEY, None), journal=file)
+        collect(None, duration_s=60, rate_hz=50, target=target_of(server), journal=file)
     other.join()
     assert "\n" not in str(caught.value)
     assert len(caught.value.df) > 3
@@ -390,7 +383,7 @@ for seq in range(10**9):
 
 
 def test_a_kill_while_it_is_moved_loses_no_row_that_was_acknowledged(file: Path) -> None:
-    for attempt in range(8):
+    for attempt in range(5):
         parts = [file.with_suffix(f".{attempt}.{number}") for number in range(4)]
         with subprocess.Popen([sys.executable, "-c", _WRITING, file], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

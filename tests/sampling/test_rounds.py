@@ -15,18 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from donutwork_magics import SeriesError, load
-from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.measure import measure
 from donutwork_magics.probers import Recording
-from donutwork_magics.sampling.plan import Course, Plan, Segment
-from donutwork_magics.sampling.rounds import USUAL_BLOCKS, interleaved, rounds_needed
+from donutwork_magics.sampling.plan import USUAL_BLOCKS, Course, Plan, Segment, interleaved, rounds_needed
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import until
-from tests.support.recordings import running, table
+from tests.support.recordings import running, table, target_of
 from tests.support.tables import about
-
-KEY = "dw_test_Kx81mZq0vTnR57yE"
 
 
 def plans_of(*counts: int, warmup: int = 0) -> list[Plan]:
@@ -153,7 +149,7 @@ def has_done(run: Recording, rows: int) -> bool:
 
 
 def lines_of(server: Server, *plans: Plan, journal: Path | None = None) -> list[Series]:
-    return [Series(plan, sandbox_target(server.url, KEY, None), journal=journal) for plan in plans]
+    return [Series(plan, target_of(server), journal=journal) for plan in plans]
 
 
 def test_each_line_keeps_its_connection_through_all_rounds(tmp_path: Path) -> None:

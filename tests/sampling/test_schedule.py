@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from donutwork_magics.sampling import schedule as schedule_module
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sampling.rate_limit import RateLimit
-from donutwork_magics.sampling.schedule import Schedule, Slot
+from donutwork_magics.sampling.schedule import RateLimit, Schedule, Slot
 
 
 def schedule_of(
@@ -80,7 +79,7 @@ def test_a_rest_shifts_what_is_planned_by_what_it_holds_back() -> None:
     schedule = schedule_of(Plan(count=3, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    schedule.rest(0.6)
+    schedule.rate_limit.rest(0.6)
     slots = [schedule.next(), schedule.next()]
     planned_ms = [(slot.scheduled_ns - schedule.origin_ns) / 1e6 for slot in slots if slot and slot.scheduled_ns]
     assert planned_ms[0] >= 600
@@ -95,7 +94,7 @@ def test_a_rest_that_a_stop_cuts_short_counts_until_then() -> None:
     schedule = schedule_of(Plan(count=2, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    schedule.rest(60.0)
+    schedule.rate_limit.rest(60.0)
     threading.Timer(0.2, schedule.stop).start()
     assert schedule.next() is None
     [(from_ns, until_ns)] = pauses
@@ -107,7 +106,7 @@ def test_a_rest_beyond_the_end_of_the_duration_ends_the_series_at_once() -> None
     schedule = schedule_of(Plan(duration_s=20.0, rate_hz=100), loopback=True, pauses=pauses)
     schedule.begin()
     schedule.next()
-    schedule.rest(60.0)
+    schedule.rate_limit.rest(60.0)
     began_s = time.monotonic()
     assert schedule.next() is None
     assert time.monotonic() - began_s < 10
@@ -191,7 +190,7 @@ def test_what_is_late_before_a_rest_is_caught_up_with_at_twenty_a_second_elsewhe
     schedule.begin()
     schedule.next()
     time.sleep(0.5)
-    schedule.rest(0.6)
+    schedule.rate_limit.rest(0.6)
     began_s = []
     while (slot := schedule.next()) is not None:
         began_s.append(time.perf_counter())
@@ -336,26 +335,6 @@ def test_retries_count_against_the_rate_of_another_machine() -> None:
     assert max(within_a_second(requests_s)) <= 22
 
 
-def test_what_runs_beside_it_counts_too() -> None:
-    rate_limit = RateLimit()
-    both = [schedule_of(Plan(duration_s=1.5, rate_hz=20), loopback=False, rate_limit=rate_limit) for _ in range(2)]
-    requests_s: list[float] = []
-
-    def start(schedule: Schedule) -> None:
-        while schedule.next() is not None:
-            requests_s.append(time.perf_counter())
-
-    for schedule in both:
-        schedule.begin()
-    threads = [threading.Thread(target=start, args=(schedule,)) for schedule in both]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(requests_s) >= 25
-    assert max(within_a_second(requests_s)) <= 22
-
-
 def within_a_second(requests_s: list[float]) -> list[int]:
     """Count, for each request, those of the second that begins with it."""
     return [sum(begun_s <= other_s < begun_s + 1 for other_s in requests_s) for begun_s in requests_s]
@@ -377,7 +356,7 @@ def test_a_rest_holds_for_the_next_series_too() -> None:
     of_second: list[tuple[int, int]] = []
     first = schedule_of(Plan(count=1, rate_hz=100), loopback=True, rate_limit=rate_limit, pauses=of_first)
     starts(first)
-    first.rest(0.6)
+    first.rate_limit.rest(0.6)
     assert first.next() is None
     second = schedule_of(Plan(count=2, rate_hz=100), loopback=True, rate_limit=rate_limit, pauses=of_second)
     (slot, started_s), _ = starts(second)

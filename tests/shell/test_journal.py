@@ -128,6 +128,7 @@ def test_a_series_goes_on_where_its_journal_was_moved(sandboxed: Kernel, tmp_pat
         f"df = %donutwork ping -d 4s -r 20 --journal {file}"
     )
     assert cell.ok, cell.text
+    assert "no longer in the file of the journal: it was moved or truncated" in " ".join(cell.text.split())
     first = sandboxed.run(f"%donutwork load {old} -o first")
     second = sandboxed.run(f"%donutwork load {file} -o second")
     assert sandboxed.value("[*first.seq, *second.seq] == [*df.seq]") == "True"

@@ -137,3 +137,12 @@ def test_the_accessor_comes_with_pandas_and_not_before(fresh: Kernel) -> None:
         kernel.run("%load_ext donutwork_magics")
         kernel.run("import pandas as pd")
         assert kernel.value("hasattr(pd.DataFrame, 'donutwork')") == "True"
+
+
+def test_the_prober_starts_before_pandas_is_imported(fresh: Kernel) -> None:
+    with fresh as kernel:
+        kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start;")
+        looking = "class Look:\n def find_spec(*names):\n  if 'pandas' in names: there.extend(" + CHILDREN + ")"
+        kernel.run(f"import sys; there = []\n{looking}\nsys.meta_path.insert(0, Look())")
+        assert kernel.run("%donutwork ping -n 2 -q;").ok
+        assert kernel.value("sorted(there)") == "['donutwork_magics.sampling', 'donutwork_magics.sandbox']"

@@ -138,7 +138,7 @@ def test_a_start_that_has_no_file_is_one_line_in_the_cell_and_in_the_panel(
     assert len(cell.traceback.strip().splitlines()) == 1
     until(panelled, f"{THREADS} == []")
     assert panelled.value("(w.state, w.rows.total == n)") == "('stopped', True)"
-    panelled.run("w._problem = ''")
+    panelled.run("w.problem = ''")
     panelled.click("Start")
     seen(panelled, lambda: "is being written by another run" in card(panelled))
     until(panelled, f"{THREADS} == []")

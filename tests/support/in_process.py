@@ -10,7 +10,7 @@ import pytest
 
 from donutwork_magics import probers
 from donutwork_magics.sampling.__main__ import Output, Prober
-from donutwork_magics.sampling.rate_limit import SharedMemory
+from donutwork_magics.sampling.schedule import SharedMemory
 
 
 class ThreadedChild:

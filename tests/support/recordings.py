@@ -1,20 +1,40 @@
-"""Runs that a test looks at, or stops, while they go on."""
+"""Runs that a test looks at, or stops, while they go on, and what they call and write to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 
-from donutwork_magics import probers
+from donutwork_magics import SettingsError, probers
+from donutwork_magics.client.settings import Target, sandbox_target
 from donutwork_magics.frame.table import table_of
 from donutwork_magics.probers import Recording
+from donutwork_magics.sampling.journal import Journal
 from donutwork_magics.sampling.plan import Segment, one_after_the_other
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.series import Series
+from tests.servers import Server
+from tests.support.tables import RUN
 
 PATIENCE_S = 30.0
+KEY = "dw_test_Kx81mZq0vTnR57yE"
+
+
+def target_of(server: Server) -> Target:
+    """Make the target of a server of the tests."""
+    return sandbox_target(server.url, KEY, None)
+
+
+def is_free(file: Path) -> bool:
+    """Tell whether no run writes to a journal."""
+    try:
+        Journal(file, RUN).close()
+    except SettingsError:
+        return False
+    return True
 
 
 def recording_of(lines: Sequence[Series], segments: Sequence[Segment] | None = None) -> Recording:

@@ -22,3 +22,8 @@ def describe(df: pd.DataFrame, attrs: Mapping[str, Any], run: str = RUN) -> None
     """Make a table one of a single run, of which that is known."""
     df["run"] = pd.array([run] * len(df), dtype="string")
     df.attrs["donutwork"] = {"schema": 1, "runs": {run: dict(attrs)}}
+
+
+def card_of(df: pd.DataFrame) -> str:
+    """Return the card of a table as text, without its line breaks."""
+    return " ".join(repr(df.donutwork).split())

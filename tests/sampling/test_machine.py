@@ -1,4 +1,4 @@
-"""Given a pause of this machine, a stall of the server or both, the run says which it was."""
+"""Given a pause of this machine, a stall of the server or a client in its own way, the run says which it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,23 +18,20 @@ import pytest
 
 from donutwork_magics import collect, probers
 from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.sampling import machine
+from donutwork_magics.sampling.machine import SATURATED_CPU_SHARE, ClientLoad, Pauses, pulse
 from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import probers_of
-from tests.support.tables import about
+from tests.support.recordings import target_of
+from tests.support.tables import about, card_of
 
-KEY = "dw_test_Kx81mZq0vTnR57yE"
 PAUSE_S = 1.5
-pytestmark = pytest.mark.slow
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 TOOK_LONG = "Some pings began late, behind others that took long, or timed out."
 NOT_THE_API = "Pings began late because of that, not because of the API."
-
-
-def card_of(df: pd.DataFrame) -> str:
-    return " ".join(repr(df.donutwork).split())
 
 
 def pauses_of(df: pd.DataFrame) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def collected(stop: Callable[[socket.socket], None], *, stall_at: int = 0) -> pd
 
     probers.end_idle()
     with Server(handler) as server:
-        return collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
+        return collect(65, rate_hz=10, target=target_of(server))
 
 
 def while_waiting(connection: socket.socket) -> None:
@@ -91,6 +88,7 @@ def while_receiving(connection: socket.socket) -> None:
 
 
 @posix_only
+@pytest.mark.slow
 def test_a_prober_that_was_stopped_between_pings_does_not_blame_the_api() -> None:
     df = collected(while_waiting)
     pauses, card = pauses_of(df), card_of(df)
@@ -109,6 +107,7 @@ def test_a_prober_that_was_stopped_between_pings_does_not_blame_the_api() -> Non
 
 
 @posix_only
+@pytest.mark.slow
 def test_a_prober_that_was_stopped_within_a_ping_says_that_its_duration_contains_it() -> None:
     df = collected(while_receiving)
     card = card_of(df)
@@ -120,6 +119,7 @@ def test_a_prober_that_was_stopped_within_a_ping_says_that_its_duration_contains
 
 
 @posix_only
+@pytest.mark.slow
 def test_a_pause_of_this_machine_and_a_stall_of_the_server_are_both_said() -> None:
     card = card_of(collected(while_waiting, stall_at=40))
     assert "This machine stood still" in card
@@ -128,6 +128,7 @@ def test_a_pause_of_this_machine_and_a_stall_of_the_server_are_both_said() -> No
     assert "not because of the API" not in card
 
 
+@pytest.mark.slow
 def test_a_stall_of_the_server_is_told_as_that() -> None:
     def handler(connection: socket.socket) -> None:
         number = 0
@@ -138,7 +139,7 @@ def test_a_stall_of_the_server_is_told_as_that() -> None:
             connection.sendall(reply())
 
     with Server(handler) as server:
-        df = collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
+        df = collect(65, rate_hz=10, target=target_of(server))
     # A machine under load may stand still for a tenth of a second, and never for as long as the server did.
     assert pauses_of(df)["longest_s"] < PAUSE_S / 2
     assert TOOK_LONG in card_of(df)
@@ -146,6 +147,7 @@ def test_a_stall_of_the_server_is_told_as_that() -> None:
 
 
 @posix_only
+@pytest.mark.slow
 def test_pauses_too_short_to_be_listed_are_not_blamed_on_other_pings() -> None:
     over = threading.Event()
 
@@ -159,7 +161,7 @@ def test_pauses_too_short_to_be_listed_are_not_blamed_on_other_pings() -> None:
     with Server(answer(reply())) as server:
         stopping.start()
         try:
-            df = collect(65, rate_hz=10, target=sandbox_target(server.url, KEY, None))
+            df = collect(65, rate_hz=10, target=target_of(server))
         finally:
             over.set()
             stopping.join()
@@ -184,6 +186,7 @@ def backtrack_for(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("keep_busy", [compute_for, backtrack_for])
+@pytest.mark.slow
 def test_whatever_this_process_does_meanwhile_moves_no_number(keep_busy: Callable[[float], None]) -> None:
     box = Sandbox.start(SandboxOptions())
     try:
@@ -201,3 +204,78 @@ def test_whatever_this_process_does_meanwhile_moves_no_number(keep_busy: Callabl
     assert df["duration_ms"].max() < PAUSE_S * 1e3 / 2
     assert df["lag_ms"].median() < 5
     assert pauses_of(df)["longest_s"] < PAUSE_S / 2
+
+
+def test_of_many_the_first_are_kept_and_all_counted() -> None:
+    pauses = Pauses()
+    for second in range(1000):
+        pauses.add(float(second), 0.75 if second == 999 else 0.5)
+    assert (pauses.count, pauses.total_s, pauses.longest_s) == (1000, 500.25, 0.75)
+    assert pauses.first == [(float(second), 0.5) for second in range(20)]
+    assert pauses.as_attrs()["first"][:2] == [[0.0, 0.5], [1.0, 0.5]]
+
+
+def test_a_pause_that_begins_while_another_is_reported_is_seen_too() -> None:
+    reported = []
+
+    def report(from_ns: int, until_ns: int) -> None:
+        reported.append((until_ns - from_ns) / 1e9)
+        if len(reported) == 1:
+            backtrack_for(0.5)
+
+    with pulse(report):
+        backtrack_for(0.5)
+        end_s = time.monotonic() + 10
+        while len(reported) < 2 and time.monotonic() < end_s:
+            time.sleep(0.01)
+    assert len(reported) >= 2
+
+
+def load_of(df: pd.DataFrame) -> dict[str, Any]:
+    (load,) = about(df)["client"]
+    assert isinstance(load, dict)
+    return load
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(answer(reply())) as server:
+        yield server
+
+
+def gentle(server: Server) -> pd.DataFrame:
+    return collect(40, rate_hz=50, target=target_of(server))
+
+
+@pytest.mark.timed
+def test_a_gentle_series_saturates_nothing(server: Server) -> None:
+    load = load_of(gentle(server))
+    assert "client_saturated" not in load["notices"]
+    assert 0 < load["own_p50_ms"] <= load["own_p95_ms"] < 50
+    assert 0 < load["cpu_share"] < SATURATED_CPU_SHARE
+    assert load["wakes"] >= 30
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_client_at_its_limit_is_noticed_and_said_in_the_card(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a loaded machine nobody gets half a core.
+    monkeypatch.setattr(machine, "SATURATED_CPU_SHARE", 0.1)
+    df = collect(3000, rate_hz=None, concurrency=4, target=target_of(server))
+    assert load_of(df)["cpu_share"] > 0.1
+    assert "client_saturated" in load_of(df)["notices"]
+    assert "The client was at its limit" in repr(df.donutwork)
+
+
+@pytest.mark.parametrize(
+    ("load", "notices"),
+    [
+        (ClientLoad(0.1, 0.2, 0.01, 0.1, 0.1, 100), []),
+        (ClientLoad(0.1, 0.2, 0.01, 0.1, 0.5, 100), ["client_saturated"]),
+        (ClientLoad(0.1, 0.2, 0.01, 2.0, 0.1, 100), ["machine_busy"]),
+        (ClientLoad(0.1, 0.2, 0.01, 2.0, 0.1, 3), []),
+        (ClientLoad(0.1, 0.2, 0.01, 2.0, 0.9, 100), ["client_saturated", "machine_busy"]),
+    ],
+)
+def test_what_is_noticed(load: ClientLoad, notices: list[str]) -> None:
+    assert load.notices == notices
+    assert load.as_attrs()["notices"] == notices
