@@ -157,6 +157,8 @@ def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> 
         reason = "Python could not be run as a child process; is sys.executable a Python interpreter?"
         if error.errno in {errno.EAGAIN, errno.ENOMEM}:
             reason = "the system lets no further process begin; end some that run, and try again"
+        elif error.errno in {errno.EMFILE, errno.ENFILE}:
+            reason = "this process has reached its limit of open files; close some, or raise the limit (ulimit -n)"
     raise NotStartedError(reason)
 
 

@@ -2,7 +2,8 @@
 
 DonutworkError           one line, rendered without a traceback; `kind` is one of KINDS where a call failed
 ├── SettingsError        a key, a URL or the sandbox is not usable; no request was sent
-│   └── OutOfThreadsError    nor is this process: it can start no further thread
+│   ├── OutOfThreadsError    this process can start no further thread
+│   └── OutOfFilesError      this process can open no further connection
 ├── SeriesError          a series ended early; its rows are kept
 └── AnalysisError        a table does not have what an analysis asks for; also a ValueError
 Interrupted        a KeyboardInterrupt, also one line; the rows are kept
@@ -78,6 +79,16 @@ class OutOfThreadsError(SettingsError):
     def __init__(self) -> None:
         super().__init__(
             "This process can start no further thread. End what else runs in it, such as a watch, or restart it."
+        )
+
+
+class OutOfFilesError(SettingsError):
+    """No further socket can be opened: the fault is this machine's, and says nothing of the API."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This process has reached its limit of open files. Ask for fewer pings at a time (-c), close what else it "
+            "has open, or raise the limit (ulimit -n)."
         )
 
 

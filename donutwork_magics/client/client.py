@@ -249,7 +249,7 @@ class Client:
             exchange,
             _status_error(reply.status, reply.body),
             status_code=reply.status,
-            retry_after_s=retry_after_s(self.target.key.redact(reply.header(b"retry-after"))),
+            retry_after_s=retry_after_s(self.target.key.redact(reply.header(b"retry-after")), reply.header(b"date")),
             body_bytes=len(reply.body),
         )
         if sample.error is not None:

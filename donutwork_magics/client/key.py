@@ -184,7 +184,7 @@ class Traces:
 
     def __init__(self, key: str) -> None:
         hashes: defaultdict[int, set[int]] = defaultdict(set)
-        for form in forms(key):
+        for form in {form.lower() for form in forms(key)}:
             length = min(SLICE, len(form))
             hashes[length].update(hash(form[at : at + length]) for at in range(len(form) - length + 1))
         self._hashes = dict(hashes)
@@ -194,7 +194,7 @@ class Traces:
         """Replace each trace in a text by ``[redacted]``; where there is none, the text itself is returned.
 
         What is not visible ASCII does not hide a trace: blanks and line breaks between its characters (base64 comes in
-        lines), zero-width characters, accents.
+        lines), zero-width characters, accents. Neither does another case: of hexadecimal digits that is the key itself.
         """
         # The documented texts of a ping are all shorter: they cost two comparisons.
         if len(text) < self._shortest and text.isascii():
@@ -223,7 +223,7 @@ class Traces:
 
 
 def _visible_ascii(text: str) -> tuple[str, list[int]]:
-    """Return what a reader sees of a text in visible ASCII characters, and where in the text each of them stands.
+    """Return what a reader sees of a text in visible ASCII, in lower case, and where in the text each character stands.
 
     Letters in full width, in circles or with accents are plain letters there (Unicode's decomposition NFKD).
     """
@@ -232,4 +232,4 @@ def _visible_ascii(text: str) -> tuple[str, list[int]]:
     else:
         seen = [(char, at) for at, one in enumerate(text) for char in unicodedata.normalize("NFKD", one)]
     seen = [(char, at) for char, at in seen if "!" <= char <= "~"]
-    return "".join(char for char, _ in seen), [at for _, at in seen]
+    return "".join(char for char, _ in seen).lower(), [at for _, at in seen]

@@ -21,7 +21,8 @@ API_VERSION: Final = "2026-02-01"
 _PROTOCOL = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _RRT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s)")
 _UNIT_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
-_SECONDS = re.compile(r"[0-9]{1,10}")
+_SECONDS = re.compile(r"[0-9]+")
+_LONGEST_S: Final = 1e10
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 
 
@@ -195,14 +196,16 @@ def http_date_s(text: str) -> float | None:
         return None
 
 
-def retry_after_s(value: str | None) -> float | None:
+def retry_after_s(value: str | None, date: str | None = None) -> float | None:
     """Parse a Retry-After header (RFC 9110, section 10.2.3): whole seconds, or an HTTP-date.
 
-    `float` would also take ``inf``, ``nan``, ``-3`` and ``1e9``: they are None here, as everything else.
+    An HTTP-date is of the server's clock, and so it is compared with the reply's own Date header; with this machine's
+    clock only where there is none. `float` would also take ``inf``, ``nan``, ``-3`` and ``1e9``: they are None here, as
+    everything else.
     """
     if value is None:
         return None
     if _SECONDS.fullmatch(text := value.strip()):
-        return float(text)
-    date_s = http_date_s(text)
-    return None if date_s is None else max(0.0, date_s - time.time())
+        return min(float(text), _LONGEST_S)
+    until_s, now_s = http_date_s(text), http_date_s(date or "")
+    return None if until_s is None else max(0.0, until_s - (time.time() if now_s is None else now_s))

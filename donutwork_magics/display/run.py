@@ -62,6 +62,7 @@ _MOSTLY: Final = 0.8
 _TYPICAL: Final = "Typical ping (mean of the 40th to 60th percentile)"
 _ENDED: Final = {
     "journal_failed": "ended early, as the journal could not be written",
+    "out_of_files": "ended early, as this machine's limit of open files was reached",
     "out_of_threads": "ended early, as the system started no further thread",
     "prober_lost": "ended early, as the process that pings was lost",
     "unexpected_error": "ended early by a fault of this extension",

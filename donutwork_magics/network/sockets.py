@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 
 import certifi
 
-from donutwork_magics.errors import OutOfThreadsError
+from donutwork_magics.errors import OutOfFilesError, OutOfThreadsError
 from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import POLL_S, CallCancelledError, Deadline, NetworkFaultError, os_reason
 from donutwork_magics.types import Http
@@ -47,6 +47,7 @@ ATTEMPT_DELAY_S: Final = 0.25
 
 # epoll and kqueue need four more system calls, whose time would count as connecting.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+_OUT_OF_FILES: Final = {errno.EMFILE, errno.ENFILE}
 _PENDING: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
 # struct tcp_info of <linux/tcp.h>: eight bytes; 32-bit fields, of which tcpi_rtt is the 16th and tcpi_total_retrans the
@@ -174,6 +175,8 @@ def resolve(host: str, port: int, family: socket.AddressFamily, deadline: Deadli
         found = _resolver.resolve((host, port, family), deadline)
     except OutOfThreadsError:
         raise NetworkFaultError("dns", "this process can start no further thread") from None
+    if isinstance(found, OSError) and found.errno in _OUT_OF_FILES:
+        raise OutOfFilesError
     if isinstance(found, Exception):
         # `getaddrinfo` raises UnicodeError where a host cannot be a name (``a..b``).
         raise NetworkFaultError("dns", os_reason(found) if isinstance(found, OSError) else "not a valid host name")
@@ -216,6 +219,8 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> tuple[soc
     ------
     NetworkFaultError, CallCancelledError
         ``connect``: every address refused; ``timeout``: none answered in time; the call was cancelled.
+    OutOfFilesError
+        This process may open no further socket.
     """
     first = [address for address in addresses if address.family == addresses[0].family]
     others = [address for address in addresses if address.family != addresses[0].family]
@@ -231,6 +236,8 @@ def connect_first(addresses: Sequence[Address], deadline: Deadline) -> tuple[soc
                         address = waiting.pop(0)
                         selector.register(_start(address), selectors.EVENT_WRITE, address.sockaddr[0])
                     except OSError as error:
+                        if error.errno in _OUT_OF_FILES:
+                            raise OutOfFilesError from None
                         last_error = error
                         continue
                 for key, _events in selector.select(min(POLL_S, deadline.remaining_s())):

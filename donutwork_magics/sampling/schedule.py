@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from donutwork_magics.client.settings import Target
+from donutwork_magics.errors import SettingsError
+from donutwork_magics.network.exchange import os_reason
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ, Plan
 
 _COARSE_MARGIN_S = 0.002
@@ -85,13 +87,20 @@ class SharedMemory:
 
 
 def _new_file() -> int:
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("donutwork")
-    else:
-        with tempfile.TemporaryFile() as temporary:
-            file = os.dup(temporary.fileno())
-    os.ftruncate(file, _BYTES)
-    return file
+    import fcntl
+
+    try:
+        with (
+            os.fdopen(os.memfd_create("donutwork"), "wb")
+            if hasattr(os, "memfd_create")
+            else tempfile.TemporaryFile() as file
+        ):
+            os.ftruncate(file.fileno(), _BYTES)
+            # Above the numbers of a child's own pipes, which are free where this process has closed its stdin.
+            return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError as error:
+        problem = os_reason(error)
+    raise SettingsError(f"The memory that counts requests could not be made ({problem}). Make room, and try again.")
 
 
 class RateLimit:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
-from donutwork_magics.errors import Kind, OutOfThreadsError
+from donutwork_magics.errors import Kind, OutOfFilesError, OutOfThreadsError
 from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
@@ -240,6 +240,8 @@ class Run:
                 self._ping(part, client, slot)
         except CallCancelledError:
             pass
+        except OutOfFilesError as error:
+            self._end(Ending("out_of_files", str(error)))
         except BaseException as error:
             self._break(error)
         with self._lock:

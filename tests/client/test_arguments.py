@@ -71,6 +71,10 @@ SERIES: tuple[dict[str, Any], ...] = (
     {"label": "x" * 65},
     {"label": "a\nb"},
     {"label": "\ud800"},
+    {"label": f"of {KEY}"},
+    {"expect": "p95<200ms"},
+    {"expect": None},
+    {"expect": [5]},
     {"cold": "no"},
     {"allow_load": "no"},
 )

@@ -53,6 +53,8 @@ class TestRedaction:
             KEY,
             f"Bearer {KEY}",
             f"a{KEY}b{KEY}c",
+            KEY.upper(),
+            KEY.lower(),
             quote(KEY, safe=""),
             quote(KEY),
             re.sub("%..", lambda code: code[0].lower(), quote(KEY, safe="")),

@@ -116,3 +116,9 @@ def test_a_retry_after_in_seconds_or_as_a_date() -> None:
     later_s = retry_after_s("Fri, 01 Jan 2100 00:00:00 GMT")
     assert later_s is not None
     assert later_s > 1e9
+    assert retry_after_s("9" * 400) == 1e10
+
+
+@pytest.mark.parametrize("date", ["Fri, 01 Jan 2100 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_clock_that_is_not_the_server_s_moves_no_retry_after(date: str) -> None:
+    assert retry_after_s(date.replace("00:00:00", "00:00:04"), date) == 4.0

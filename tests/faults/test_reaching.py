@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ import warnings
 import pytest
 
 from donutwork_magics import Client, SettingsError, collect
-from donutwork_magics.errors import Kind
+from donutwork_magics.errors import Kind, OutOfFilesError
 from donutwork_magics.network import connection, sockets
 from donutwork_magics.network.exchange import Deadline
 from donutwork_magics.network.sockets import Address, connect_first
@@ -215,11 +216,43 @@ def test_a_process_with_too_many_open_files() -> None:
         os.close(spare)
         resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
         try:
-            sample = client.sample()
+            with pytest.raises(OutOfFilesError, match=r"^This process has reached its limit of open files\."):
+                client.ping()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert (sample.error, sample.reason) == ("connect", "Too many open files")
-        assert client.sample().error is None
+        assert client.ping().status == "success"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_series_with_too_many_open_files_is_no_outage_of_the_api() -> None:
+    script = """
+import resource
+from donutwork_magics import SeriesError, collect, sandbox
+with sandbox(latency="200ms"):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+    try:
+        collect(500, concurrency=100, rate_hz=None)
+    except SeriesError as error:
+        [run] = error.df.attrs["donutwork"]["runs"].values()
+        print(run["ended"], run["outages"]["count"], error.df["error"].isna().all(), error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("out_of_files 0 True "), done.stdout + done.stderr
+    assert "ulimit -n" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file descriptors are passed on there")
+def test_a_process_that_has_closed_its_stdin_and_stdout_measures_too() -> None:
+    script = """
+import os
+os.close(0)
+os.close(1)
+from donutwork_magics import collect, sandbox
+with sandbox():
+    os.write(2, b"%d" % len(collect(3)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == "3"
 
 
 class TestHostsThatCannotBe:
