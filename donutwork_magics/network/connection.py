@@ -153,11 +153,12 @@ class Connection:
         NetworkFaultError, CallCancelledError
             As `open`, or ``timeout``.
         """
-        driver = self._driver
-        # Serialised before connecting, for each version that the server may choose: between two phases it would count.
-        choice = {driver} if driver is not None else set(self._drivers.values())
-        ready = {each: _serialised(each, request, authorization) for each in choice}
-        data = ready[driver or self.open()]()
+        if self._driver is not None:
+            data = _serialised(self._driver, request, authorization)()
+        else:
+            # For each version that the server may choose, before connecting: between two phases it would count.
+            ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
+            data = ready[self.open()]()
         self.has_served = True
         timestamps = self.timestamps
         timestamps.send_start_ns = timestamps.start()

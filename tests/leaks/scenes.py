@@ -152,7 +152,7 @@ transport = TimedTransport()
 timed = httpx.Client(transport=transport, base_url=transport.base_url)
 response = timed.get("2026-02-01/ping.json", params={"a": "b"})
 for thing in (
-    client, client.target, client.target.key, client._caller, client._ping_request, transport, timed, response,
+    client, client.target, client.target.key, client._caller, client._requests, transport, timed, response,
     response.request, response.headers, response.text, response.extensions,
 ):
     print(repr(thing), vars(thing) if hasattr(thing, "__dict__") else "")
