@@ -258,10 +258,11 @@ class Client:
             raw, documented = read_reply(reply.body, endpoint, self.target.key.redact)
         except ReplyError as failure:
             return Answer(sample._replace(error=failure.kind, reason=failure.reason))
-        sample = sample._replace(env=without_markup(documented.answered_env))
+        env = documented.env if isinstance(documented, PingReply) else documented.endpoint.env
+        sample = sample._replace(env=without_markup(env))
         if isinstance(documented, PingReply):
             sample = sample._replace(rrt=without_markup(documented.rrt), rrt_ms=parse_rrt_ms(documented.rrt))
-        if self.target.env is not None and documented.answered_env != self.target.env:
+        if self.target.env not in {None, env}:
             return Answer(sample._replace(error="env_mismatch"))
         return Answer(sample, documented, raw)
 

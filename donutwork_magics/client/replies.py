@@ -36,11 +36,6 @@ class PingReply(msgspec.Struct, frozen=True):
         if self.status != "success":
             raise ValueError("its status is not success")
 
-    @property
-    def answered_env(self) -> str:
-        """The environment that answered."""
-        return self.env
-
 
 class Ips(msgspec.Struct, frozen=True):
     """The client's addresses as the API saw them; one of them at least."""
@@ -73,11 +68,6 @@ class ConnectionReply(msgspec.Struct, frozen=True):
 
     client: ClientSeen
     endpoint: EndpointSeen
-
-    @property
-    def answered_env(self) -> str:
-        """The environment that answered."""
-        return self.endpoint.env
 
 
 class _InvalidToken(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx
 
 from donutwork_magics.interrupts import uninterrupted
-from donutwork_magics.network.connection import Authorization, Connection, Destination
+from donutwork_magics.network.connection import Authorization, Connection
 from donutwork_magics.network.exchange import (
     Deadline,
     Driver,
@@ -74,8 +74,10 @@ class Caller:
         timeout_s: float = 10.0,
         cold: bool = False,
     ) -> None:
-        port = origin.port or {"http": 80, "https": 443}[origin.scheme]
-        self._destination = Destination(origin.raw_host.decode("ascii"), port, family, context)
+        self._host = origin.raw_host.decode("ascii")
+        self._port = origin.port or {"http": 80, "https": 443}[origin.scheme]
+        self._family = family
+        self._context = context
         self._authorization = authorization
         self._http: Http = http
         self._timeout_s = timeout_s
@@ -174,13 +176,13 @@ class Caller:
                 return connection
             self.close()
         timestamps.begin_attempt(reused=False)
-        self._connection = connection = Connection(self._destination, self._drivers())
+        self._connection = connection = Connection(self._host, self._port, self._family, self._context, self._drivers())
         connection.deadline, connection.timestamps = deadline, timestamps
         return connection
 
     def _drivers(self) -> dict[str | None, Driver]:
         """Make the drivers of a new connection, by the server's answer to ALPN."""
-        encrypted = self._destination.context is not None
+        encrypted = self._context is not None
         if self._http == "2":
             return {"h2" if encrypted else None: Http2()}
         http1 = Http1()

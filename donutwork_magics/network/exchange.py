@@ -113,19 +113,6 @@ class Timestamps:
     The phases of opening a connection are kept as durations, since two of them may not happen.
     """
 
-    __slots__ = (
-        "connect_ms",
-        "dns_ms",
-        "first_byte_ns",
-        "last_byte_ns",
-        "reused",
-        "send_end_ns",
-        "send_start_ns",
-        "started_ns",
-        "timestamp_ns",
-        "tls_ms",
-    )
-
     def __init__(self) -> None:
         self.started_ns = 0
         self.timestamp_ns = 0
