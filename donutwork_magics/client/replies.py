@@ -91,15 +91,7 @@ CONNECTION: Final = Endpoint(
 
 
 class ReplyError(Exception):
-    """A body is not what the documentation says.
-
-    Parameters
-    ----------
-    kind
-        ``invalid_body`` where it is not JSON, ``schema`` where it is other JSON.
-    reason
-        A few words of ours.
-    """
+    """A body is not what the documentation says: ``invalid_body`` where it is not JSON, else ``schema``."""
 
     def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(kind, reason)
