@@ -31,11 +31,6 @@ PING = "/2026-02-01/ping.json"
 SEARCH = Search(KEY)
 
 
-@pytest.fixture(scope="module")
-def tls() -> Tls:
-    return trusted()
-
-
 def target_of(url: str, tls: Tls | None = None) -> Target:
     target = read_setup({"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": url}).usable()
     return Target(target.base_url, target.key, target.variables, ca_pem=tls.ca_pem if tls else None)
