@@ -106,7 +106,7 @@ class Caller:
         if self._cold or isinstance(outcome, BaseException):
             # After a failure or an interrupt, a late reply must not be taken for that of the next request.
             self.close()
-        if isinstance(outcome, Reply | NetworkFaultError):
+        if isinstance(outcome, (Reply, NetworkFaultError)):
             return outcome, exchange
         assert outcome is not None
         raise outcome
@@ -168,9 +168,9 @@ class Caller:
     def _ready_connection(self, deadline: Deadline, timestamps: Timestamps) -> Connection:
         connection = self._connection
         if connection is not None:
+            timestamps.begin_attempt(reused=True)
             connection.deadline, connection.timestamps = deadline, timestamps
             if not connection.has_served or connection.is_reusable():
-                timestamps.begin_attempt(reused=True)
                 # A connection opened ahead has served no request, so it is not "reused", and is never stale.
                 timestamps.reused = connection.has_served
                 return connection

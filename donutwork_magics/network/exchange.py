@@ -116,10 +116,9 @@ class Timestamps:
     def __init__(self) -> None:
         self.started_ns = 0
         self.timestamp_ns = 0
-        self.begin_attempt(reused=True)
 
     def begin_attempt(self, *, reused: bool) -> None:
-        """Forget the phases of the attempt before; the start of the call stays."""
+        """Begin without phases, also after another attempt; the start of the call stays."""
         self.reused = reused
         self.dns_ms = self.connect_ms = self.tls_ms = 0.0 if reused else math.nan
         self.send_start_ns = self.send_end_ns = self.first_byte_ns = self.last_byte_ns = 0
