@@ -8,12 +8,15 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
-
-import httpx
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from donutwork_magics.errors import Kind
 from donutwork_magics.interrupts import Stop, interruption
+
+if TYPE_CHECKING:
+    # The shell names its faults, and loads the extension without httpx.
+    import httpx
 
 POLL_S: Final = 0.1
 """The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
@@ -220,7 +223,7 @@ def checked(reply: Reply, *, delimited: bool) -> Reply:
     # A compressed body was not asked for, and could decompress to any size.
     coding = reply.header(b"content-encoding")
     encoded = coding is not None and coding.strip().lower() not in {"", "identity"}
-    if reply.status != httpx.codes.OK:
+    if reply.status != HTTPStatus.OK:
         return reply._replace(body=b"") if encoded else reply
     if encoded:
         raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")
