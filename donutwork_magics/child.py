@@ -42,10 +42,8 @@ class Child:
 
     Parameters
     ----------
-    module
-        The full name of a module of this package.
-    arguments
-        Of the module; other users of the machine can read them.
+    module, arguments
+        The full name of a module of this package, and what it is given: other users of the machine can read that.
     inherited
         Files that the child has under the same numbers; none on Windows.
     complains

@@ -51,13 +51,7 @@ class Session:
                 probers.end_idle()
 
     def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
-        """Look after a watch, which ends with the session.
-
-        Parameters
-        ----------
-        begun_by
-            What began it; None where that is not known.
-        """
+        """Look after a watch, which ends with the session; None where it is not known what began it."""
         self._watches[watch] = begun_by
 
     def watch_status(self) -> str:
@@ -67,10 +61,8 @@ class Session:
     def stop_watches(self, *, earlier_than: Execution | None = None) -> int:
         """Stop watches, also those that no variable has any more, and return how many there were.
 
-        Parameters
-        ----------
-        earlier_than
-            Stop only what was begun when the same cell was run before: its panel is gone, and its variable taken.
+        With `earlier_than`, only those that an earlier run of that cell began: their panels are gone, and their
+        variables taken.
         """
         watches = self._running_watches()
         if earlier_than is not None:

@@ -13,6 +13,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
+from tests.servers.tls import Tls, trusted
 from tests.support.lanes import TIMED, LaneScheduling, sort_into_lanes
 from tests.support.notebooks import ROOT, Runs, run_notebook
 
@@ -59,3 +60,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LaneSch
 def notebook_runs() -> Runs:
     """Each notebook, run once as by the last step of the README's first command."""
     return cache(lambda path: run_notebook(path.relative_to(ROOT).as_posix()))
+
+
+@pytest.fixture(scope="session")
+def tls() -> Tls:
+    """TLS for localhost, HTTP/1.1 only."""
+    return trusted()
+
+
+@pytest.fixture(scope="session")
+def tls_http2() -> Tls:
+    """TLS for localhost, with HTTP/2 offered."""
+    return trusted(protocol="h2")

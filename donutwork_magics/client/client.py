@@ -145,7 +145,7 @@ class Client:
             timeout_s=timeout_s,
             cold=cold,
         )
-        self._requests = {endpoint: self._request(endpoint) for endpoint in (PING, CONNECTION)}
+        self._requests = {endpoint.path: self._request(endpoint.path) for endpoint in (PING, CONNECTION)}
 
     def ping(self) -> Ping:
         """Ask whether the API is operational.
@@ -204,7 +204,7 @@ class Client:
 
     def answer(self, endpoint: Endpoint, *, with_date: bool = False) -> Answer:
         """Call an endpoint, and return the outcome, a failure too; `Answer.date_s` only `with_date`."""
-        reply, exchange = self.fetch(self._requests[endpoint])
+        reply, exchange = self.fetch(self._requests[endpoint.path])
         if isinstance(reply, NetworkFaultError):
             return Answer(Sample(exchange, reply.kind, reply.reason))
         answer = self._read(endpoint, reply, exchange)
@@ -239,9 +239,9 @@ class Client:
         if self._follows_switch and SWITCH.sandbox is not self._sandbox:
             raise SettingsError("A sandbox was switched on or off since this client was made. Make a new one.")
 
-    def _request(self, endpoint: Endpoint) -> Prepared:
+    def _request(self, path: str) -> Prepared:
         base_url = self.target.base_url
-        raw_path = base_url.raw_path.rstrip(b"/") + endpoint.path.encode("ascii")
+        raw_path = base_url.raw_path.rstrip(b"/") + path.encode("ascii")
         return prepare(httpx.Request("GET", base_url.copy_with(raw_path=raw_path), headers=_HEADERS))
 
     def _read(self, endpoint: Endpoint, reply: Reply, exchange: Exchange) -> Answer:
@@ -258,10 +258,11 @@ class Client:
             raw, documented = read_reply(reply.body, endpoint, self.target.key.redact)
         except ReplyError as failure:
             return Answer(sample._replace(error=failure.kind, reason=failure.reason))
-        sample = sample._replace(env=without_markup(documented.answered_env))
+        env = documented.env if isinstance(documented, PingReply) else documented.endpoint.env
+        sample = sample._replace(env=without_markup(env))
         if isinstance(documented, PingReply):
             sample = sample._replace(rrt=without_markup(documented.rrt), rrt_ms=parse_rrt_ms(documented.rrt))
-        if self.target.env is not None and documented.answered_env != self.target.env:
+        if self.target.env not in {None, env}:
             return Answer(sample._replace(error="env_mismatch"))
         return Answer(sample, documented, raw)
 

@@ -39,12 +39,7 @@ _ENCODED_AGAIN: Final = re.compile("%(?:25)+")
 class ApiKey:
     """A key that is never shown: it is not in its repr or in an attribute's value, and cannot be pickled.
 
-    Parameters
-    ----------
-    value
-        The key, already checked.
-    variable
-        The environment variable that it came from, for messages.
+    `variable` is the environment variable that it came from, for messages.
     """
 
     __slots__ = ("_reveal", "_traces", "variable")
@@ -174,10 +169,7 @@ def forms(key: str) -> set[str]:
 class Traces:
     """Finds the traces of one key. It keeps their hashes only, from which the key cannot be read.
 
-    Parameters
-    ----------
-    key
-        Visible ASCII characters. One that is shorter than `SLICE` is looked for as a whole.
+    A key that is shorter than `SLICE` is looked for as a whole.
     """
 
     __slots__ = ("_hashes", "_shortest")

@@ -37,11 +37,6 @@ class PingReply(msgspec.Struct, frozen=True):
         if self.status != "success":
             raise ValueError("its status is not success")
 
-    @property
-    def answered_env(self) -> str:
-        """The environment that answered."""
-        return self.env
-
 
 class Ips(msgspec.Struct, frozen=True):
     """The client's addresses as the API saw them; one of them at least."""
@@ -75,11 +70,6 @@ class ConnectionReply(msgspec.Struct, frozen=True):
     client: ClientSeen
     endpoint: EndpointSeen
 
-    @property
-    def answered_env(self) -> str:
-        """The environment that answered."""
-        return self.endpoint.env
-
 
 class _InvalidToken(msgspec.Struct, frozen=True):
     error: Annotated[str, msgspec.Meta(pattern="^Invalid token$")]
@@ -102,15 +92,7 @@ CONNECTION: Final = Endpoint(
 
 
 class ReplyError(Exception):
-    """A body is not what the documentation says.
-
-    Parameters
-    ----------
-    kind
-        ``invalid_body`` where it is not JSON, ``schema`` where it is other JSON.
-    reason
-        A few words of ours.
-    """
+    """A body is not what the documentation says: ``invalid_body`` where it is not JSON, else ``schema``."""
 
     def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(kind, reason)

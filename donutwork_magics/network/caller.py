@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx
 
 from donutwork_magics.interrupts import uninterrupted
-from donutwork_magics.network.connection import Authorization, Connection, Destination
+from donutwork_magics.network.connection import Authorization, Connection
 from donutwork_magics.network.exchange import (
     Deadline,
     Driver,
@@ -74,8 +74,10 @@ class Caller:
         timeout_s: float = 10.0,
         cold: bool = False,
     ) -> None:
-        port = origin.port or {"http": 80, "https": 443}[origin.scheme]
-        self._destination = Destination(origin.raw_host.decode("ascii"), port, family, context)
+        self._host = origin.raw_host.decode("ascii")
+        self._port = origin.port or {"http": 80, "https": 443}[origin.scheme]
+        self._family = family
+        self._context = context
         self._authorization = authorization
         self._http: Http = http
         self._timeout_s = timeout_s
@@ -104,7 +106,7 @@ class Caller:
         if self._cold or isinstance(outcome, BaseException):
             # After a failure or an interrupt, a late reply must not be taken for that of the next request.
             self.close()
-        if isinstance(outcome, Reply | NetworkFaultError):
+        if isinstance(outcome, (Reply, NetworkFaultError)):
             return outcome, exchange
         assert outcome is not None
         raise outcome
@@ -166,21 +168,21 @@ class Caller:
     def _ready_connection(self, deadline: Deadline, timestamps: Timestamps) -> Connection:
         connection = self._connection
         if connection is not None:
+            timestamps.begin_attempt(reused=True)
             connection.deadline, connection.timestamps = deadline, timestamps
             if not connection.has_served or connection.is_reusable():
-                timestamps.begin_attempt(reused=True)
                 # A connection opened ahead has served no request, so it is not "reused", and is never stale.
                 timestamps.reused = connection.has_served
                 return connection
             self.close()
         timestamps.begin_attempt(reused=False)
-        self._connection = connection = Connection(self._destination, self._drivers())
+        self._connection = connection = Connection(self._host, self._port, self._family, self._context, self._drivers())
         connection.deadline, connection.timestamps = deadline, timestamps
         return connection
 
     def _drivers(self) -> dict[str | None, Driver]:
         """Make the drivers of a new connection, by the server's answer to ALPN."""
-        encrypted = self._destination.context is not None
+        encrypted = self._context is not None
         if self._http == "2":
             return {"h2" if encrypted else None: Http2()}
         http1 = Http1()

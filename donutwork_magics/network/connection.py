@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from donutwork_magics.network.exchange import (
     CUT_OFF,
@@ -39,18 +39,8 @@ Authorization = Callable[[], bytes] | None
 """Gives the value of the Authorization header; None for no header."""
 
 
-class Destination(NamedTuple):
-    """Where to connect, and how."""
-
-    host: str
-    port: int
-    family: socket.AddressFamily
-    context: ssl.SSLContext | None
-    """None for a connection without TLS."""
-
-
 class Connection:
-    """One connection, used for one call at a time.
+    """One connection, used for one call at a time; without a context of TLS it is in the clear.
 
     `drivers` are by the server's answer to ALPN; None stands for no answer, and for no TLS.
     """
@@ -59,8 +49,16 @@ class Connection:
     """That of the current call, as are its timestamps."""
     timestamps: Timestamps
 
-    def __init__(self, destination: Destination, drivers: Mapping[str | None, Driver]) -> None:
-        self._destination = destination
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        family: socket.AddressFamily,
+        context: ssl.SSLContext | None,
+        drivers: Mapping[str | None, Driver],
+    ) -> None:
+        self._address = host, port, family
+        self._context = context
         self._drivers = drivers
         self._driver: Driver | None = None
         self._socket: socket.socket | None = None
@@ -85,21 +83,20 @@ class Connection:
             ``dns``, ``connect``, ``tls``, ``timeout``, or ``protocol``: the server speaks no version that may be
             spoken; the call was cancelled.
         """
-        host, port, family, context = self._destination
         timestamps = self.timestamps
         start_ns = resolved_ns = timestamps.start()
-        addresses = known_addresses(host, port, family)
+        addresses = known_addresses(*self._address)
         if not addresses:
-            addresses = resolve(host, port, family, self.deadline)
+            addresses = resolve(*self._address, self.deadline)
             resolved_ns = time.perf_counter_ns()
         timestamps.dns_ms = (resolved_ns - start_ns) / 1e6
         sock, self.peer = connect_first(addresses, self.deadline)
         connected_ns = time.perf_counter_ns()
         timestamps.connect_ms = (connected_ns - resolved_ns) / 1e6
-        if context is None:
+        if self._context is None:
             timestamps.tls_ms = 0.0
         else:
-            sock = start_tls(sock, context, host, self.deadline)
+            sock = start_tls(sock, self._context, self._address[0], self.deadline)
             timestamps.tls_ms = (time.perf_counter_ns() - connected_ns) / 1e6
         self._socket = sock
         self._driver = driver = self._drivers.get(self.alpn)
@@ -153,11 +150,12 @@ class Connection:
         NetworkFaultError, CallCancelledError
             As `open`, or ``timeout``.
         """
-        driver = self._driver
-        # Serialised before connecting, for each version that the server may choose: between two phases it would count.
-        choice = {driver} if driver is not None else set(self._drivers.values())
-        ready = {each: _serialised(each, request, authorization) for each in choice}
-        data = ready[driver or self.open()]()
+        if self._driver is not None:
+            data = _serialised(self._driver, request, authorization)()
+        else:
+            # For each version that the server may choose, before connecting: between two phases it would count.
+            ready = {driver: _serialised(driver, request, authorization) for driver in set(self._drivers.values())}
+            data = ready[self.open()]()
         self.has_served = True
         timestamps = self.timestamps
         timestamps.send_start_ns = timestamps.start()

@@ -8,12 +8,15 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
-
-import httpx
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from donutwork_magics.errors import Kind
 from donutwork_magics.interrupts import Stop, interruption
+
+if TYPE_CHECKING:
+    # The shell names its faults, and loads the extension without httpx.
+    import httpx
 
 POLL_S: Final = 0.1
 """The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
@@ -113,26 +116,12 @@ class Timestamps:
     The phases of opening a connection are kept as durations, since two of them may not happen.
     """
 
-    __slots__ = (
-        "connect_ms",
-        "dns_ms",
-        "first_byte_ns",
-        "last_byte_ns",
-        "reused",
-        "send_end_ns",
-        "send_start_ns",
-        "started_ns",
-        "timestamp_ns",
-        "tls_ms",
-    )
-
     def __init__(self) -> None:
         self.started_ns = 0
         self.timestamp_ns = 0
-        self.begin_attempt(reused=True)
 
     def begin_attempt(self, *, reused: bool) -> None:
-        """Forget the phases of the attempt before; the start of the call stays."""
+        """Begin without phases, also after another attempt; the start of the call stays."""
         self.reused = reused
         self.dns_ms = self.connect_ms = self.tls_ms = 0.0 if reused else math.nan
         self.send_start_ns = self.send_end_ns = self.first_byte_ns = self.last_byte_ns = 0
@@ -234,7 +223,7 @@ def checked(reply: Reply, *, delimited: bool) -> Reply:
     # A compressed body was not asked for, and could decompress to any size.
     coding = reply.header(b"content-encoding")
     encoded = coding is not None and coding.strip().lower() not in {"", "identity"}
-    if reply.status != httpx.codes.OK:
+    if reply.status != HTTPStatus.OK:
         return reply._replace(body=b"") if encoded else reply
     if encoded:
         raise NetworkFaultError("invalid_body", "encoded in a way that was not asked for")

@@ -305,12 +305,7 @@ def tls_context(http: Http, ca_pem: str | None) -> ssl.SSLContext:
 
     `ssl.create_default_context` is not used: it writes the session's secrets to SSLKEYLOGFILE.
 
-    Parameters
-    ----------
-    http
-        The versions to offer.
-    ca_pem
-        The text of a PEM file of further roots, or None; one without a certificate is an `ssl.SSLError`.
+    `ca_pem` is the text of a PEM file of further roots, or None; one without a certificate is an `ssl.SSLError`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certifi.where())

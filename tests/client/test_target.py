@@ -211,9 +211,9 @@ class TestName:
     )
     def test_package_and_function_are_one_in_any_order_of_imports(self, imports: str) -> None:
         code = f"{imports}\nimport donutwork_magics, inspect\nassert donutwork_magics.sandbox is sandbox\n"
-        code += "with sandbox(seed=3) as box: print(box.seed, list(inspect.signature(sandbox).parameters)[:2])"
+        code += "print(list(inspect.signature(sandbox).parameters)[:2])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert (done.stdout, done.stderr) == ("3 ['latency', 'server_time']\n", "")
+        assert (done.stdout, done.stderr) == ("['latency', 'server_time']\n", "")
 
 
 class TestStart:
@@ -262,12 +262,12 @@ class TestStart:
         began_s = time.monotonic()
         switch.start(SandboxOptions())
         takes_s = time.monotonic() - began_s
-        for step in range(24):
+        for step in range(12):
             before = SWITCH.sandbox
             assert before is not None
             done = threading.Event()
 
-            def interrupt(done: threading.Event = done, after_s: float = takes_s * step / 16) -> None:
+            def interrupt(done: threading.Event = done, after_s: float = takes_s * step / 8) -> None:
                 if not done.wait(after_s):
                     interrupt_main_thread()
 
@@ -361,7 +361,7 @@ def test_a_reader_in_another_thread_never_sees_the_api_while_one_is_on(api: Serv
 
     reader = threading.Thread(target=read)
     reader.start()
-    for _ in range(3):
+    for _ in range(2):
         switch.start(SandboxOptions())
         with sandbox():
             pass

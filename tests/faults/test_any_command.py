@@ -25,7 +25,7 @@ from tests.faults.calls import KEY
 from tests.servers import BODY, Server, answer, reply
 from tests.support.kernel import Kernel
 
-quick = settings(max_examples=150, deadline=None, derandomize=bool(os.environ.get("CI")))
+quick = settings(max_examples=80, deadline=None, derandomize=bool(os.environ.get("CI")))
 
 ATTEMPT = """
 import os

@@ -39,50 +39,22 @@ class Requests:
         return request
 
 
-Ends = Callable[[Requests], Handler]
+def ends_after(requests: Requests, *, at_once: bool, by_reset: bool) -> Handler:
+    """Answer a connection's first request, and end it at once or as the next one comes."""
 
-
-def closes_at_once(requests: Requests) -> Handler:
     def handler(connection: socket.socket) -> None:
         requests.read(connection)
         connection.sendall(reply())
+        if at_once and by_reset:
+            # The client has to have the reply before.
+            connection.settimeout(0.002)
+        if by_reset or not at_once:
+            with contextlib.suppress(TimeoutError):
+                requests.read(connection)
+        if by_reset:
+            reset_now(connection)
 
     return handler
-
-
-def closes_at_the_next(requests: Requests) -> Handler:
-    def handler(connection: socket.socket) -> None:
-        requests.read(connection)
-        connection.sendall(reply())
-        requests.read(connection)
-
-    return handler
-
-
-def resets_at_once(requests: Requests) -> Handler:
-    def handler(connection: socket.socket) -> None:
-        requests.read(connection)
-        connection.sendall(reply())
-        # The client has to have the reply before.
-        connection.settimeout(0.002)
-        with contextlib.suppress(TimeoutError):
-            requests.read(connection)
-        reset_now(connection)
-
-    return handler
-
-
-def resets_at_the_next(requests: Requests) -> Handler:
-    def handler(connection: socket.socket) -> None:
-        requests.read(connection)
-        connection.sendall(reply())
-        requests.read(connection)
-        reset_now(connection)
-
-    return handler
-
-
-ENDS = [closes_at_once, closes_at_the_next, resets_at_once, resets_at_the_next]
 
 
 def check(df: pd.DataFrame, count: int) -> None:
@@ -93,74 +65,51 @@ def check(df: pd.DataFrame, count: int) -> None:
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
-@pytest.mark.parametrize("ends", ENDS)
-def test_as_many_rows_as_pings(ends: Ends, encrypted: bool, tls: Tls) -> None:
+@pytest.mark.parametrize("by_reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "at the next"])
+def test_as_many_rows_as_pings(at_once: bool, by_reset: bool, encrypted: bool, tls: Tls) -> None:
     requests, count = Requests(), FEWER if encrypted else COUNT
-    with Server(ends(requests), tls=tls.server if encrypted else None) as server:
+    handler = ends_after(requests, at_once=at_once, by_reset=by_reset)
+    with Server(handler, tls=tls.server if encrypted else None) as server:
         target = target_of(server.url, tls.ca_pem if encrypted else None)
         df = collect(count, rate_hz=None, timeout_s=5.0, target=target)
     check(df, count)
     # A request that was written into a connection that was being closed may never have been read.
     assert count <= requests.seen <= count + df.retried.sum()
-    if ends in {closes_at_the_next, resets_at_the_next}:
+    if not at_once:
         assert df.retried.sum() == count - 1
         assert requests.seen == count + df.retried.sum()
 
 
-def goes_away_at_the_next(connection: socket.socket) -> None:
-    peer = h2.Peer(connection)
-    peer.send(h2.settings())
-    first = peer.request()
-    peer.send(h2.headers(first), h2.data(first))
-    peer.request()
-    peer.send(h2.goaway(first))
-    peer.wait()
+def answers_once(*behind: Callable[[int], bytes], then: Callable[[h2.Peer, int], None] | None = None) -> Handler:
+    """Answer a connection's first request over HTTP/2, and do something at the next; without `then`, close."""
+
+    def handler(connection: socket.socket) -> None:
+        peer = h2.Peer(connection)
+        peer.send(h2.settings())
+        first = peer.request()
+        peer.send(h2.headers(first), h2.data(first), *(make(first) for make in behind))
+        if then is not None:
+            if second := peer.request():
+                then(peer, second)
+            peer.wait()
+
+    return handler
 
 
-def refuses_the_next(connection: socket.socket) -> None:
-    peer = h2.Peer(connection)
-    peer.send(h2.settings())
-    first = peer.request()
-    peer.send(h2.headers(first), h2.data(first))
-    if second := peer.request():
-        peer.send(h2.reset_stream(7)(second))
-    peer.wait()
-
-
-def refuses_the_next_late(connection: socket.socket) -> None:
-    peer = h2.Peer(connection)
-    peer.send(h2.settings())
-    first = peer.request()
-    peer.send(h2.headers(first), h2.data(first))
-    if second := peer.request():
-        # Longer than a loss may take to be heard of.
-        time.sleep(0.2)
-        peer.send(h2.reset_stream(7)(second))
-    peer.wait()
-
-
-def goes_away_at_once(connection: socket.socket) -> None:
-    peer = h2.Peer(connection)
-    peer.send(h2.settings())
-    first = peer.request()
-    peer.send(h2.headers(first), h2.data(first), h2.goaway(first))
-    peer.wait()
-
-
-def closes_http2(connection: socket.socket) -> None:
-    peer = h2.Peer(connection)
-    peer.send(h2.settings())
-    first = peer.request()
-    peer.send(h2.headers(first), h2.data(first))
+def refuses_late(peer: h2.Peer, stream: int) -> None:
+    # Longer than a loss may take to be heard of.
+    time.sleep(0.2)
+    peer.send(h2.reset_stream(7)(stream))
 
 
 @pytest.mark.parametrize(
     ("handler", "retried"),
     [
-        (goes_away_at_the_next, FEWER - 1),
-        (refuses_the_next, FEWER - 1),
-        (goes_away_at_once, None),
-        (closes_http2, None),
+        (answers_once(then=lambda peer, stream: peer.send(h2.goaway(stream - 2))), FEWER - 1),
+        (answers_once(then=lambda peer, stream: peer.send(h2.reset_stream(7)(stream))), FEWER - 1),
+        (answers_once(h2.goaway, then=lambda _peer, _stream: None), None),
+        (answers_once(), None),
         # Nothing of the refused request was sent, so nothing went out twice.
         (h2.no_streams(answers=1), 0),
     ],
@@ -175,7 +124,7 @@ def test_as_many_rows_as_pings_over_http2(handler: Handler, retried: int | None,
 
 
 def test_what_a_server_says_it_did_not_process_goes_out_again_however_late_it_says_so(tls_http2: Tls) -> None:
-    with Server(refuses_the_next_late, tls=tls_http2.server) as server:
+    with Server(answers_once(then=refuses_late), tls=tls_http2.server) as server:
         df = collect(3, rate_hz=None, timeout_s=5.0, target=target_of(server.url, tls_http2.ca_pem))
     assert df.error.isna().all()
     assert list(df.retried) == [False, True, True]

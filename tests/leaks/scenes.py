@@ -152,7 +152,7 @@ transport = TimedTransport()
 timed = httpx.Client(transport=transport, base_url=transport.base_url)
 response = timed.get("2026-02-01/ping.json", params={"a": "b"})
 for thing in (
-    client, client.target, client.target.key, client._caller, client._ping_request, transport, timed, response,
+    client, client.target, client.target.key, client._caller, client._requests, transport, timed, response,
     response.request, response.headers, response.text, response.extensions,
 ):
     print(repr(thing), vars(thing) if hasattr(thing, "__dict__") else "")
@@ -200,7 +200,7 @@ NAMED = ("ping", "connection", "check", "watch", "load", "sandbox", "help")
 WATCHED = {"401", "503", "redirect/host", "text", "statusline", "headerline"}
 
 
-def notebook(mode: str, places: dict[str, object], *, thorough: bool) -> nbformat.NotebookNode:
+def notebook(mode: str, places: dict[str, object], turn: int) -> nbformat.NotebookNode:
     """Make a notebook.
 
     Parameters
@@ -210,10 +210,10 @@ def notebook(mode: str, places: dict[str, object], *, thorough: bool) -> nbforma
     places
         ``BASE``, the base URL of the echo; the ports ``PORT``, of an echo without TLS, ``TLS``, of one with it,
         ``ELSEWHERE``, of the recorder, and ``CLOSED``; and ``DECOY``, the key of the control.
-    thorough
-        Whether each failure is met by both calls and in a series, or by one call.
+    turn
+        0, 1 or 2: each meets every failure by one call, and all of them together by all commands.
     """
-    sources = [PRELUDE.format(mode=mode), *_tour(), *_failures(thorough=thorough), CONTROL]
+    sources = [PRELUDE.format(mode=mode), *_tour(), *_failures(turn), CONTROL]
     cells = [nbformat.v4.new_code_cell(_filled(source, places).strip()) for source in sources]
     made: nbformat.NotebookNode = nbformat.v4.new_notebook(cells=cells)
     return made
@@ -273,21 +273,20 @@ def _tour() -> Iterator[str]:
     yield "%donutwork sandbox stop"
 
 
-def _failures(*, thorough: bool) -> Iterator[str]:
+def _failures(turn: int) -> Iterator[str]:
     calls = ["%donutwork ping -t 5s", "%donutwork connection -t 5s"]
-    for number, scene in enumerate(FAILURES):
+    others = ["%donutwork ping -n 2 -r 100 -t 5s -o df", "%donutwork check --strict -t 5s"]
+    for number, scene in enumerate(FAILURES, turn):
         yield f"aim('{{BASE}}/{scene}')"
-        yield from calls if thorough else [calls[number % 2]]
+        yield calls[number % 2]
         yield "aftermath()"
-        if thorough:
-            yield "%donutwork ping -n 2 -r 100 -t 5s -o df"
+        if number % 3 == 0:
+            yield others[number // 3 % 2]
             yield "aftermath()"
-            yield "%donutwork check --strict -t 5s"
-            yield "aftermath()"
-        if scene in WATCHED:
-            yield WATCH
-            yield TIMED_FAILURE.replace("{scene}", scene)
-            yield "aftermath()"
+            if scene in WATCHED:
+                yield WATCH
+                yield TIMED_FAILURE.replace("{scene}", scene)
+                yield "aftermath()"
     for setting in OTHER_FAILURES:
         yield setting
         yield calls[0]

@@ -65,7 +65,7 @@ SETTINGS = {
 }
 
 
-async def run(mode: str, protocol: str, root: Path, *, thorough: bool) -> Sweep:
+async def run(mode: str, protocol: str, root: Path, turn: int) -> Sweep:
     authority = trustme.CA()
     contexts = {version: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for version in ("http/1.1", "h2")}
     for version, context in contexts.items():
@@ -91,7 +91,7 @@ async def run(mode: str, protocol: str, root: Path, *, thorough: bool) -> Sweep:
             "CLOSED": stack.enter_context(closed_port()),
             "DECOY": DECOY,
         }
-        notebook = scenes.notebook(mode, places, thorough=thorough)
+        notebook = scenes.notebook(mode, places, turn)
         await execute(notebook, root, proxy_server.url)
         for server in (other, proxy_server):
             assert server.connections == 0
@@ -147,7 +147,7 @@ async def execute(notebook: nbformat.NotebookNode, root: Path, proxy: str) -> No
 
 async def run_all(roots: dict[str, Path]) -> dict[str, Sweep]:
     """Run the notebooks of all settings side by side: each often waits, and uses one processor only."""
-    runs = [run(mode, protocol, roots[name], thorough=mode == "Context") for name, (mode, protocol) in SETTINGS.items()]
+    runs = [run(*setting, roots[name], turn) for turn, (name, setting) in enumerate(SETTINGS.items())]
     return dict(zip(SETTINGS, await asyncio.gather(*runs), strict=True))
 
 
