@@ -157,8 +157,9 @@ class Recording:
         if self.over.is_set():
             return
         self._outages.finish()
-        self._attrs = {**self.attrs, "ended": ended or LOST}
-        self.take(Ended(why="" if ended else why, reached=True))
+        name = ended or LOST
+        self._attrs = {**self.attrs, "ended": name}
+        self.take(Ended(name, why="" if ended else why, reached=True))
 
 
 def _sandbox_settings(target: Target) -> dict[str, Any] | None:
