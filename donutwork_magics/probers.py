@@ -157,8 +157,9 @@ class Recording:
         if self.over.is_set():
             return
         self._outages.finish()
-        self._attrs = {**self.attrs, "ended": ended or LOST}
-        self.take(Ended(why="" if ended else why, reached=True))
+        name = ended or LOST
+        self._attrs = {**self.attrs, "ended": name}
+        self.take(Ended(name, why="" if ended else why, reached=True))
 
 
 def _sandbox_settings(target: Target) -> dict[str, Any] | None:
@@ -192,6 +193,10 @@ class Prober:
             raise SettingsError(f"The prober, the process that pings, did not start: {problem}")
         # A number of our own: that of the pipe may be another file's once the pipe is closed, while we still read.
         self._output = os.dup(self._child.stdout.fileno())
+        # Before anybody reads: the reader closes the pipes of one that ends at once.
+        self._child.stdout.close()
+        if sys.platform != "win32":
+            os.set_blocking(self._child.stdin.fileno(), False)
         self.pid, self._owner = self._child.pid, os.getpid()
         self.recording: Recording | None = None
         """The run that it carries out, or did last."""
@@ -207,9 +212,6 @@ class Prober:
             os.close(self._output)
             self._child.end()
             raise
-        self._child.stdout.close()
-        if sys.platform != "win32":
-            os.set_blocking(self._child.stdin.fileno(), False)
 
     @property
     def is_usable(self) -> bool:

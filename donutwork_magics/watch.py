@@ -358,7 +358,7 @@ class Watch(Displayed):
         self._elsewhere += recording.elsewhere
         self._skipped += int(recording.attrs["skipped"])
         self._reached = self._reached or recording.result.reached
-        self.journal_failed = recording.attrs["ended"] == JOURNAL_FAILED
+        self.journal_failed = recording.result.name == JOURNAL_FAILED
         with self._lock:
             self._recording = None
             if recording.result.why:

@@ -183,7 +183,7 @@ class Prober:
         except SettingsError as error:
             event = Refused(str(error))
         except Exception as error:
-            event = Ended(why=unexpected(type(error).__name__))
+            event = Ended("unexpected_error", unexpected(type(error).__name__))
         self._output.event(event)
 
     def _carry_out_lines(self, command: Begin, journals: Mapping[Path, Journal]) -> Ended:
@@ -193,13 +193,7 @@ class Prober:
         def described(attrs: dict[str, Any]) -> None:
             output.event(Described(attrs, run.elsewhere, output.unread))
 
-        run = Run(
-            command,
-            journals=journals,
-            out=output.row,
-            described=described,
-            memory=self._memory,
-        )
+        run = Run(command, journals=journals, out=output.row, described=described, memory=self._memory)
         with self._lock:
             self._run, stop, left = run, self._stop, self._left
         # Either may have come while the journals were opened and the clients made.
@@ -211,7 +205,7 @@ class Prober:
         run.carry_out()
         with self._lock:
             self._run = None
-        return Ended(run.ending.why, run.ending.kind, run.reached) if run.ending else Ended(reached=run.reached)
+        return msgspec.structs.replace(run.ending or Ended(), reached=run.reached)
 
 
 def warm_up() -> None:

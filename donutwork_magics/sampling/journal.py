@@ -145,17 +145,15 @@ class Journal:
         self._looking = threading.Lock()
         self._unsynced = self._moved = False
         self._closed = threading.Event()
-        problem = ""
+        problem, self._file = "", -1
         try:
             self._file = _open(path)
-        except OSError as error:
-            problem = f"cannot be opened ({reason_of(error)}). Choose another name"
-        else:
             if not _locked(self._file):
                 problem = "is being written by another run. Wait for its end, or choose another name"
-            if problem:
-                _close(self._file)
+        except OSError as error:
+            problem = f"cannot be opened ({reason_of(error)}). Choose another name"
         if problem:
+            _close(self._file)
             raise SettingsError(f"The file of the journal {problem}. Nothing was sent, and the file is as it was.")
         self._size = os.fstat(self._file).st_size
         """How long the file is, unless somebody else has changed it."""
@@ -191,14 +189,10 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what was to be known of it, `sync` has told."""
-        if self._closed.is_set():
-            return
         self._closed.set()
-        try:
-            self._syncing.join()
-        finally:
-            for file in (*self._left, self._file):
-                _close(file)
+        self._syncing.join()
+        for file in (*self._left, self._file):
+            _close(file)
 
     def _raise_failure(self) -> None:
         if self._failure:
@@ -219,7 +213,9 @@ class Journal:
             began = os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
         except OSError as error:
             self._failure = reason_of(error)
-            self._take_back(written)
+            if written:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             return
         self._unsynced = True
         if began == self._size:
@@ -228,11 +224,6 @@ class Journal:
             self._failure = _WRITTEN_TO
         else:
             self._begin_again(began, line)
-
-    def _take_back(self, written: int) -> None:
-        if written:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
 
     def _begin(self, then: bytes = b"") -> None:
         """Write the line with which a run begins, or its part in a further file, and another line after it."""

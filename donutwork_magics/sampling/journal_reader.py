@@ -15,6 +15,7 @@ from donutwork_magics.errors import DonutworkError
 from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, reason_of, was_ended
+from donutwork_magics.sampling.machine import Pauses
 from donutwork_magics.sampling.outages import Outage, Outages, pinged
 from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
 from donutwork_magics.sampling.series import UNFINISHED
@@ -24,13 +25,6 @@ _LONGEST_BEGINNING: Final = 2**20
 
 _AT_ONCE: Final = 1000
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
-
-
-class _Pauses(msgspec.Struct, frozen=True):
-    count: _Natural = 0
-    total_s: float = 0.0
-    longest_s: float = 0.0
-    first: list[tuple[float, float]] = []
 
 
 class _Outages(msgspec.Struct, frozen=True):
@@ -44,8 +38,8 @@ class _Attrs(msgspec.Struct, frozen=True):
 
     plan: list[dict[str, Any]] = []
     client: list[dict[str, Any]] = []
-    pauses: _Pauses = _Pauses()
-    machine_pauses: _Pauses = _Pauses()
+    pauses: Pauses = msgspec.field(default_factory=Pauses)
+    machine_pauses: Pauses = msgspec.field(default_factory=Pauses)
     outages: _Outages = _Outages()
     skipped: _Natural = 0
     in_flight: _Natural = 0

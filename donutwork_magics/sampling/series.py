@@ -151,8 +151,11 @@ class Described(msgspec.Struct, frozen=True, tag="described"):
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """The run is over; all of its rows came before this."""
 
+    name: str = ""
+    """Why it ended before its plan did, in one word: the kind of the error that ended it, what `Stop` said, or what
+    kept it from going on; empty where its plan was carried out."""
     why: str = ""
-    """Why it ended early, and what to do next, in one line; empty where its plan was carried out, or for a stop."""
+    """What happened, and what to do next, in one line; empty where its plan was carried out, or for a stop."""
     kind: Kind | None = None
     """The error of the ping that ended it."""
     reached: bool = False

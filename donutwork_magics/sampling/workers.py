@@ -14,7 +14,7 @@ from typing import Any, Final
 from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
-from donutwork_magics.errors import Kind, OutOfFilesError, OutOfThreadsError
+from donutwork_magics.errors import OutOfFilesError, OutOfThreadsError
 from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
@@ -23,24 +23,12 @@ from donutwork_magics.sampling.outages import Outages, StopRules, is_throttled, 
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import encode, row_of
 from donutwork_magics.sampling.schedule import Schedule, SharedMemory, Slot, rate_limit_of
-from donutwork_magics.sampling.series import JOURNAL_FAILED, UNFINISHED, Begin, Series
+from donutwork_magics.sampling.series import JOURNAL_FAILED, UNFINISHED, Begin, Ended, Series
 
 _JOIN_S: Final = 1.5
 _SLICE_S: Final = 0.1
 _DESCRIBED_EVERY: Final = 60
 """In an outage each attempt of a monitor leaves starts out. To describe the run after each would fill the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a run ended before its plan did."""
-
-    name: str
-    """One word: the kind of the error that ended it, what `Stop` said, or what kept it from going on."""
-    why: str = ""
-    """What happened and what to do next, in one line; empty where it was stopped."""
-    kind: Kind | None = None
-    """The error of the ping that ended it."""
 
 
 def unexpected(name: str) -> str:
@@ -95,7 +83,7 @@ class Run:
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
         self._in_flight = 0
         """Pings that were abandoned at the end, and make no row."""
-        self.ending: Ending | None = None
+        self.ending: Ended | None = None
         """None where every plan was carried out."""
         self._stopped = threading.Event()
         self._finished = self._abandoned = False
@@ -132,7 +120,7 @@ class Run:
     def stop(self, ended: str | None = None) -> None:
         """Start no further ping, and end soon, as `Stop` says it; from any thread."""
         if ended is not None:
-            self.ending = self.ending or Ending(ended)
+            self.ending = self.ending or Ended(ended)
         self._stopped.set()
         schedule = self._schedule
         if schedule is not None:
@@ -155,7 +143,7 @@ class Run:
                         break
                     free_ns = self._carry_out(segment, free_ns)
         except OutOfThreadsError:
-            self._end(Ending("out_of_threads", str(OutOfThreadsError())))
+            self._end(Ended("out_of_threads", str(OutOfThreadsError())))
         except Exception as error:
             self._break(error)
         finally:
@@ -241,7 +229,7 @@ class Run:
         except CallCancelledError:
             pass
         except OutOfFilesError as error:
-            self._end(Ending("out_of_files", str(error)))
+            self._end(Ended("out_of_files", str(error)))
         except BaseException as error:
             self._break(error)
         with self._lock:
@@ -287,7 +275,7 @@ class Run:
         if self.elsewhere > elsewhere:
             self._described(self._attrs())
         if part.line.rules.must_end(sample):
-            self._end(Ending(str(sample.error), advice(sample, series.target, PING), sample.error))
+            self._end(Ended(str(sample.error), advice(sample, series.target, PING), sample.error))
         elif not is_throttled(sample):
             part.schedule.rate_limit.forgive()
         else:
@@ -315,12 +303,12 @@ class Run:
             yield
         except JournalFailedError as error:
             why = f"The journal cannot be written ({error}). Make room, or choose another place."
-            self._end(Ending(JOURNAL_FAILED, why))
+            self._end(Ended(JOURNAL_FAILED, why))
 
     def _break(self, error: BaseException) -> None:
-        self._end(Ending("unexpected_error", unexpected(type(error).__name__)))
+        self._end(Ended("unexpected_error", unexpected(type(error).__name__)))
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self, ending: Ended) -> None:
         self.ending = self.ending or ending
         self.stop()
 

@@ -177,10 +177,11 @@ class _Donutwork(Magics):
         for line in cell.lines:
             # Each line is looked at before the first request.
             if _is_series(line):
-                _prepare()
                 self._planned(line)
             else:
                 self._target(line.command)
+        if any(map(_is_series, cell.lines)):
+            _prepare()
         values: dict[str, object] = {}
 
         def keep(line: CellLine, value: object) -> str:

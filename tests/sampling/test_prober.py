@@ -323,6 +323,13 @@ class TestLoss:
         python.write_text("#!/bin/sh\nexit 3\n")
         python.chmod(0o700)
         monkeypatch.setattr(sys, "executable", str(python))
+
+        def start(reader: threading.Thread) -> None:
+            # As soon as that: its reader has seen the end before anything else is done.
+            reader.start()
+            reader.join(PATIENCE_S)
+
+        monkeypatch.setattr(probers, "start_thread", start)
         with pytest.raises(SeriesError, match=r"^The series ended early: 0 rows are kept[^\n]*$"):
             collect(3, target=target_of(server))
         assert server.connections == 0

@@ -25,7 +25,7 @@ from donutwork_magics.sampling.schedule import RateLimit, SharedMemory, rate_lim
 from donutwork_magics.sampling.series import Series
 from tests.servers import Handler, Server, read_request, reply
 from tests.support.processes import until
-from tests.support.recordings import KEY, PATIENCE_S, carried_out, running, table, target_of
+from tests.support.recordings import KEY, carried_out, running, table, target_of
 from tests.support.tables import about
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows shares memory by name, and has no 0.0.0.0")
@@ -219,17 +219,21 @@ def stall_at(number: int, raw: bytes) -> Handler:
     return handler
 
 
-def refuse_once(number: int, busy: bytes = BUSY) -> Handler:
-    """Refuse one request of all connections together."""
+def refuse_once(number: int, busy: bytes = BUSY, *, connections: int = 1) -> Handler:
+    """Refuse one request of all connections together, counted from when there are so many."""
     lock = threading.Lock()
-    count = 0
+    count = connected = 0
 
     def handler(connection: socket.socket) -> None:
-        nonlocal count
+        nonlocal count, connected
+        with lock:
+            connected += 1
         while read_request(connection):
             with lock:
-                count += 1
+                count += connected >= connections
                 refused = count == number
+                # Once only.
+                count += refused
             connection.sendall(busy if refused else reply())
 
     return handler
@@ -253,13 +257,13 @@ def test_a_stall_is_not_forgiven_for_the_rest_that_follows_it(raw: bytes) -> Non
 
 @pytest.mark.slow
 def test_a_rest_is_told_by_each_run_that_it_holds_back() -> None:
-    with Server(refuse_once(5)) as server:
+    with Server(refuse_once(5, connections=2)) as server:
         target = target_of(server)
-        with running(Series(Plan(duration_s=3.0, rate_hz=50, label="other"), target)) as other:
+        with running(Series(Plan(count=10**6, rate_hz=50, label="other"), target)) as other:
             until(lambda: other.done > 0)
             # Refused is the one or the other: both rest, each in a process of its own.
             asked = carried_out(Series(Plan(count=30, rate_hz=50, label="asked"), target))
-            assert other.over.wait(PATIENCE_S)
+            until(lambda: other.attrs["pauses"]["count"] == 1)
     with Server(refuse_once(4, BUSY_FOR_LONGER)) as server:
         # The last ping is refused: that holds back nothing of this run, and the start of the next.
         last = carried_out(Series(Plan(count=4, rate_hz=50), target_of(server)))
