@@ -95,13 +95,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Put ``%donutwork`` and ``%%donutwork`` into a shell: what ``%load_ext donutwork_magics`` calls."""
-    from donutwork_magics.shell.extension import load
+    from donutwork_magics.shell import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take them out again, and end the sandbox: what ``%unload_ext donutwork_magics`` calls."""
-    from donutwork_magics.shell.extension import unload
+    from donutwork_magics.shell import unload
 
     unload(shell)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.errors import DonutworkError
-from donutwork_magics.grammar.parse_errors import did_you_mean
+from donutwork_magics.grammar.values import did_you_mean
 from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.faults import os_reason
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from donutwork_magics.client.key import KEY_VARIABLES, KeysIn
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.grammar import SandboxCommand
+from donutwork_magics.grammar.commands import SandboxCommand
 from donutwork_magics.status import KeyStatus, Overview, SandboxStatus
 
 if TYPE_CHECKING:
-    from donutwork_magics.sandbox.options import SandboxOptions
     from donutwork_magics.watch import Watch
 
 _PATIENCE_S: Final = 5.0
@@ -91,9 +90,9 @@ class Session:
 
     @staticmethod
     def _stop_sandbox() -> None:
-        from donutwork_magics.sandbox import switch
+        from donutwork_magics.sandbox import process
 
-        switch.stop()
+        process.stop()
 
     def key_values(self) -> KeysIn:
         """Return the keys that are set, for one purpose: to refuse a line that contains one."""
@@ -113,9 +112,9 @@ class Session:
         if SWITCH.in_block and (starts or command.action == "stop"):
             raise SettingsError("A `with sandbox()` block is running, and its sandbox is on until the block ends.")
         if starts:
-            from donutwork_magics.sandbox import switch
+            from donutwork_magics.sandbox import process
 
-            switch.start(_options(command))
+            process.start(command.options)
         elif command.action == "stop":
             self._stop_sandbox()
         return _sandbox_status()
@@ -153,17 +152,6 @@ def _key_status(variable: str) -> KeyStatus:
     except SettingsError as error:
         return KeyStatus(variable, "unusable" if variable in os.environ else "missing", str(error))
     return KeyStatus(variable, "set", "")
-
-
-def _options(command: SandboxCommand) -> SandboxOptions:
-    from donutwork_magics.sandbox.options import SandboxOptions
-
-    problem = ""
-    try:
-        return SandboxOptions.of(command)
-    except ValueError as error:
-        problem = str(error)
-    raise SettingsError(problem)
 
 
 def _sandbox_status() -> SandboxStatus:

@@ -5,40 +5,35 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from donutwork_magics.grammar import (
-    CONFIGURABLE,
+from donutwork_magics.grammar import options as o
+from donutwork_magics.grammar.cell import parse_cell
+from donutwork_magics.grammar.commands import (
     CallOptions,
     Cell,
     CheckCommand,
     ConnectionCommand,
-    GrammarError,
     HelpCommand,
     LoadCommand,
     Overview,
     PingCommand,
     SandboxCommand,
-    StopWatchesCommand,
+    SandboxOptions,
     TutorialCommand,
     VersionCommand,
     WatchCommand,
-    WatchStatusCommand,
-    config_text,
-    docstring,
-    help_text,
-    parse_cell,
-    parse_line,
+    WatchesCommand,
 )
-from donutwork_magics.grammar import options as o
-from donutwork_magics.grammar.injection import ALIASES, FAULTS
+from donutwork_magics.grammar.help import config_text, docstring, help_text
+from donutwork_magics.grammar.parser import GrammarError, parse_line
+from donutwork_magics.grammar.values import ALIASES, FAULTS
 from donutwork_magics.sampling.plan import Plan
-from donutwork_magics.sandbox.options import SandboxOptions
 
 Result = TypeVar("Result")
 
@@ -166,11 +161,11 @@ class TestCommands:
         )
 
     def test_watch_stop_is_for_all_of_them(self) -> None:
-        assert parse_line("watch stop;") == StopWatchesCommand(silenced=True)
-        assert parse_line("watch stop", defaults={"rate": 2}) == StopWatchesCommand()
+        assert parse_line("watch stop;") == WatchesCommand("stop", silenced=True)
+        assert parse_line("watch stop", defaults={"rate": 2}) == WatchesCommand("stop")
 
     def test_watch_status_is_of_all_of_them(self) -> None:
-        assert parse_line("watch status;") == WatchStatusCommand(silenced=True)
+        assert parse_line("watch status;") == WatchesCommand("status", silenced=True)
 
     def test_a_watch_may_end_by_itself_and_have_several_connections(self) -> None:
         command = parse_line("watch -d 8h -c 3")
@@ -183,9 +178,7 @@ class TestCommands:
         assert (command.plan.rate_hz, command.call.timeout_s, command.call.widget) == (2.0, 3.0, False)
 
     def test_sandbox_alone_leaves_the_action_open(self) -> None:
-        assert parse_line("sandbox") == SandboxCommand(
-            None, latency=None, server_time=None, faults=(), stalls=(), retry_after_s=1, seed=None, port=0
-        )
+        assert parse_line("sandbox") == SandboxCommand(None, SandboxOptions())
 
     @pytest.mark.parametrize("action", ["start", "stop", "status"])
     def test_sandbox_takes_an_action(self, action: str) -> None:
@@ -200,13 +193,15 @@ class TestCommands:
             "--stall 2s@10s --stall 500ms@1m --retry-after 2s --seed 7 --port 8080"
         ) == SandboxCommand(
             "start",
-            latency="20ms/60ms",
-            server_time="5ms",
-            faults=("rate_limited:0.05", "timeout:.95"),
-            stalls=("2s@10s", "500ms@1m"),
-            retry_after_s=2,
-            seed=7,
-            port=8080,
+            SandboxOptions(
+                latency="20ms/60ms",
+                server_time="5ms",
+                faults=("rate_limited:0.05", "timeout:.95"),
+                stalls=("2s@10s", "500ms@1m"),
+                retry_after_s=2,
+                seed=7,
+                port=8080,
+            ),
         )
 
     def test_help_is_on_all_or_on_one_command(self) -> None:
@@ -663,16 +658,16 @@ class TestKeys:
 
 class TestConfig:
     def test_the_configurable_defaults_are_these(self) -> None:
-        assert {each.name: each.default for each in CONFIGURABLE} == {
+        assert {name: option.default for name, option in o.CONFIGURABLE.items()} == {
             "rate": "5",
             "concurrency": "1",
             "warmup": "0",
-            "cold": "off",
-            "quiet": "off",
+            "cold": "",
+            "quiet": "",
             "http": "auto",
             "timeout": "10s",
-            "env": "none",
-            "widget": "off",
+            "env": "",
+            "widget": "",
         }
 
     def test_they_are_defaults_of_each_command(self) -> None:
@@ -871,33 +866,52 @@ class TestCells:
 
 
 class TestSandboxValues:
-    """What the grammar lets through, the sandbox takes."""
+    """What a sandbox is asked for, on a line and in a script: `SandboxOptions`."""
 
-    @staticmethod
-    def options(line: str) -> SandboxOptions:
-        command = parse_line(line)
-        assert isinstance(command, SandboxCommand)
-        return SandboxOptions.of(command)
-
-    def test_without_options_they_have_the_same_defaults(self) -> None:
-        assert self.options("sandbox") == SandboxOptions()
-
-    @pytest.mark.parametrize("delay", ["1ns", "59999999999ns", "20us/20us", "1.123456789ms", "0.5s/60s"])
-    def test_delays_are_the_same(self, delay: str) -> None:
-        assert self.options(f"sandbox --latency {delay} --server-time {delay}").latency == delay
-
-    @pytest.mark.parametrize("kind", [*FAULTS, *ALIASES])
-    @pytest.mark.parametrize("share", ["1", "1.0", "0.05", ".5"])
-    def test_faults_are_the_same(self, kind: str, share: str) -> None:
-        assert self.options(f"sandbox --fault {kind}:{share}").faults == (f"{kind}:{share}",)
+    @pytest.mark.parametrize(
+        ("line", "made"),
+        [
+            ("--latency 1ns --server-time 59999999999ns", SandboxOptions("1ns", "59999999999ns")),
+            ("--latency 20us/20us --server-time 0.5s/60s", SandboxOptions("20us/20us", "0.5s/60s")),
+            ("--fault schema:1.0", SandboxOptions(faults="schema:1.0")),
+            ("--stall 200ms@0.5s", SandboxOptions(stalls=["200ms@0.5s"])),
+            ("--retry-after 24h --seed 0 --port 65535", SandboxOptions(retry_after_s=86_400, seed=0, port=65_535)),
+            ("--seed 4294967295", SandboxOptions(seed=4_294_967_295)),
+            *((f"--fault {kind}:.5", SandboxOptions(faults=(f"{kind}:.5",))) for kind in (*FAULTS, *ALIASES)),
+        ],
+    )
+    def test_a_line_and_a_script_ask_for_the_same(self, line: str, made: SandboxOptions) -> None:
+        assert parse_line(f"sandbox {line}") == SandboxCommand("start", made)
 
     def test_all_faults_together_may_share_all_replies(self) -> None:
-        line = " ".join(f"--fault {kind}:{1 / len(FAULTS):.9f}" for kind in FAULTS)
-        assert len(self.options(f"sandbox {line}").faults) == 11
+        # Ten times 0.1 is a little more than 1.
+        assert len(SandboxOptions(faults=[f"{kind}:0.1" for kind in FAULTS[:10]]).faults) == 10
 
-    @pytest.mark.parametrize("option", ["--retry-after 24h", "--seed 0", "--seed 4294967295", "--port 65535"])
-    def test_the_ends_of_ranges_are_within_both(self, option: str) -> None:
-        self.options(f"sandbox {option}")
+    @pytest.mark.parametrize(
+        "options",
+        [
+            *({"latency": text} for text in ("20", "ms", "-1ms", "1e3ms", "nanms", "\u0665ms", "20 ms", "20ms\n")),
+            *({"server_time": text} for text in ("", "20ms/", "/60ms", "60ms/20ms", "0ms/5ms", "1s/2s/3s", "61s", 5)),
+            *({"faults": [text]} for text in (KEY, f"{KEY}:0.1", f"schema:{KEY}", "schema", "schema:0", "dns:0.1", 5)),
+            *({"faults": [text]} for text in ("schema:-0.1", "schema:1.1", "schema:nan", "schema:1e-1")),
+            *({"faults": texts} for texts in (["slow:.1"] * 2, ["timeout:.1", "hang:.1"], ["schema:.6", "slow:.5"])),
+            *(
+                {"stalls": text}
+                for text in (KEY, "", "@", "2s", "2s@", "@10s", "2s@-1s", "0s@1s", "2s@1s@1s", "infs@1s")
+            ),
+            *({"retry_after_s": value} for value in (-1, 86_401, 1.5, KEY)),
+            *({"latency": KEY}, {"server_time": KEY}, {"seed": -1}, {"seed": KEY}, {"port": 65_536}),
+        ],
+    )
+    def test_a_script_is_refused_in_one_line_that_repeats_nothing(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"^[a-z_ ]+ needs [^\n]+$") as caught:
+            SandboxOptions(**options)
+        assert KEY not in str(caught.value)
+
+    def test_what_is_injected_is_told_in_a_few_words(self) -> None:
+        many = SandboxOptions(latency="1ms", stalls=tuple(f"1s@{10 * at}s" for at in range(1, 9)))
+        assert many.behaviour() == {"latency": "1ms", "stalls": "1s@10s, 1s@20s, 1s@30s, 1s@40s, 1s@50s and 3 more"}
+        assert SandboxOptions().behaviour() == {}
 
 
 class TestHelp:
@@ -933,11 +947,14 @@ class TestHelp:
         assert (made.out, len(made.lines)) == ("df", 2)
 
     def test_every_default_in_the_text_is_the_one_in_force(self) -> None:
-        shown = [option for spec in o.SPECS.values() for option in spec.options if option.setting.shown]
-        for option in shown:
-            if option.names_setting:
-                assert option.read(option.setting.shown) == option.setting.default
-                assert f"(default {option.setting.shown})" in " ".join(docstring().split())
+        in_force = {
+            field.name: field.default
+            for made in (CallOptions, Plan, WatchCommand, SandboxOptions)
+            for field in fields(made)
+        }
+        for option in (option for spec in o.SPECS.values() for option in spec.options if option.default):
+            assert option.read(option.default) == in_force[option.setting]
+            assert f"(default {option.default})" in " ".join(docstring().split())
 
     def test_no_two_options_of_a_command_share_a_spelling(self) -> None:
         for spec in o.SPECS.values():
@@ -946,7 +963,7 @@ class TestHelp:
 
 def test_the_grammar_needs_neither_ipython_nor_any_dependency() -> None:
     script = (
-        "import sys, donutwork_magics.grammar\n"
+        "import sys, donutwork_magics.grammar.cell, donutwork_magics.grammar.help\n"
         "heavy = {'IPython', 'httpx', 'pandas', 'ipywidgets', 'msgspec', 'argparse', 'asyncio', 'logging'}\n"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or None)"
     )

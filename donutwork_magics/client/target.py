@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Switch:
     """Which sandboxes are on in this process: calls go to the last of them.
 
-    It only holds them: `donutwork_magics.sandbox.switch` starts and ends them.
+    It only holds them: `donutwork_magics.sandbox.process` starts and ends them.
     """
 
     def __init__(self) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from donutwork_magics import collect
 from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.grammar.commands import SandboxOptions
 from donutwork_magics.sampling import client_load
 from donutwork_magics.sampling.client_load import SATURATED_CPU_SHARE, ClientLoad
-from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, reply
 from tests.support.tables import about

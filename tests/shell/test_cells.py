@@ -162,7 +162,7 @@ def test_a_handler_ends_a_single_call_with_its_own_exception(keyed: Kernel, comm
 
 
 INTERRUPTED_AT_THE_END = """
-import signal, donutwork_magics.shell.magics as module
+import signal, donutwork_magics.shell.invocation as module
 _display = module.display
 def interrupted(value):
     signal.raise_signal(signal.SIGINT)

@@ -18,7 +18,7 @@ from tests.support.kernel import Kernel
 
 ENDED = "This card was made on a sandbox that is no longer on. Run its cell again."
 SHORTER = (
-    "import dataclasses, donutwork_magics.shell.magics as magics\n"
+    "import dataclasses, donutwork_magics.shell.invocation as magics\n"
     "magics._MEASURE = dataclasses.replace(magics._MEASURE, count=3, rate_hz=100)"
 )
 INTERRUPT = """
