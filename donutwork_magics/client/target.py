@@ -6,6 +6,7 @@ This holds for magics, buttons and scripts. While a sandbox is on, a call that n
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -71,8 +72,9 @@ class Switch:
         self._change = threading.Lock()
 
 
-# Where this module is loaded again (importlib.reload), its names are still here, and the sandbox must stay on.
-SWITCH: Final[Switch] = globals().get("SWITCH") or Switch()
+# Not in this module alone: the sandbox must stay on where the module is loaded again (importlib.reload, or out of
+# sys.modules and imported anew).
+SWITCH: Final[Switch] = sys.__dict__.setdefault("_donutwork_magics_switch", Switch())
 
 
 # Were a signal handler to raise while the settings are read, its traceback would show the environment in arguments.

@@ -328,6 +328,23 @@ class TestSandbox:
 
         assert ask(start()).status == 200
 
+    @pytest.mark.parametrize("prefix", ["donutwork_magics", "donutwork_magics.client.target"])
+    def test_it_stays_on_where_the_package_is_imported_anew(self, prefix: str) -> None:
+        code = (
+            "import sys; from donutwork_magics.sandbox import SandboxModule, process\n"
+            "process.start(process.SandboxOptions())\n"
+            f"for name in [name for name in sys.modules if name.startswith({prefix!r})]: del sys.modules[name]\n"
+            "from donutwork_magics import Client; print(Client().ping().env)\n"
+            "from donutwork_magics.client.target import SWITCH; box = SWITCH.sandbox\n"
+            "from donutwork_magics.sandbox import process; process.stop(); print(box.alive(), SWITCH.sandbox)"
+        )
+        elsewhere = {"DONUTWORK_API_KEY": "sk_live_abc", "DONUTWORK_BASE_URL": "http://127.0.0.1:9"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | elsewhere
+        )
+
+        assert (done.stdout, done.stderr) == ("staging\nFalse None\n", "")
+
     def test_a_system_that_lets_no_further_process_begin_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_args: object, **_options: object) -> None:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
