@@ -21,7 +21,7 @@ LOAD = o.Spec(
     "load",
     "",
     "",
-    options=(o.Option("journal", ("-j", "--journal"), "", "FILE", str),),
+    options=(o.Option("journal", "-j --journal FILE", "", str),),
     argument=o.Argument("file", metavar="FILE"),
 )
 

@@ -36,8 +36,8 @@ from donutwork_magics.network.caller import Caller, CallFaultError, Exchange, Op
 from donutwork_magics.network.message import Prepared, prepare
 from donutwork_magics.network.message import Reply as Answered
 from donutwork_magics.network.tls import tls_context
-from donutwork_magics.plain import without_markup
 from donutwork_magics.types import Env, Family, Http
+from donutwork_magics.units import without_markup
 
 FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from donutwork_magics.client.traces import REDACTED, Traces
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.plain import plain
+from donutwork_magics.units import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 SHORTEST: Final = 8

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 
 from donutwork_magics.errors import Kind
-from donutwork_magics.plain import plain
+from donutwork_magics.units import plain
 
 _PROTOCOL = re.compile(r"HTTP/?([0-9])(?:\.0|(\.[1-9]))?", re.ASCII)
 _RRT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s)")

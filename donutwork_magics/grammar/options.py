@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal, TypeAlias, get_args
 
 from ..sampling.plan import MOST_IN_FLIGHT
@@ -23,34 +24,39 @@ class Option:
     ----------
     setting
         The field that it sets, of a command or of its plan, which holds the built-in default.
-    flags
-        As typed, the short one first.
-    metavar
-        The value as help shows it; empty for a flag, which takes none.
+    usage
+        Its flags as typed, the short one first, and the value as help shows it, unless it takes none.
     read
         From the value's text to the value; raises ``ValueError`` (see `values`). A flag is given the empty text.
     default
         The built-in default as text; empty where "not given" is the default.
-    configurable
-        ``%config DonutworkMagics`` sets a default of it, by the name of its long spelling.
     adds
-        It may be repeated: its values, tuples, add up.
+        It may be repeated: its values add up to a tuple.
     """
 
     setting: str
-    flags: tuple[str, ...]
+    usage: str
     help: str
-    metavar: str = ""
     read: Callable[[str], object] = lambda _: True
     default: str = ""
     scope: Scope = "call"
-    configurable: bool = False
     adds: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Its spellings."""
+        return tuple(word for word in self.usage.split() if word.startswith("-"))
 
     @property
     def long(self) -> str:
         """The long spelling."""
         return self.flags[-1]
+
+    @property
+    def metavar(self) -> str:
+        """The value as help shows it; empty for a flag, which takes none."""
+        last = self.usage.split()[-1]
+        return "" if last.startswith("-") else last
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -106,131 +112,96 @@ _HTTP: Final[tuple[Http, ...]] = get_args(Http)
 _ENV: Final[tuple[Env, ...]] = get_args(Env)
 _MANY: Final = 10**9
 
-COUNT: Final = Option("count", ("-n", "--count"), "how many pings", "N", values.whole(1, _MANY), scope="makes series")
-LABEL: Final = Option("label", ("--label",), "the label column", "L", values.label, "ping", scope="series")
+_for_series: Final = partial(Option, scope="series")
+
+COUNT: Final = Option("count", "-n --count N", "how many pings", values.whole(1, _MANY), scope="makes series")
+LABEL: Final = _for_series("label", "--label L", "the label column", values.label, "ping")
 _DURATION: Final = Option(
     "duration_s",
-    ("-d", "--duration"),
+    "-d --duration 30s",
     "for how long pings are started; with -n too, whichever ends first",
-    "30s",
     values.duration_s,
     scope="makes series",
 )
 _SERIES_OPTIONS: Final = (
     COUNT,
     _DURATION,
-    Option(
+    _for_series(
         "rate_hz",
-        ("-r", "--rate"),
+        "-r --rate R|max",
         "planned starts per second, on an absolute schedule; max: back to back, the next when the last ends",
-        "R|max",
         values.rate_hz,
         "5",
-        scope="series",
-        configurable=True,
     ),
-    Option(
+    _for_series(
         "rate_hz",
-        ("-i", "--interval"),
+        "-i --interval 200ms",
         "the same, as the time from start to start",
-        "200ms",
         lambda text: 1 / values.duration_s(text),
-        scope="series",
     ),
-    Option(
+    _for_series(
         "concurrency",
-        ("-c", "--concurrency"),
+        "-c --concurrency C",
         f"pings in flight at most, up to {MOST_IN_FLIGHT}, one connection each",
-        "C",
         values.whole(1, MOST_IN_FLIGHT),
         "1",
-        scope="series",
-        configurable=True,
     ),
-    Option(
+    _for_series(
         "warmup",
-        ("-w", "--warmup"),
+        "-w --warmup K",
         "K more pings first: rows marked warmup, left out of summaries",
-        "K",
         values.whole(0, _MANY),
         "0",
-        scope="series",
-        configurable=True,
     ),
-    Option("cold", ("--cold",), "a new connection for each ping", scope="series", configurable=True),
+    _for_series("cold", "--cold", "a new connection for each ping"),
     LABEL,
-    Option(
+    _for_series(
         "journal",
-        ("--journal",),
+        "--journal FILE",
         "each row to this file as it is completed; load reads it, an existing journal is continued",
-        "FILE",
         values.file_name,
-        scope="series",
     ),
-    Option(
+    _for_series(
         "until",
-        ("--until",),
+        "--until 5%",
         "end as soon as the interval of the p50 is that narrow (in a cell: of the difference, as a share of the "
         "baseline's p50); -n and -d still cap it",
-        "5%",
         values.share,
-        scope="series",
     ),
-    Option(
+    _for_series(
         "expect",
-        ("--expect",),
+        "--expect LIMIT",
         "what has to hold, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%; repeatable. Judged by its "
         "interval: it holds, fails (the cell fails, its rows are kept) or is undecided",
-        "LIMIT",
         values.expectation,
-        scope="series",
         adds=True,
     ),
-    Option(
-        "quiet",
-        ("-q", "--quiet"),
-        "no progress and no card; the DataFrame is still the result",
-        scope="series",
-        configurable=True,
-    ),
-    Option(
-        "allow_load",
-        ("--allow-load",),
-        "permits more than 20/s, or -r max, against a host that is not this machine",
-        scope="series",
+    _for_series("quiet", "-q --quiet", "no progress and no card; the DataFrame is still the result"),
+    _for_series(
+        "allow_load", "--allow-load", "permits more than 20/s, or -r max, against a host that is not this machine"
     ),
 )
 
-_OUT: Final = Option("out", ("-o", "--out"), "store the result in the variable NAME; no Out", "NAME", values.variable)
+_OUT: Final = Option("out", "-o --out NAME", "store the result in the variable NAME; no Out", values.variable)
 _CALL_OPTIONS: Final = (
-    Option("http", ("--http",), "the protocol", "|".join(_HTTP), values.choice(_HTTP), "auto", configurable=True),
-    Option("family", ("--ipv4",), "IPv4 addresses only", read=lambda _: "ipv4"),
-    Option("family", ("--ipv6",), "IPv6 addresses only", read=lambda _: "ipv6"),
+    Option("http", f"--http {'|'.join(_HTTP)}", "the protocol", values.choice(_HTTP), "auto"),
+    Option("family", "--ipv4", "IPv4 addresses only", lambda _: "ipv4"),
+    Option("family", "--ipv6", "IPv6 addresses only", lambda _: "ipv6"),
     Option(
         "timeout_s",
-        ("-t", "--timeout"),
+        "-t --timeout 10s",
         "total deadline of one call, name resolution to last byte",
-        "10s",
         values.duration_s,
         "10s",
-        configurable=True,
     ),
     Option(
         "env",
-        ("--env",),
+        f"--env {'|'.join(_ENV)}",
         "which key and base URL (DONUTWORK_STAGING_API_KEY, or PRODUCTION), and the env that the reply must say",
-        "|".join(_ENV),
         values.choice(_ENV),
-        configurable=True,
     ),
     _OUT,
-    Option(
-        "widget",
-        ("--widget",),
-        "a single call: its card below buttons (again, measure 50)",
-        scope="single",
-        configurable=True,
-    ),
+    Option("widget", "--widget", "a single call: its card below buttons (again, measure 50)", scope="single"),
 )
 
 PING: Final = Spec(
@@ -267,7 +238,7 @@ CHECK: Final = Spec(
     "The result is a CheckReport, whose ok is True where no step failed.",
     options=(
         *_without(_CALL_OPTIONS, "widget"),
-        Option("strict", ("--strict",), "a failed step fails the cell, after the report is shown and stored"),
+        Option("strict", "--strict", "a failed step fails the cell, after the report is shown and stored"),
     ),
     examples=(
         ("%donutwork check", "every step, as a card"),
@@ -283,9 +254,8 @@ LOAD: Final = Spec(
     options=(
         Option(
             "example",
-            ("--example",),
+            "--example NAME",
             "in place of a FILE: a journal that comes with this package, such as night",
-            "NAME",
             values.name,
         ),
         _OUT,
@@ -309,16 +279,14 @@ WATCH: Final = Spec(
     "once a second until the service is back, and its card lists the outages. watch status shows every running watch, "
     "watch stop ends them. Options apply when a watch starts.",
     options=(
-        replace(_DURATION, help="stop by itself after that time", metavar="8h"),
+        replace(_DURATION, usage="-d --duration 8h", help="stop by itself after that time"),
         *_without(_SERIES_OPTIONS, "count", "duration_s", "warmup", "until", "expect", "quiet"),
-        Option(
+        _for_series(
             "keep",
-            ("--keep",),
+            "--keep N",
             "how many rows to keep in memory at most: the oldest are dropped; with --journal they stay in the file",
-            "N",
             values.whole(1, _MANY),
             "100000",
-            scope="series",
         ),
         *_without(_CALL_OPTIONS, "widget"),
     ),
@@ -332,7 +300,6 @@ WATCH: Final = Spec(
     ),
 )
 
-_DELAY_FORMS: Final = "20ms, or median and 95th percentile, 20ms/60ms"
 SANDBOX: Final = Spec(
     "sandbox",
     "a local stand-in for the API: no key, no network",
@@ -340,36 +307,40 @@ SANDBOX: Final = Spec(
     "there, and every card says so; a watch that runs already keeps its address. Without an action: start it, or show "
     "its status where it is on. Options are for start.",
     options=(
-        Option("latency", ("--latency",), f"delay outside the server's own RRT: {_DELAY_FORMS}", "D", values.delay),
-        Option("server_time", ("--server-time",), "delay inside the RRT, written likewise", "D", values.delay),
+        Option(
+            "latency",
+            "--latency D",
+            "delay outside the server's own RRT: 20ms, or median and 95th percentile, 20ms/60ms",
+            values.checked(values.delay_s),
+        ),
+        Option(
+            "server_time", "--server-time D", "delay inside the RRT, written likewise", values.checked(values.delay_s)
+        ),
         Option(
             "faults",
-            ("--fault",),
+            "--fault KIND:SHARE",
             "a share of the replies goes wrong, as in rate_limited:0.05; repeatable; KIND is one of "
             + ", ".join(values.FAULTS[:-1])
             + f"; reset and hang, which are connection_lost and timeout; slow: {values.SLOW_S:g}s more, inside the RRT",
-            "KIND:SHARE",
-            values.fault,
+            values.checked(lambda text: values.fault_shares([text])),
             adds=True,
         ),
         Option(
             "stalls",
-            ("--stall",),
+            "--stall 2s@10s",
             "10s after the start, all requests hang until 2s have passed, inside the RRT; repeatable",
-            "2s@10s",
-            values.stall,
+            values.checked(values.stall_s),
             adds=True,
         ),
         Option(
             "retry_after_s",
-            ("--retry-after",),
+            "--retry-after 1s",
             "what a rate_limited reply asks for, in whole seconds",
-            "1s",
             values.retry_after_s,
             "1s",
         ),
-        Option("seed", ("--seed",), "the same delays, faults and stalls in each run", "N", values.seed),
-        Option("port", ("--port",), "the local port; 0 is any free one", "P", values.port, "0"),
+        Option("seed", "--seed N", "the same delays, faults and stalls in each run", values.seed),
+        Option("port", "--port P", "the local port; 0 is any free one", values.whole(0, values.LARGEST_PORT), "0"),
     ),
     argument=Argument("action", get_args(SandboxAction)),
     examples=(
@@ -427,13 +398,12 @@ CALL_SPECS: Final = (*CELL_SPECS, CHECK, WATCH)
 HEADER_OPTIONS: Final = (
     Option(
         "blocks",
-        ("--blocks",),
+        "--blocks B",
         "cut the pings of each line into B blocks: in each round every line has one, in shuffled order; 1: one "
         "line after the other (default 10, fewer where there are few pings)",
-        "B",
         values.whole(1, 1000),
     ),
-    Option("seed", ("--seed",), "the same order of the blocks in each run", "S", values.seed),
+    Option("seed", "--seed S", "the same order of the blocks in each run", values.seed),
 )
 """Those that a cell's header has, and no line."""
 
@@ -447,6 +417,7 @@ HEADER: Final = Spec(
 """What stands behind ``%%donutwork``."""
 
 CONFIGURABLE: Final[dict[str, Option]] = {
-    option.long.removeprefix("--"): option for option in PING.options if option.configurable
+    name: PING.spellings[f"--{name}"]
+    for name in ("rate", "concurrency", "warmup", "cold", "quiet", "http", "timeout", "env", "widget")
 }
 """The defaults that ``%config DonutworkMagics.<name>`` may set, by name."""

@@ -240,7 +240,8 @@ def read_options(spec: o.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
             # The empty text is what each reader refuses with its own words.
             attached = queue.popleft() if queue and is_value(queue[0]) else ""
         _refuse_unexpanded(attached or "")
-        _put(layer, Given(option, spelling, _read(spelling, option.read, attached or "")))
+        value = _read(spelling, option.read, attached or "")
+        _put(layer, Given(option, spelling, (value,) if option.adds else value))
     return arguments, layer
 
 

@@ -145,10 +145,10 @@ def share(text: str) -> float:
     return number / 100
 
 
-def expectation(text: str) -> tuple[str, ...]:
-    """Check an expectation, and keep its text; a tuple, since expectations add up."""
+def expectation(text: str) -> str:
+    """Check an expectation, and keep its text without blanks."""
     parse_expectation(text)
-    return ("".join(text.split()),)
+    return "".join(text.split())
 
 
 def variable(text: str) -> str:
@@ -183,25 +183,16 @@ def file_name(text: str) -> str:
 
 
 seed: Final = whole(0, LARGEST_SEED)
-port: Final = whole(0, LARGEST_PORT)
 
 
-def delay(text: str) -> str:
-    """Check a delay, and keep its text, as `commands.SandboxOptions` has it; likewise the next two."""
-    delay_s(text)
-    return text
+def checked(read: Callable[[str], object]) -> Callable[[str], str]:
+    """Make the reader of a text that another reader takes, and that is kept as it is."""
 
+    def check(text: str) -> str:
+        read(text)
+        return text
 
-def fault(text: str) -> tuple[str, ...]:
-    """Check one fault; a tuple, since faults add up."""
-    _fault_share(text)
-    return (text,)
-
-
-def stall(text: str) -> tuple[str, ...]:
-    """Check one stall; a tuple, since stalls add up."""
-    stall_s(text)
-    return (text,)
+    return check
 
 
 def delay_s(text: str) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Final, NoReturn, SupportsIndex
@@ -199,46 +199,41 @@ def stop() -> None:
 class Block(AbstractContextManager[Sandbox]):
     """Have a sandbox on in a ``with`` block; see `donutwork_magics.sandbox`.
 
-    It is no bare `contextmanager`: that would end its block when it is collected, and as the decorator of a coroutine
-    before the coroutine runs. The next calls would go to the real API.
+    It is no `contextlib.contextmanager`: that would end its block when it is collected, and as the decorator of a
+    coroutine before the coroutine runs. The next calls would go to the real API.
     """
 
     def __init__(self, options: SandboxOptions) -> None:
-        self._block = _switched_on(options)
+        self._options = options
+        self._sandbox: Sandbox | None = None
 
     def __enter__(self) -> Sandbox:
-        sandbox = self._block.__enter__()
-        _entered.add(self._block)
-        return sandbox
+        if self._sandbox is not None:
+            raise RuntimeError("This block is running: make a sandbox() of its own for another.")
+        try:
+            with interrupts() as came:
+                self._sandbox = Sandbox.start(self._options)
+                SWITCH.enter(self._sandbox)
+                if came.is_set():
+                    raise Interrupted("the sandbox was stopped again.")
+                return self._sandbox
+        except BaseException:
+            self._leave()
+            raise
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        _entered.discard(self._block)
-        return self._block.__exit__(exc_type, exc, traceback)
+    ) -> None:
+        with interrupts() as came:
+            self._leave()
+            if came.is_set():
+                raise Interrupted("the sandbox was stopped all the same.")
+
+    def _leave(self) -> None:
+        if self._sandbox is not None:
+            SWITCH.leave(self._sandbox)
+            self._sandbox.stop()
+            self._sandbox = None
 
     def __repr__(self) -> str:
-        return f"<sandbox {'on' if self._block in _entered else 'off: it is on within `with sandbox():`'}>"
-
-
-_entered: Final[set[AbstractContextManager[Sandbox]]] = set()
-"""What is kept here cannot be collected while it is on."""
-
-
-@contextmanager
-def _switched_on(options: SandboxOptions) -> Iterator[Sandbox]:
-    sandbox = None
-    try:
-        with interrupts() as came:
-            sandbox = Sandbox.start(options)
-            SWITCH.enter(sandbox)
-            if came.is_set():
-                raise Interrupted("the sandbox was stopped again.")
-        yield sandbox
-    finally:
-        if sandbox is not None:
-            with interrupts() as came:
-                SWITCH.leave(sandbox)
-                sandbox.stop()
-                if came.is_set():
-                    raise Interrupted("the sandbox was stopped all the same.")
+        return f"<sandbox {'off: it is on within `with sandbox():`' if self._sandbox is None else 'on'}>"
