@@ -318,6 +318,11 @@ class TestMistakes:
             ("load", "load needs the name of a file, or --example NAME for a journal of this package."),
             ("load x --example night", "load takes a file or --example, not both."),
             ("load a b", "load takes one FILE: put it in quotes if it has blanks."),
+            ("load a --cold", "load has no --cold: it is an option of ping and watch."),
+            ("load \ud800", "load needs the name of a file, in quotes where it has blanks."),
+            ("ping -n 2 --journal \ud800", "--journal needs the name of a file, in quotes where it has blanks."),
+            ("ping -n 2 --journal", "--journal needs the name of a file, in quotes where it has blanks."),
+            ("watch --label \ud800 --journal a", "--label needs a label of 1 to 64 printable characters."),
             ("load --example a/b", "--example needs a name: letters, digits, _, - and dots."),
             ("tutorial a b", "tutorial takes one NAME"),
             ("tutorial a/b", "tutorial needs a name"),
@@ -431,7 +436,9 @@ class TestMistakes:
     def test_out_is_the_name_of_a_variable(self, name: str) -> None:
         assert refusal(f"ping -o {name}").startswith("-o needs a variable's name")
 
-    @pytest.mark.parametrize("label", ["''", "' '", "a\x00b", "\N{RIGHT-TO-LEFT OVERRIDE}", "x" * 65, "--cold", ""])
+    @pytest.mark.parametrize(
+        "label", ["''", "' '", "a\x00b", "\ud800", "\u202e", "x" * 65, "--cold", ""]
+    )
     def test_a_label_is_short_and_printable(self, label: str) -> None:
         assert "--label needs a label of 1 to 64 printable characters" in refusal(f"ping -n 5 --label {label}")
 
@@ -823,6 +830,7 @@ class TestCells:
             ("-n 9", ["a: ping", "b: ping --until 5%"], "line 3: --until is for the whole cell: write it after"),
             ("-h", ["ping"], "help is not allowed in a cell: run it as a line, %donutwork help ping."),
             ("", ["ping --help"], "line 2: help is not allowed in a cell: run it as a line, %donutwork help ping."),
+            ("", ["\ud800: ping"], "line 2: The text before the colon needs a label"),
             ("", ["ping -n $m"], "line 2: A $variable or {expression} on the line is not defined"),
             ("-n 0", ["ping"], "-n needs a whole number"),
             ("-n 5", ["connection"], "-n has no effect: the cell has no ping line."),

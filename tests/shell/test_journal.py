@@ -58,26 +58,6 @@ def test_a_later_line_with_a_bad_file_sends_nothing(sandboxed: Kernel, tmp_path:
     assert sandboxed.value("_donutwork") == "None"
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("load", "load needs the name of a file"),
-        ("load a b", "load takes one FILE: put it in quotes if it has blanks."),
-        ("load a --cold", "load has no --cold: it is an option of ping and watch."),
-        ("ping --journal a", "--journal is for a series"),
-        ("ping -n 2 --journal", "--journal needs the name of a file"),
-        ("ping -n 2 --label {chr(0xd800)} --journal a", "--label needs a label of 1 to 64 printable characters."),
-        ("watch --label {chr(0xd800)} --journal a", "--label needs a label of 1 to 64 printable characters."),
-        ("ping -n 2 --journal {chr(0xd800)}", "--journal needs the name of a file"),
-        ("load {chr(0xd800)}", "load needs the name of a file"),
-    ],
-)
-def test_what_is_no_command_is_one_line(sandboxed: Kernel, line: str, says: str) -> None:
-    cell = sandboxed.run(f"%donutwork {line}")
-    assert cell.stderr.startswith(f"UsageError: {says}")
-    assert len(cell.stderr.strip().splitlines()) == 1
-
-
 def test_a_file_that_is_no_journal_fails_the_cell_in_one_line(sandboxed: Kernel, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     cell = sandboxed.run(f"%donutwork load {tmp_path / 'x.csv'}")
@@ -108,15 +88,6 @@ def test_a_killed_kernel_loses_no_row(sandboxed: Kernel, tmp_path: Path) -> None
     assert cell.ok, cell.text
     assert "unfinished" in cell.displays[0]["text/plain"]
     assert int(sandboxed.value("len(night)")) == rows_in(file) >= 20
-
-
-def test_a_line_of_a_cell_that_can_be_no_label_sends_nothing(sandboxed: Kernel, tmp_path: Path) -> None:
-    file = tmp_path / "cell.jsonl"
-    for line in ("{chr(0xd800)}: ping", "ping --label {chr(0xd800)}", "ping --journal {chr(0xd800)}"):
-        cell = sandboxed.run(f"%%donutwork -n 2 --journal {file}\n{line}")
-        assert cell.stderr.startswith("UsageError: line 2: "), cell.text
-        assert len(cell.stderr.strip().splitlines()) == 1
-    assert not file.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move an open file")
