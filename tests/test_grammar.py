@@ -436,9 +436,7 @@ class TestMistakes:
     def test_out_is_the_name_of_a_variable(self, name: str) -> None:
         assert refusal(f"ping -o {name}").startswith("-o needs a variable's name")
 
-    @pytest.mark.parametrize(
-        "label", ["''", "' '", "a\x00b", "\ud800", "\u202e", "x" * 65, "--cold", ""]
-    )
+    @pytest.mark.parametrize("label", ["''", "' '", "a\x00b", "\ud800", "\u202e", "x" * 65, "--cold", ""])
     def test_a_label_is_short_and_printable(self, label: str) -> None:
         assert "--label needs a label of 1 to 64 printable characters" in refusal(f"ping -n 5 --label {label}")
 

@@ -45,28 +45,26 @@ class CallOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Command:
+class Command:
+    """What a line means; each kind has a class of its own."""
+
     silenced: bool = field(default=False, kw_only=True)
     """Whether a ``;`` hides the value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Overview(_Command):
+class Overview(Command):
     """``%donutwork``: where calls go, which key variable is set, the commands."""
 
 
 @dataclass(frozen=True, slots=True)
-class PingCommand(_Command):
+class PingCommand(Command):
     """``ping``: one call, or a series where there is a plan.
 
     Attributes
     ----------
     plan
         What the series does; None for one call, which has nothing of what follows either.
-    journal
-        The file that takes each row as it is completed, or None.
-    quiet
-        No progress and no card.
     until
         The share of the p50 to which its interval has to narrow for the series to end; None does not end it.
     expect
@@ -82,14 +80,14 @@ class PingCommand(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionCommand(_Command):
+class ConnectionCommand(Command):
     """``connection``: one call."""
 
     call: CallOptions
 
 
 @dataclass(frozen=True, slots=True)
-class CheckCommand(_Command):
+class CheckCommand(Command):
     """``check``: step by step, over one connection; ``strict`` makes a failed step an error."""
 
     call: CallOptions
@@ -97,7 +95,7 @@ class CheckCommand(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadCommand(_Command):
+class LoadCommand(Command):
     """``load``: a journal as a DataFrame; either a file, or the name of an example that comes with the package."""
 
     file: str | None
@@ -106,18 +104,8 @@ class LoadCommand(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class WatchCommand(_Command):
-    """``watch``: pings in the background, until they are stopped.
-
-    Attributes
-    ----------
-    plan
-        What it does, as a monitor; it is endless unless a duration ends it.
-    keep
-        How many rows are kept in memory at most, the latest.
-    journal
-        The file that takes each row as it is completed, or None.
-    """
+class WatchCommand(Command):
+    """``watch``: pings in the background, until a duration ends them or they are stopped; the latest rows are kept."""
 
     call: CallOptions
     plan: Plan
@@ -126,7 +114,7 @@ class WatchCommand(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class WatchesCommand(_Command):
+class WatchesCommand(Command):
     """``watch stop`` and ``watch status``: all watches, also those that no variable has any more."""
 
     action: WatchAction
@@ -204,7 +192,7 @@ def _check(name: str, read: Callable[[Any], object], value: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxCommand(_Command):
+class SandboxCommand(Command):
     """``sandbox``: ``action`` is None where none was named (start if it is off, status if it is on)."""
 
     action: SandboxAction | None
@@ -212,37 +200,22 @@ class SandboxCommand(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class TutorialCommand(_Command):
+class TutorialCommand(Command):
     """``tutorial``: copy a notebook that comes with the package, or (None) list them."""
 
     name: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class VersionCommand(_Command):
+class VersionCommand(Command):
     """``version``: of this extension, and of what it runs on."""
 
 
 @dataclass(frozen=True, slots=True)
-class HelpCommand(_Command):
+class HelpCommand(Command):
     """``help``, on a command, on one of `options.REFERENCE` or (None) on all commands."""
 
     topic: str | None
-
-
-Command: TypeAlias = (
-    Overview
-    | PingCommand
-    | ConnectionCommand
-    | CheckCommand
-    | WatchCommand
-    | WatchesCommand
-    | LoadCommand
-    | SandboxCommand
-    | TutorialCommand
-    | VersionCommand
-    | HelpCommand
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,13 +227,11 @@ class CellLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell(_Command):
-    """A ``%%donutwork`` cell: at least one line.
+class Cell(Command):
+    """A ``%%donutwork`` cell: at least one line, the variable for the value of the whole, and how lines take turns.
 
     Attributes
     ----------
-    out
-        The variable that takes the value of the whole cell, or None.
     blocks
         Into how many blocks the pings of each line are cut; None leaves it to the number of pings.
     seed

@@ -5,13 +5,12 @@ It reads what stands before the cursor as the parser does, but raises nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from . import options as o
-from .parser import cut, is_value, lex
+from .parser import lex, scan
 from .values import FAULTS
 
 Kind: TypeAlias = Literal["command", "option", "choice", "variable", "file"]
@@ -87,14 +86,18 @@ def _command(text: str, specs: dict[str, o.Spec], without: set[str] | frozenset[
 
 
 def _next(spec: o.Spec, typed: Sequence[str], fragment: str, options: tuple[o.Option, ...]) -> Next:
-    arguments, given, open_option = _read(spec, typed)
-    if open_option is not None:
-        return _value(open_option, fragment, given)
+    read = list(scan(spec, typed))
+    arguments = [text or "" for spelling, _, text in read if not spelling]
+    given = [(option, text or "") for _, option, text in read if option is not None]
+    _, last, text = read[-1] if read else ("", None, None)
+    if last is not None and last.metavar and text is None:
+        # It waits for its value.
+        return _value(last, fragment, given)
     left = _left(spec, options, arguments, given)
     if fragment.startswith("-"):
-        option, value = _attached(spec, fragment)
-        if option is not None:
-            return _value(option, value, given)
+        attached, value = _attached(spec, fragment)
+        if attached is not None:
+            return _value(attached, value, given)
         return _beginning(fragment, "option", (flag for option in left for flag in option.flags))
     words: tuple[str, ...] = ()
     if spec.argument is not None and not arguments:
@@ -102,28 +105,6 @@ def _next(spec: o.Spec, typed: Sequence[str], fragment: str, options: tuple[o.Op
             return Next(fragment, "file")
         words = tuple(word for word in spec.argument.words if not given or word == _BEGINS)
     return _beginning(fragment, "choice" if words else "option", (*words, *(option.long for option in left)))
-
-
-def _read(spec: o.Spec, typed: Sequence[str]) -> tuple[list[str], list[tuple[o.Option, str]], o.Option | None]:
-    """Part whole words into arguments and options with their values, and the last option if it waits for its own."""
-    queue = deque(typed)
-    arguments: list[str] = []
-    given: list[tuple[o.Option, str]] = []
-    while queue:
-        word = queue.popleft()
-        if not word.startswith("-"):
-            arguments.append(word)
-            continue
-        spelling, value = cut(word)
-        option = spec.spellings.get(spelling)
-        if option is None:
-            continue
-        if option.metavar and value is None:
-            if not queue:
-                return arguments, given, option
-            value = queue.popleft() if is_value(queue[0]) else ""
-        given.append((option, value or ""))
-    return arguments, given, None
 
 
 def _attached(spec: o.Spec, fragment: str) -> tuple[o.Option | None, str]:

@@ -222,27 +222,47 @@ def read_command(words: tuple[str, ...]) -> tuple[o.Spec, list[str], Layer]:
 
 def read_options(spec: o.Spec, words: Iterable[str]) -> tuple[list[str], Layer]:
     """Part the words behind a command into arguments and options."""
-    queue = deque(words)
     arguments: list[str] = []
     layer: Layer = {}
+    for spelling, option, text in scan(spec, words):
+        if not spelling:
+            arguments.append(text or "")
+            continue
+        if option is None:
+            raise _unknown_option(spec, spelling)
+        if not option.metavar and text is not None:
+            raise GrammarError(f"{spelling} takes no value.")
+        # The empty text is what each reader refuses with its own words.
+        _refuse_unexpanded(text or "")
+        value = _read(spelling, option.read, text or "")
+        _put(layer, Given(option, spelling, (value,) if option.adds else value))
+    return arguments, layer
+
+
+def scan(spec: o.Spec, words: Iterable[str]) -> Iterator[tuple[str, o.Option | None, str | None]]:
+    """Yield each option as spelled, what it is if the command has it, and its text; an argument has no spelling."""
+    queue = deque(words)
     while queue:
         word = queue.popleft()
         if not word.startswith("-"):
-            arguments.append(word)
+            yield "", None, word
             continue
-        spelling, attached = cut(word)
+        spelling, text = cut(word)
         option = spec.spellings.get(spelling)
-        if option is None:
-            raise _unknown_option(spec, spelling)
-        if not option.metavar and attached is not None:
-            raise GrammarError(f"{spelling} takes no value.")
-        if option.metavar and attached is None:
-            # The empty text is what each reader refuses with its own words.
-            attached = queue.popleft() if queue and is_value(queue[0]) else ""
-        _refuse_unexpanded(attached or "")
-        value = _read(spelling, option.read, attached or "")
-        _put(layer, Given(option, spelling, (value,) if option.adds else value))
-    return arguments, layer
+        # -1 is a value, which the option refuses in its own words.
+        if option is not None and option.metavar and text is None and queue and not re.match("-(?![.0-9])", queue[0]):
+            text = queue.popleft()
+        yield spelling, option, text
+
+
+def cut(word: str) -> tuple[str, str | None]:
+    """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
+    name, equals, value = word.partition("=")
+    # -count 5 is a slip for --count 5, not the option -c with the value "ount".
+    slipped = any(f"-{name}" in spec.spellings for spec in _SPECS)
+    if word.startswith("--") or slipped:
+        return name, value if equals else None
+    return word[:2], word[2:].removeprefix("=") or None
 
 
 def read_config(defaults: Mapping[str, object]) -> Layer:
@@ -343,21 +363,6 @@ def _make(of: Callable[..., T], layer: Layer, **others: object) -> T:
     """Make a value of what a layer sets: a setting has the name of a field, which has the built-in default."""
     names = {field.name for field in fields(of)}  # type: ignore[arg-type]
     return of(**{name: given.value for name, given in layer.items() if name in names}, **others)
-
-
-def cut(word: str) -> tuple[str, str | None]:
-    """Cut ``--opt=value`` and ``-n5`` into spelling and value."""
-    name, equals, value = word.partition("=")
-    # -count 5 is a slip for --count 5, not the option -c with the value "ount".
-    slipped = any(f"-{name}" in spec.spellings for spec in _SPECS)
-    if word.startswith("--") or slipped:
-        return name, value if equals else None
-    return word[:2], word[2:].removeprefix("=") or None
-
-
-def is_value(word: str) -> bool:
-    """Tell a value from the next option; ``-1`` is a value, which the option refuses in its own words."""
-    return re.match("-(?![.0-9])", word) is None
 
 
 def _put(layer: Layer, given: Given) -> None:
