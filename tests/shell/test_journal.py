@@ -111,18 +111,20 @@ def test_a_series_goes_on_where_its_journal_was_moved(sandboxed: Kernel, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no directory that a process is in")
-def test_a_working_directory_that_no_longer_exists_is_named_and_whole_paths_go_on(tmp_path: Path) -> None:
+def test_a_working_directory_that_no_longer_exists_is_named_and_whole_paths_go_on(
+    sandboxed: Kernel, tmp_path: Path
+) -> None:
     gone, file = tmp_path / "gone", tmp_path / "run.jsonl"
     gone.mkdir()
-    with Kernel(tmp_path) as kernel:
-        assert kernel.run(f"%load_ext donutwork_magics\nimport os; os.chdir({str(gone)!r})").ok
-        gone.rmdir()
-        assert kernel.run("%donutwork sandbox start --seed 1;").ok
-        for line in ("ping -n 3 --journal run.jsonl", "load run.jsonl", "watch --journal run.jsonl"):
-            cell = kernel.run(f"%donutwork {line}")
-            assert cell.ename == "SettingsError"
-            assert cell.evalue.startswith("The working directory no longer exists. Change to another one (%cd)")
-        assert kernel.run(f"%donutwork ping -n 3 -r 100 -q -o made --journal '{file}'").ok
-        assert kernel.run(f"%donutwork load '{file}' -o read").ok
-        assert kernel.value("made.equals(read)") == "True"
-        assert kernel.run(f"%cd {tmp_path}\n%donutwork load run.jsonl -o again").ok
+    assert sandboxed.run(f"import os; os.chdir({str(gone)!r})\nfrom donutwork_magics import probers").ok
+    gone.rmdir()
+    # Both processes start there.
+    assert sandboxed.run("probers.end_idle()\n%donutwork sandbox start --seed 1;").ok
+    for line in ("ping -n 3 --journal run.jsonl", "load run.jsonl", "watch --journal run.jsonl"):
+        cell = sandboxed.run(f"%donutwork {line}")
+        assert cell.ename == "SettingsError"
+        assert cell.evalue.startswith("The working directory no longer exists. Change to another one (%cd)")
+    assert sandboxed.run(f"%donutwork ping -n 3 -r 100 -q -o made --journal '{file}'").ok
+    assert sandboxed.run(f"%donutwork load '{file}' -o read").ok
+    assert sandboxed.value("made.equals(read)") == "True"
+    assert sandboxed.run(f"%cd {tmp_path}\n%donutwork load run.jsonl -o again").ok
