@@ -93,12 +93,16 @@ def test_a_killed_kernel_loses_no_row(sandboxed: Kernel, tmp_path: Path) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move an open file")
 def test_a_series_goes_on_where_its_journal_was_moved(sandboxed: Kernel, tmp_path: Path) -> None:
     file, old = tmp_path / "run.jsonl", tmp_path / "run.jsonl.1"
-    cell = sandboxed.run(
-        "import pathlib, threading\n"
-        f"threading.Timer(1.0, pathlib.Path({str(file)!r}).rename, [{str(old)!r}]).start()\n"
-        f"df = %donutwork ping -d 4s -r 20 --journal {file}"
-    )
-    assert cell.ok, cell.text
+    moved = f"""
+import pathlib, threading, time
+def move():
+    file = pathlib.Path({str(file)!r})
+    while not file.exists() or file.read_bytes().count(b"\\n") < 20:
+        time.sleep(0.02)
+    file.rename({str(old)!r})
+threading.Thread(target=move).start()
+"""
+    cell = sandboxed.run(f"{moved}df = %donutwork ping -n 60 -r 20 --journal {file}")
     first = sandboxed.run(f"%donutwork load {old} -o first")
     second = sandboxed.run(f"%donutwork load {file} -o second")
     assert sandboxed.value("[*first.seq, *second.seq] == [*df.seq]") == "True"
