@@ -155,12 +155,9 @@ def _command(words: tuple[str, ...], defaults: Mapping[str, object]) -> Command:
 
 @contextmanager
 def minding_keys(what: str, text: str, defaults: Mapping[str, object], secrets: Iterable[str]) -> Iterator[None]:
-    """Refuse a text that contains a secret of 8 characters or more, and say what to do where it may contain another.
+    """Refuse a text that contains a secret of 8 characters or more.
 
-    Raises
-    ------
-    GrammarError
-        It contains one; or the block has raised it, and where something in the text may be a key it says so.
+    What the block refuses gets the advice to rotate a key, where something in the text may be another one.
     """
     configured = "\n".join(value for value in defaults.values() if isinstance(value, str))
     for secret in secrets:
@@ -186,13 +183,7 @@ def _mixes(run: str) -> bool:
 
 
 def split(text: str) -> tuple[str, ...]:
-    """Split into words.
-
-    Raises
-    ------
-    GrammarError
-        A quote is not closed, or a word resembles an option for a key.
-    """
+    """Split into words, none of which resembles an option for a key."""
     lexed = lex(text)
     if lexed.quote:
         raise GrammarError("A quote is not closed: add the missing \" or '.")
@@ -333,13 +324,7 @@ def _build(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> 
 
 
 def build_call(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> PingCommand | ConnectionCommand:
-    """Make a command that calls the API, one of `options.CELL_SPECS`, of what its own line gives and what it inherits.
-
-    Raises
-    ------
-    GrammarError
-        There is an argument, or an option of the line does not apply.
-    """
+    """Make a command of `options.CELL_SPECS` of what its own line gives and what it inherits."""
     _read_argument(spec, arguments)
     merged = inherited | own
     single = not is_series(merged)

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -74,7 +74,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sandbox; return the exit code: 2 for bad arguments, 1 where it cannot start."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    powershell = is_powershell(sys.platform, os.environ)
+    # On Windows, except in shells such as Git's bash, which set SHELL.
+    powershell = sys.platform == "win32" and "SHELL" not in os.environ
     try:
         return _run(given, powershell=powershell)
     except _UsageError as error:
@@ -84,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         problem, code = "interrupted before it listened", 130
     if "--print-env" in given:
-        sys.stdout.write(failed(powershell=powershell))
+        # After an eval of nothing, a script would go on and call the real API.
+        sys.stdout.write('throw "The sandbox did not start."\n' if powershell else "false\n")
     sys.stderr.write(f"{_PROGRAM}: error: {problem}\n")
     return code
 
@@ -154,16 +156,6 @@ def exports(url: str, key_for: Callable[[str], str | None], pid: int, *, powersh
         variables |= {f"{prefix}BASE_URL": url, f"{prefix}API_KEY": key_for(env) or ""}
     form = '$env:{} = "{}"\n' if powershell else "export {}={}\n"
     return "".join(form.format(*variable) for variable in variables.items())
-
-
-def failed(*, powershell: bool) -> str:
-    """Return a line that fails: after an ``eval`` of nothing, a script would go on and call the real API."""
-    return 'throw "The sandbox did not start."\n' if powershell else "false\n"
-
-
-def is_powershell(platform: str, environ: Mapping[str, str]) -> bool:
-    """Tell whether the shell is PowerShell: it is on Windows, except in shells such as Git's bash, which set SHELL."""
-    return platform == "win32" and "SHELL" not in environ
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
             self._busy = True
             draw = self._behaviour.draw()
             if draw.latency_s:
-                self._after(draw.latency_s, partial(self._receive_late, request, draw))
+                self._after(draw.latency_s, partial(self._receive, request, draw))
             else:
                 self._receive(request, draw, read_ns)
             read_ns = time.perf_counter_ns()
@@ -191,27 +191,26 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
-    def _after(self, delay_s: float, step: partial[None]) -> None:
-        self._timer = self._loop.call_later(delay_s, step)
+    def _after(self, delay_s: float, step: Callable[[], None]) -> None:
+        """Take a step later, and go on with what has come meanwhile."""
 
-    def _receive_late(self, request: Request, draw: Draw) -> None:
-        self._receive(request, draw, time.perf_counter_ns())
-        self._serve(time.perf_counter_ns())
+        def late() -> None:
+            step()
+            self._serve(time.perf_counter_ns())
 
-    def _receive(self, request: Request, draw: Draw, received_ns: int) -> None:
+        self._timer = self._loop.call_later(delay_s, late)
+
+    def _receive(self, request: Request, draw: Draw, received_ns: int | None = None) -> None:
+        received_ns = time.perf_counter_ns() if received_ns is None else received_ns
         if draw.server_time_s:
-            self._after(draw.server_time_s, partial(self._answer_late, request, draw, received_ns))
+            self._after(draw.server_time_s, partial(self._answer, request, draw, received_ns))
         else:
             self._answer(request, draw, received_ns)
-
-    def _answer_late(self, request: Request, draw: Draw, received_ns: int) -> None:
-        self._answer(request, draw, received_ns)
-        self._serve(time.perf_counter_ns())
 
     def _answer(self, request: Request, draw: Draw, received_ns: int) -> None:
         stalled_s = self._behaviour.stalled_s(self._loop.time() - self._began_s)
         if stalled_s:
-            self._after(stalled_s, partial(self._answer_late, request, draw, received_ns))
+            self._after(stalled_s, partial(self._answer, request, draw, received_ns))
         elif draw.fault == "connection_lost":
             self._reset()
         elif draw.fault == "timeout":
@@ -234,7 +233,7 @@ class Connection(asyncio.Protocol):
         # The client may have reset the connection just now.
         with contextlib.suppress(OSError):
             self._transport.write_eof()
-        self._after(_LINGER_S, partial(self._transport.abort))
+        self._after(_LINGER_S, self._transport.abort)
         self._wait_for_more()
 
     def _hang(self) -> None:

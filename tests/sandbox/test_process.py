@@ -25,7 +25,7 @@ from donutwork_magics import Client
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar.commands import SandboxOptions
-from donutwork_magics.sandbox.__main__ import exports, failed, is_powershell, main
+from donutwork_magics.sandbox.__main__ import exports, main
 from donutwork_magics.sandbox.api import GRANTS
 from donutwork_magics.sandbox.process import Sandbox
 
@@ -204,16 +204,25 @@ class TestExports:
             '$env:DONUTWORK_BASE_URL = "http://127.0.0.1:1"',
             '$env:DONUTWORK_API_KEY = "s"',
         ]
-        assert failed(powershell=True).startswith("throw ")
 
     @pytest.mark.parametrize(
-        ("platform", "environ", "expected"),
-        [("linux", {}, False), ("win32", {}, True), ("win32", {"SHELL": "/usr/bin/bash"}, False)],
+        ("platform", "shell", "line"),
+        [
+            ("linux", "", "false\n"),
+            ("win32", "", 'throw "The sandbox did not start."\n'),
+            ("win32", "/usr/bin/bash", "false\n"),
+        ],
     )
     def test_it_is_powershell_on_windows_outside_of_another_shell(
-        self, platform: str, environ: dict[str, str], expected: bool
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform: str, shell: str, line: str
     ) -> None:
-        assert is_powershell(platform, environ) is expected
+        monkeypatch.delenv("SHELL", raising=False)
+        if shell:
+            monkeypatch.setenv("SHELL", shell)
+        monkeypatch.setattr(sys, "platform", platform)
+
+        assert main(["--print-env", "--port=x"]) == 2
+        assert capsys.readouterr().out == line
 
 
 class TestSandbox:

@@ -102,7 +102,7 @@ def move():
     file.rename({str(old)!r})
 threading.Thread(target=move).start()
 """
-    cell = sandboxed.run(f"{moved}df = %donutwork ping -n 60 -r 20 --journal {file}")
+    assert sandboxed.run(f"{moved}df = %donutwork ping -n 60 -r 20 --journal {file}").ok
     first = sandboxed.run(f"%donutwork load {old} -o first")
     second = sandboxed.run(f"%donutwork load {file} -o second")
     assert sandboxed.value("[*first.seq, *second.seq] == [*df.seq]") == "True"
