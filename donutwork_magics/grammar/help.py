@@ -124,93 +124,73 @@ _ERRORS: Final = Subject(
         "Whatever ends a series, its completed rows are in _donutwork, and in the variable of -o.",
     ),
 )
+_VARIABLES: Final = (
+    ("DONUTWORK_API_KEY", "The key. It is shown nowhere, and sent to the base URL only."),
+    (
+        "DONUTWORK_BASE_URL",
+        "Where calls go; https://api.hub.donutwork.com if it is not set. https only, except to this machine.",
+    ),
+    (
+        "DONUTWORK_STAGING_API_KEY",
+        "The key for --env staging. If it is not set, DONUTWORK_API_KEY and DONUTWORK_BASE_URL are used.",
+    ),
+    (
+        "DONUTWORK_STAGING_BASE_URL",
+        "The base URL for that key: a key never goes to the URL of another environment.",
+    ),
+    ("DONUTWORK_PRODUCTION_API_KEY", "The same for --env production."),
+    ("DONUTWORK_PRODUCTION_BASE_URL", "The same for --env production."),
+    ("DONUTWORK_CA_BUNDLE", "A PEM file of further roots, for a private certificate authority."),
+)
 _SETTINGS: Final = Subject(
     "Settings are read at each command, so that a changed key needs no restart. There is no option for a key: it "
     "would be saved with the notebook.",
-    (
-        Table(
-            "Environment variables",
-            ("variable", "meaning"),
-            (
-                ("DONUTWORK_API_KEY", "The key. It is shown nowhere, and sent to the base URL only."),
-                (
-                    "DONUTWORK_BASE_URL",
-                    "Where calls go; https://api.hub.donutwork.com if it is not set. https only, except to this "
-                    "machine.",
-                ),
-                (
-                    "DONUTWORK_STAGING_API_KEY",
-                    "The key for --env staging. If it is not set, DONUTWORK_API_KEY and DONUTWORK_BASE_URL are used.",
-                ),
-                (
-                    "DONUTWORK_STAGING_BASE_URL",
-                    "The base URL for that key: a key never goes to the URL of another environment.",
-                ),
-                ("DONUTWORK_PRODUCTION_API_KEY", "The same for --env production."),
-                ("DONUTWORK_PRODUCTION_BASE_URL", "The same for --env production."),
-                ("DONUTWORK_CA_BUNDLE", "A PEM file of further roots, for a private certificate authority."),
-            ),
-        ),
-        _config({}),
-    ),
+    (Table("Environment variables", ("variable", "meaning"), _VARIABLES), _config({})),
     (
         "Connections are direct: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not used. Where one is set and the "
         "connection fails, the error says so.",
     ),
 )
+_PARTS: Final = (
+    ("state", "The number of pings and errors, or why the run ended early. The badges name the sandbox and the env."),
+    (
+        "p50, p95, p99, max",
+        "Percentiles of duration_ms. One is shown only if there are enough successes for it: 59 for p95, 299 for p99, "
+        "2995 for p99.9. Below it stands its 95 % interval; where pings are too alike for one, the card says so.",
+    ),
+    (
+        "corrected",
+        "What a punctual caller would have waited, from the planned start on. It is shown where a stall or a rate out "
+        "of reach makes it much longer.",
+    ),
+    ("notes", "What is doubtful about the measurement, and what to do about it. Read them before the figures."),
+    (
+        "timeline, histogram",
+        "Duration over time, and how often each duration came. Errors are marked below the timeline.",
+    ),
+    ("phases", "Where the time of a typical ping went (mean of the 40th to 60th percentile)."),
+    (
+        "wait for first byte",
+        "In parts: the path (the kernel's round trip), the server (the RRT of its reply), and the rest, which is "
+        "explained by neither.",
+    ),
+    (
+        "comparison",
+        "For several labels: the difference to the first, its interval and a verdict. There is a verdict only if the "
+        "lines took turns in enough rounds.",
+    ),
+    (
+        "Measured",
+        "Counts, the rate, how late pings started, the client's own time, connections, and jitter (mean change from "
+        "ping to ping).",
+    ),
+    ("Outages", "When the API could not be reached, for how long, and how."),
+    ("Run details", "When and where it was measured, and with which versions."),
+)
 _CARD: Final = Subject(
     "The card of a run is what a series shows at its end, and what df.donutwork and load show. Its figures are those "
     "of the pings that succeeded, without warm-up; errors are counted beside them.",
-    (
-        Table(
-            "From top to bottom",
-            ("part", "how to read it"),
-            (
-                (
-                    "state",
-                    "The number of pings and errors, or why the run ended early. The badges name the sandbox and the "
-                    "env.",
-                ),
-                (
-                    "p50, p95, p99, max",
-                    "Percentiles of duration_ms. One is shown only if there are enough successes for it: 59 for p95, "
-                    "299 for p99, 2995 for p99.9. Below it stands its 95 % interval; where pings are too alike for "
-                    "one, the card says so.",
-                ),
-                (
-                    "corrected",
-                    "What a punctual caller would have waited, from the planned start on. It is shown where a stall or "
-                    "a rate out of reach makes it much longer.",
-                ),
-                (
-                    "notes",
-                    "What is doubtful about the measurement, and what to do about it. Read them before the figures.",
-                ),
-                (
-                    "timeline, histogram",
-                    "Duration over time, and how often each duration came. Errors are marked below the timeline.",
-                ),
-                ("phases", "Where the time of a typical ping went (mean of the 40th to 60th percentile)."),
-                (
-                    "wait for first byte",
-                    "In parts: the path (the kernel's round trip), the server (the RRT of its reply), and the rest, "
-                    "which is explained by neither.",
-                ),
-                (
-                    "comparison",
-                    "For several labels: the difference to the first, its interval and a verdict. There is a verdict "
-                    "only if the lines took turns in enough rounds.",
-                ),
-                (
-                    "Measured",
-                    "Counts, the rate, how late pings started, the client's own time, connections, and jitter (mean "
-                    "change from ping to ping).",
-                ),
-                ("Outages", "When the API could not be reached, for how long, and how."),
-                ("Run details", "When and where it was measured, and with which versions."),
-            ),
-        ),
-    ),
+    (Table("From top to bottom", ("part", "how to read it"), _PARTS),),
     ("The same figures as a DataFrame: df.donutwork.summary(), df.donutwork.percentiles(), df.donutwork.compare().",),
 )
 
