@@ -13,48 +13,28 @@ from donutwork_magics._version import __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from donutwork_magics.analysis.compare import compare
-    from donutwork_magics.analysis.diagnose import diagnose
-    from donutwork_magics.analysis.judge import judge
-    from donutwork_magics.analysis.percentiles import percentiles
-    from donutwork_magics.analysis.summary import summary
-    from donutwork_magics.check_report import CheckReport
-    from donutwork_magics.client.client import Client
-    from donutwork_magics.client.results import Connection, Ping
-    from donutwork_magics.client.timed_transport import TimedTransport
-    from donutwork_magics.display.report import report
-    from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
-    from donutwork_magics.frame.load import load
-    from donutwork_magics.measure import collect
-    from donutwork_magics.packaged import load_example
-    from donutwork_magics.preflight import check
+    from donutwork_magics.analysis.compare import compare as compare
+    from donutwork_magics.analysis.diagnose import diagnose as diagnose
+    from donutwork_magics.analysis.judge import judge as judge
+    from donutwork_magics.analysis.percentiles import percentiles as percentiles
+    from donutwork_magics.analysis.summary import summary as summary
+    from donutwork_magics.check_report import CheckReport as CheckReport
+    from donutwork_magics.client.client import Client as Client
+    from donutwork_magics.client.results import Connection as Connection
+    from donutwork_magics.client.results import Ping as Ping
+    from donutwork_magics.client.timed_transport import TimedTransport as TimedTransport
+    from donutwork_magics.display.report import report as report
+    from donutwork_magics.errors import DonutworkError as DonutworkError
+    from donutwork_magics.errors import Interrupted as Interrupted
+    from donutwork_magics.errors import SeriesError as SeriesError
+    from donutwork_magics.errors import SettingsError as SettingsError
+    from donutwork_magics.frame.load import load as load
+    from donutwork_magics.measure import collect as collect
+    from donutwork_magics.packaged import load_example as load_example
+    from donutwork_magics.preflight import check as check
     from donutwork_magics.sandbox import SandboxModule
 
     sandbox: SandboxModule
-
-__all__ = [
-    "CheckReport",
-    "Client",
-    "Connection",
-    "DonutworkError",
-    "Interrupted",
-    "Ping",
-    "SeriesError",
-    "SettingsError",
-    "TimedTransport",
-    "__version__",
-    "check",
-    "collect",
-    "compare",
-    "diagnose",
-    "judge",
-    "load",
-    "load_example",
-    "percentiles",
-    "report",
-    "sandbox",
-    "summary",
-]
 
 # Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
 _HOME: Final = {
@@ -62,9 +42,9 @@ _HOME: Final = {
     "Client": "client.client",
     "Connection": "client.results",
     "DonutworkError": "errors",
+    "Interrupted": "errors",
     "Ping": "client.results",
     "SeriesError": "errors",
-    "Interrupted": "errors",
     "SettingsError": "errors",
     "TimedTransport": "client.timed_transport",
     "check": "preflight",
@@ -73,11 +53,13 @@ _HOME: Final = {
     "diagnose": "analysis.diagnose",
     "judge": "analysis.judge",
     "load": "frame.load",
+    "load_example": "packaged",
     "percentiles": "analysis.percentiles",
     "report": "display.report",
-    "load_example": "packaged",
     "summary": "analysis.summary",
 }
+__all__ = ["__version__", "sandbox"]
+__all__.extend(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -95,13 +77,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Put ``%donutwork`` and ``%%donutwork`` into a shell: what ``%load_ext donutwork_magics`` calls."""
-    from donutwork_magics.shell.extension import load
+    from donutwork_magics.shell import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take them out again, and end the sandbox: what ``%unload_ext donutwork_magics`` calls."""
-    from donutwork_magics.shell.extension import unload
+    from donutwork_magics.shell import unload
 
     unload(shell)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics.errors import DonutworkError
-from donutwork_magics.grammar.parse_errors import did_you_mean
+from donutwork_magics.grammar.values import did_you_mean
 from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.exchange import os_reason
 
@@ -26,7 +26,7 @@ def tutorial(name: str | None) -> str:
     Raises
     ------
     DonutworkError
-        As `tutorials` and `copy_tutorial`.
+        The package lacks them; or as `copy_tutorial`.
     """
     if name is not None:
         return f"{copy_tutorial(name).name} is in the working directory now: open it in Jupyter's file browser.\n"
@@ -44,14 +44,15 @@ def tutorials() -> dict[str, str]:
     DonutworkError
         The package lacks them, or they cannot be read.
     """
-    problem = ""
+    problem = "are missing"
     try:
-        titles = {path.stem: _title(path.read_bytes()) for path in _notebooks()}
-        if titles:
+        sources = {path.stem: json.loads(path.read_bytes())["cells"][0]["source"] for path in _notebooks()}
+        # The first heading of each.
+        if titles := {name: "".join(lines).splitlines()[0].lstrip("# ") for name, lines in sources.items()}:
             return titles
     except (OSError, ValueError, LookupError):
         problem = "cannot be read"
-    raise DonutworkError(f"The tutorials {problem or 'are missing'}: install donutwork_magics again.")
+    raise DonutworkError(f"The tutorials {problem}: install donutwork_magics again.")
 
 
 @uninterrupted
@@ -68,12 +69,11 @@ def copy_tutorial(name: str) -> Path:
     DonutworkError
         There is no such tutorial; or the file exists, or cannot be written, and is as it was.
     """
-    names = list(tutorials())
+    names = {_without_number(each): each for each in tutorials()}
     wanted = name.removesuffix(".ipynb").lower()
-    known = next((each for each in names if wanted in (each, _without_number(each))), None)
-    if known is None:
-        near = did_you_mean(wanted, map(_without_number, names))
-        raise DonutworkError(f"There is no such tutorial{near} They are {', '.join(map(_without_number, names))}.")
+    known = names.get(wanted, wanted)
+    if known not in names.values():
+        raise DonutworkError(f"There is no such tutorial{did_you_mean(wanted, names)} They are {', '.join(names)}.")
     file = f"{known}.ipynb"
     problem = ""
     try:
@@ -132,12 +132,6 @@ def _notebooks() -> list[Path]:
     installed, checkout = _PACKAGE / "notebooks", _PACKAGE.parent
     is_checkout = not installed.is_dir() and (checkout / "pyproject.toml").is_file()
     return sorted((checkout / "notebooks" if is_checkout else installed).glob("*.ipynb"))
-
-
-def _title(content: bytes) -> str:
-    """Return the first heading of a notebook."""
-    first = json.loads(content)["cells"][0]["source"]
-    return str("".join(first).splitlines()[0].lstrip("# "))
 
 
 def _without_number(name: str) -> str:

@@ -10,7 +10,7 @@ from donutwork_magics.client.key import KEY_VARIABLES, KeysIn, Unusable, read_ke
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.displayed import KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import SettingsError
-from donutwork_magics.grammar import SandboxCommand
+from donutwork_magics.grammar.commands import SandboxCommand
 
 if TYPE_CHECKING:
     from donutwork_magics.watch import Watch
@@ -45,9 +45,9 @@ class Session:
             self._watches.clear()
             if stop_sandbox:
                 from donutwork_magics import probers
-                from donutwork_magics.sandbox import switch
+                from donutwork_magics.sandbox import process
 
-                switch.stop()
+                process.stop()
                 probers.end_idle()
 
     def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
@@ -99,18 +99,14 @@ class Session:
         starts = command.action == "start" or (command.action is None and SWITCH.sandbox is None)
         if SWITCH.in_block and (starts or command.action == "stop"):
             raise SettingsError("A `with sandbox()` block is running, and its sandbox is on until the block ends.")
-        if starts or command.action == "stop":
-            from donutwork_magics.sandbox import switch
-            from donutwork_magics.sandbox.options import SandboxOptions
+        if starts:
+            from donutwork_magics.sandbox import process
 
-            if starts:
-                try:
-                    options = SandboxOptions.of(command)
-                except ValueError as error:
-                    raise SettingsError(str(error)) from None
-                switch.start(options)
-            else:
-                switch.stop()
+            process.start(command.options)
+        elif command.action == "stop":
+            from donutwork_magics.sandbox import process
+
+            process.stop()
         sandbox = SWITCH.sandbox
         if sandbox is None:
             return SandboxStatus("stopped")

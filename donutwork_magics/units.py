@@ -1,4 +1,4 @@
-"""Numbers and foreign texts as people read them."""
+"""Numbers and foreign texts as people read them; a terminal and a page show them, and do nothing else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
-
-from donutwork_magics.plain import plain
 
 UNKNOWN: Final = "–"
 
@@ -19,6 +17,10 @@ _SLOW_HZ: Final = 0.1
 _LONGEST: Final = 400
 _NAME_COLUMNS: Final = 24
 _NO_BREAK: Final = "\u00a0"
+_MARKS: Final = frozenset({"Mn", "Me"})
+_MOST_MARKS: Final = 4
+"""No living language needs more on one letter."""
+_MARKUP: Final = str.maketrans(dict.fromkeys("$\\<>&", "\ufffd"))
 _BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|min|h|d)\b|%)")
 
 
@@ -30,7 +32,7 @@ def format_ms(value_ms: float) -> str:
         return "0 ms"
     # Rounded first: 999.9 µs is 1.00 ms.
     rounded = float(f"{abs(value_ms):.3g}")
-    size, unit = next(((size, unit) for size, unit in reversed(UNITS) if rounded >= size), UNITS[0])
+    size, unit = _unit(rounded)
     return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
 
 
@@ -38,7 +40,7 @@ def format_interval_ms(low_ms: float, high_ms: float) -> str:
     """Format the ends of an interval, in one unit: ``19.8 to 20.3 ms``; empty where there is none, or only one end."""
     if not (math.isfinite(low_ms) and math.isfinite(high_ms)):
         return ""
-    size, unit = next(((size, unit) for size, unit in reversed(UNITS) if abs(high_ms) >= size), UNITS[0])
+    size, unit = _unit(high_ms)
     return f"{_three_digits(low_ms / size)} to {_three_digits(high_ms / size)} {unit}"
 
 
@@ -46,7 +48,7 @@ def format_tick_ms(value_ms: float) -> str:
     """Format a round time as briefly as it goes: ``20 ms``, ``0.5 µs``, ``1 s``."""
     if value_ms == 0:
         return "0"
-    size, unit = next(((size, unit) for size, unit in reversed(UNITS) if abs(value_ms) * 1.0001 >= size), UNITS[0])
+    size, unit = _unit(value_ms * 1.0001)
     return f"{_brief(value_ms / size)} {unit}"
 
 
@@ -114,6 +116,34 @@ def enumerate_some(names: list[str], most: int = 6) -> str:
     return f"{listed} and {len(names) - most} more" if len(names) > most else listed
 
 
+def plain(text: str) -> str:
+    """Take out control, format, private-use and unassigned characters; those that are white space become blanks.
+
+    Escape sequences would colour a terminal or move its cursor, and bidirectional controls reorder the text around
+    them. Of the marks that are drawn over one letter only the first few are kept: hundreds reach far beyond their line.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    text = "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
+    marks = 0
+    kept = []
+    for char in text:
+        marks = marks + 1 if unicodedata.category(char) in _MARKS else 0
+        if marks <= _MOST_MARKS:
+            kept.append(char)
+    return "".join(kept)
+
+
+def without_markup(text: str) -> str:
+    r"""Replace ``$``, ``\``, ``<``, ``>`` and ``&`` by U+FFFD, in texts for tables that pandas shows as HTML.
+
+    Jupyter's front ends typeset ``$...$`` and ``\(...\)`` there, and TeX can draw links and boxes. pandas can switch
+    that off only for all tables of a process, which is the user's choice. A table's ``style`` escapes nothing, so that
+    HTML in a text would be run.
+    """
+    return text.translate(_MARKUP)
+
+
 def clean(text: str) -> str:
     """Make a foreign text fit for one line: cleaned as by `plain`, blanks joined, not endless."""
     one_line = " ".join(plain(text).split())
@@ -151,6 +181,10 @@ def short_name(label: object, columns: int = _NAME_COLUMNS) -> str:
     if width(text) <= columns:
         return text
     return f"{fitting(text, columns // 2)}…{fitting(text[::-1], (columns - 1) // 2)[::-1]}"
+
+
+def _unit(value_ms: float) -> tuple[float, str]:
+    return next((unit for unit in reversed(UNITS) if abs(value_ms) >= unit[0]), UNITS[0])
 
 
 def _columns(char: str) -> int:

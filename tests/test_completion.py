@@ -10,20 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from donutwork_magics.grammar import options as o
-from donutwork_magics.grammar import parse_line
 from donutwork_magics.grammar.completion import Next, after_body, after_command, after_header, after_line
-from donutwork_magics.grammar.injection import FAULTS
+from donutwork_magics.grammar.parser import parse_line
+from donutwork_magics.grammar.values import FAULTS
 
 CALL = ("--http", "--ipv4", "--ipv6", "--timeout", "--env", "--out")
 SANDBOX = ("--latency", "--server-time", "--fault", "--stall", "--retry-after", "--seed", "--port")
 
-JOURNAL: o.Setting[str] = o.Setting("journal", "")
 LOAD = o.Spec(
     "load",
     "",
     "",
-    options=(JOURNAL.by("-j", "--journal", metavar="FILE", read=str, help=""),),
-    argument=o.Argument("FILE", ()),
+    options=(o.Option("journal", "-j --journal FILE", "", str),),
+    argument=o.Argument("file", metavar="FILE"),
 )
 
 
@@ -181,7 +180,7 @@ class TestCells:
     def test_the_header_has_options_only(self) -> None:
         assert after_header(" ").words[:3] == ("--blocks", "--seed", "--count")
         assert set(after_header(" -").words) == {"--blocks", "--seed"} | {
-            flag for option in o.PING.options if option.setting not in (o.WIDGET, o.LABEL) for flag in option.flags
+            flag for option in o.PING.options if option.setting not in ("widget", "label") for flag in option.flags
         }
         assert after_header(" -n 5 pi").words == ()
         assert after_header(" -n 5 --http ").words == ("auto", "1.1", "2", "3")
@@ -232,7 +231,7 @@ def test_two_options_that_are_offered_go_together(name: str, first: str) -> None
         return f"{flag} {value}" if option.metavar else flag
 
     for flag in after_line(f"{name} {spelled(first)} -").words:
-        scopes = {spec.spellings[each].setting.scope for each in (first, flag)}
+        scopes = {spec.spellings[each].scope for each in (first, flag)}
         # Options of a series need one.
         count = " -n 5" if "-n" in spec.spellings and scopes & {"series"} and not scopes & {"makes series"} else ""
         second = spelled(flag).replace("timeout:", "server_error:")

@@ -21,9 +21,9 @@ from donutwork_magics.check_report import Step
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
+from donutwork_magics.grammar.commands import SandboxOptions
 from donutwork_magics.network import connection, sockets
 from donutwork_magics.network.sockets import Address, known_addresses
-from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from donutwork_magics.types import Env, Http
 from tests.servers import BODY, Handler, Server, answer_api, closed_port, hang, read_request, refuse_tls, reply, reset

@@ -16,8 +16,8 @@ from donutwork_magics.client.key import KEY_VARIABLES
 from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, DEFAULT_BASE_URL, variables_for
 from donutwork_magics.columns import COLUMNS
 from donutwork_magics.errors import KINDS, OUTCOMES
-from donutwork_magics.grammar import help_text, parse_cell
-from donutwork_magics.grammar.reference import SUBJECTS
+from donutwork_magics.grammar.cell import parse_cell
+from donutwork_magics.grammar.help import SUBJECTS, help_text
 from tests.support.kernel import Kernel
 from tests.support.notebooks import NOTEBOOKS, ROOT, Runs
 from tests.support.reference import reference, written
@@ -109,20 +109,20 @@ class TestReference:
     @pytest.mark.parametrize("subject", list(SUBJECTS))
     def test_help_and_readme_say_the_same(self, subject: str) -> None:
         shown, readme = " ".join(help_text(subject).split()), re.sub(r"`", "", " ".join(README.split()))
-        for table in SUBJECTS[subject]().tables:
+        for table in SUBJECTS[subject].tables:
             for name, *cells in table.rows:
                 assert name in readme
                 assert all(cell in readme and cell in shown for cell in cells)
 
     def test_every_column_and_outcome_is_explained(self) -> None:
-        assert [row[0] for row in SUBJECTS["columns"]().tables[0].rows] == [column.name for column in COLUMNS]
-        assert [row[0] for row in SUBJECTS["errors"]().tables[0].rows] == list(OUTCOMES) == list(KINDS)
+        assert [row[0] for row in SUBJECTS["columns"].tables[0].rows] == [column.name for column in COLUMNS]
+        assert [row[0] for row in SUBJECTS["errors"].tables[0].rows] == list(OUTCOMES) == list(KINDS)
 
     def test_the_variables_are_those_that_are_read(self) -> None:
         environ = dict.fromkeys(KEY_VARIABLES, "x")
         pairs = [variables_for(environ, env) for env in (None, "staging", "production")]
         read = {CA_BUNDLE_VARIABLE, *(pair.key for pair in pairs), *(pair.base_url for pair in pairs)}
-        assert {row[0] for row in SUBJECTS["settings"]().tables[0].rows} == read
+        assert {row[0] for row in SUBJECTS["settings"].tables[0].rows} == read
         assert DEFAULT_BASE_URL in help_text("settings")
 
     def test_the_percentiles_need_what_is_said(self) -> None:

@@ -33,8 +33,8 @@ from donutwork_magics.errors import DonutworkError, Kind, SettingsError
 from donutwork_magics.network.caller import Caller, Opened
 from donutwork_magics.network.exchange import Exchange, NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.network.sockets import tls_context
-from donutwork_magics.plain import without_markup
 from donutwork_magics.types import Env, Family, Http, flag, one_of, seconds
+from donutwork_magics.units import without_markup
 
 FAMILIES: dict[Family | None, socket.AddressFamily] = {
     None: socket.AF_UNSPEC,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from donutwork_magics.plain import plain
+from donutwork_magics.units import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
 SHORTEST: Final = 8

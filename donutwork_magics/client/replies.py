@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 
 from donutwork_magics.errors import Kind
-from donutwork_magics.plain import plain
+from donutwork_magics.units import plain
 
 API_VERSION: Final = "2026-02-01"
 

@@ -6,6 +6,7 @@ This holds for magics, buttons and scripts. While a sandbox is on, a call that n
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Switch:
-    """Which sandboxes are on in this process; `donutwork_magics.sandbox.switch` starts and ends them."""
+    """Which sandboxes are on in this process: calls go to the last of them.
+
+    It only holds them: `donutwork_magics.sandbox.process` starts and ends them.
+    """
 
     def __init__(self) -> None:
         # First what `sandbox start` started, or None; then those of `with sandbox()` blocks, the innermost last. The
@@ -67,8 +71,9 @@ class Switch:
         self._change = threading.Lock()
 
 
-# Where this module is loaded again (importlib.reload), its names are still here, and the sandbox must stay on.
-SWITCH: Final[Switch] = globals().get("SWITCH") or Switch()
+# Not in this module alone: the sandbox must stay on where the module is loaded again (importlib.reload, or out of
+# sys.modules and imported anew).
+SWITCH: Final[Switch] = sys.__dict__.setdefault("_donutwork_magics_switch", Switch())
 
 
 # Were a signal handler to raise while the settings are read, its traceback would show the environment in arguments.

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
 
 from ..sampling.plan import LONGEST_LABEL
 from . import options as o
 from .commands import Cell, CellLine, PingCommand
-from .lexer import strip_end
-from .parse_errors import GrammarError, defaults_text, minding_keys, refuse_secrets
 from .parser import (
     NO_DEFAULTS,
     Given,
+    GrammarError,
     Layer,
     build_call,
-    chosen,
     is_series,
+    minding_keys,
     read_command,
     read_config,
     read_options,
     split,
+    strip_end,
 )
 from .values import label as read_label
-
-_ONE_EACH: Final = Given("-n", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +31,8 @@ class _Line:
     """A command line of the body, read but without what it inherits; `number` counts the header as line 1."""
 
     number: int
-    text: str
     silenced: bool
-    label: str | None
+    label: str
     spec: o.Spec
     arguments: list[str]
     own: Layer
@@ -62,9 +58,7 @@ def parse_cell(
         Something in the cell is not valid. In the body, the message begins with the line's number as an editor
         shows it: the header is line 1.
     """
-    text, configured = f"{header}\n{body}", defaults_text(defaults)
-    refuse_secrets({"cell": text, "default that %config sets": configured}, secrets)
-    with minding_keys(f"{text}\n{configured}"):
+    with minding_keys("cell", f"{header}\n{body}", defaults, secrets):
         return _parse(header, body, defaults)
 
 
@@ -77,25 +71,30 @@ def _parse(header: str, body: str, defaults: Mapping[str, object]) -> Cell:
     if not lines:
         raise GrammarError("The cell has no command: write ping or connection on a line below %%donutwork.")
 
-    config = {k: given for k, given in read_config(defaults).items() if k is not o.WIDGET}
-    pings_only = len(lines) > 1 and all(line.spec is o.PING for line in lines)
-    inherited = [config | _inherited(line, shared, pings_only=pings_only) for line in lines]
-    _refuse_unused(shared, lines, inherited)
-    if pings_only:
-        _refuse_unshared(lines)
-    elif blocks := [shared[setting].spelling for setting in (o.BLOCKS, o.ORDER_SEED) if setting in shared]:
-        raise GrammarError(f"{blocks[0]} has no effect: it is for a cell of two lines or more, all pings.")
-    result = tuple(_command(line, layer) for line, layer in zip(lines, inherited, strict=True))
-    _refuse_short_lines(lines, result, chosen(shared, o.BLOCKS))
-    out = chosen(shared, o.OUT)
-    _refuse_duplicates(lines, result, out)
-    return Cell(
-        result,
-        out,
-        blocks=chosen(shared, o.BLOCKS),
-        seed=chosen(shared, o.ORDER_SEED),
-        silenced=silenced or lines[-1].silenced,
-    )
+    config = {setting: given for setting, given in read_config(defaults).items() if setting != "widget"}
+    takes_turns = len(lines) > 1 and all(line.spec is o.PING for line in lines)
+    inherited = [config | _inherited(line, shared, is_run=takes_turns) for line in lines]
+    _refuse_unused(shared, lines, inherited, takes_turns=takes_turns)
+    of_cell = {setting: shared[setting].value for setting in ("out", "blocks", "seed") if setting in shared}
+    variables, labels = {of_cell.get("out")}, set[str]()
+    made = []
+    for line, layer in zip(lines, inherited, strict=True):
+        with _at(line.number):
+            if takes_turns and "until" in line.own:
+                raise GrammarError("--until is for the whole cell: write it after %%donutwork.")
+            command = build_call(line.spec, line.arguments, line.own, layer)
+            count = command.plan.count if isinstance(command, PingCommand) and command.plan else None
+            if count is not None and of_cell.get("blocks", 0) > count:
+                raise GrammarError("The line has fewer pings than --blocks: lower --blocks, or raise -n.")
+            # Two values must not get one name: the later would take the place of the earlier.
+            if line.label in labels:
+                raise GrammarError("A line above has the same label: give each its own, as in label: ping -n 5.")
+            if command.call.out is not None and command.call.out in variables:
+                raise GrammarError("-o names a variable that the cell fills already: give each its own.")
+        labels.add(line.label)
+        variables.add(command.call.out)
+        made.append(CellLine(line.label, replace(command, silenced=line.silenced)))
+    return Cell(tuple(made), **of_cell, silenced=silenced or lines[-1].silenced)
 
 
 @contextmanager
@@ -122,62 +121,20 @@ def _read_line(number: int, raw: str) -> _Line:
             label = read_label(before)
         except ValueError as error:
             raise GrammarError(f"The text before the colon {error}") from None
-    text, silenced = strip_end(raw if label is None else after)
-    words = split(text)
+    command, silenced = strip_end(raw if label is None else after)
+    words = split(command)
     if not words:
         raise GrammarError("A command is missing: write ping or connection.")
     spec, arguments, own = read_command(words)
     if spec not in o.CELL_SPECS:
         raise GrammarError(f"{spec.name} is not allowed in a cell: run it as a line, %donutwork {spec.name}.")
-    if o.WIDGET in own:
+    if "widget" in own:
         raise GrammarError("--widget is not allowed in a cell: run the call as a line, %donutwork.")
-    if label is not None and o.LABEL in own:
+    if label is not None and "label" in own:
         raise GrammarError("The line has two labels: leave out --label, or the text before the colon.")
-    return _Line(number, " ".join(text.split()), silenced, label, spec, arguments, own)
-
-
-def _inherited(line: _Line, shared: Layer, *, pings_only: bool) -> Layer:
-    """Give what a line takes from the header; where all lines are pings, each is a series, for one table."""
-    layer = {k: given for k, given in shared.items() if k in line.spec.settings and k is not o.OUT}
-    if pings_only and not is_series(layer | line.own):
-        layer[o.COUNT] = _ONE_EACH
-    return layer
-
-
-def _refuse_unused(shared: Layer, lines: list[_Line], inherited: list[Layer]) -> None:
-    for setting, given in shared.items():
-        takers = [
-            is_series(layer | line.own)
-            for line, layer in zip(lines, inherited, strict=True)
-            if setting in line.spec.settings
-        ]
-        if not takers and setting in o.PING.settings:
-            raise GrammarError(f"{given.spelling} has no effect: the cell has no ping line.")
-        if setting.scope == "series" and not any(takers):
-            raise GrammarError(f"{given.spelling} is for a series: add -n N (how many) or -d 30s (how long).")
-
-
-def _refuse_unshared(lines: list[_Line]) -> None:
-    """Refuse what one of the lines that take turns cannot have for itself."""
-    for line in lines:
-        if o.UNTIL in line.own:
-            with _at(line.number):
-                raise GrammarError("--until is for the whole cell: write it after %%donutwork.")
-
-
-def _refuse_short_lines(lines: list[_Line], result: tuple[CellLine, ...], blocks: int | None) -> None:
-    for line, made in zip(lines, result, strict=True):
-        count = made.command.plan.count if isinstance(made.command, PingCommand) and made.command.plan else None
-        if blocks is not None and count is not None and blocks > count:
-            with _at(line.number):
-                raise GrammarError("The line has fewer pings than --blocks: lower --blocks, or raise -n.")
-
-
-def _command(line: _Line, inherited: Layer) -> CellLine:
-    label = line.label or (chosen(line.own, o.LABEL) if o.LABEL in line.own else _as_label(line.text))
-    with _at(line.number):
-        command = build_call(line.spec, line.arguments, line.own, inherited | {o.LABEL: Given("--label", label)})
-    return CellLine(label, replace(command, silenced=line.silenced))
+    if label is None:
+        label = own["label"].value if "label" in own else _as_label(" ".join(command.split()))
+    return _Line(number, silenced, label, spec, arguments, own)
 
 
 def _as_label(text: str) -> str:
@@ -186,15 +143,24 @@ def _as_label(text: str) -> str:
     return printable if len(printable) <= LONGEST_LABEL else f"{printable[: LONGEST_LABEL - 1]}…"
 
 
-def _refuse_duplicates(lines: list[_Line], result: tuple[CellLine, ...], out: str | None) -> None:
-    """Two values must not get one name: the later would take the place of the earlier."""
-    labels: set[str] = set()
-    variables = {out}
-    for line, made in zip(lines, result, strict=True):
-        with _at(line.number):
-            if made.label in labels:
-                raise GrammarError("A line above has the same label: give each its own, as in label: ping -n 5.")
-            if made.command.call.out is not None and made.command.call.out in variables:
-                raise GrammarError("-o names a variable that the cell fills already: give each its own.")
-        labels.add(made.label)
-        variables.add(made.command.call.out)
+def _inherited(line: _Line, shared: Layer, *, is_run: bool) -> Layer:
+    """Give what a line takes from the header; in a run each line is a series, for one table."""
+    layer = {setting: given for setting, given in shared.items() if setting in line.spec.settings - {"out"}}
+    if is_run and not is_series(layer | line.own):
+        layer["count"] = Given(o.COUNT, "-n", 1)
+    return layer | {"label": Given(o.LABEL, "--label", line.label)}
+
+
+def _refuse_unused(shared: Layer, lines: list[_Line], inherited: list[Layer], *, takes_turns: bool) -> None:
+    for setting, given in shared.items():
+        takers = [
+            is_series(layer | line.own)
+            for line, layer in zip(lines, inherited, strict=True)
+            if setting in line.spec.settings
+        ]
+        if not takers and setting in o.PING.settings:
+            raise GrammarError(f"{given.spelling} has no effect: the cell has no ping line.")
+        if given.option.scope == "series" and not any(takers):
+            raise GrammarError(f"{given.spelling} is for a series: add -n N (how many) or -d 30s (how long).")
+        if given.option in o.HEADER_OPTIONS and not takes_turns:
+            raise GrammarError(f"{given.spelling} has no effect: it is for a cell of two lines or more, all pings.")

@@ -5,20 +5,18 @@ It reads what stands before the cursor as the parser does, but raises nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from . import options as o
-from .injection import FAULTS
-from .lexer import lex
-from .parser import cut, is_value
+from .parser import lex, scan
+from .values import FAULTS
 
 Kind: TypeAlias = Literal["command", "option", "choice", "variable", "file"]
 
 _FILE: Final = "FILE"
-_FAULT: Final = "KIND"
+_FAULT: Final = "KIND:SHARE"
 _BEGINS: Final = "start"
 """The action that takes options; where there is another only, they are for none."""
 
@@ -42,10 +40,6 @@ class Next:
     words: tuple[str, ...] = ()
 
 
-_NOTHING: Final = Next("", "command")
-"""What a comment has."""
-
-
 def after_line(text: str) -> Next:
     """Complete what stands between ``%donutwork`` and the cursor."""
     return _command(text, o.SPECS)
@@ -61,69 +55,56 @@ def after_body(text: str) -> Next:
     _label, colon, command = text.partition(":")
     labelled = colon and text.split(maxsplit=1)[0] not in o.SPECS and not text.lstrip().startswith("#")
     # A live card is not for a cell, and a label is given once.
-    without: list[o.Setting[Any]] = [o.WIDGET, *([o.LABEL] if labelled else [])]
+    without = {"widget", "label"} if labelled else {"widget"}
     return _command(command if labelled else text, {spec.name: spec for spec in o.CELL_SPECS}, without)
 
 
 def after_command(spec: o.Spec, text: str) -> Next:
     """Complete what stands between a command and the cursor."""
-    typed = lex(text)
-    return _NOTHING if typed.comment is not None else _next(spec, typed.words, typed.fragment, spec.options)
+    fragment, words = _typed(text)
+    return Next("", "command") if words is None else _next(spec, words, fragment, spec.options)
 
 
-def _command(text: str, specs: dict[str, o.Spec], without: Sequence[o.Setting[Any]] = ()) -> Next:
+def _typed(text: str) -> tuple[str, tuple[str, ...] | None]:
+    """Return the fragment at the cursor, and the words before it; None in a comment."""
     typed = lex(text)
     if typed.comment is not None:
-        return _NOTHING
-    if not typed.words:
-        return _beginning(typed.fragment, "command", specs)
-    spec = specs.get(typed.words[0])
+        return "", None
+    return typed.fragment, typed.words[:-1] if typed.fragment else typed.words
+
+
+def _command(text: str, specs: dict[str, o.Spec], without: set[str] | frozenset[str] = frozenset()) -> Next:
+    fragment, words = _typed(text)
+    if words is None:
+        return Next("", "command")
+    if not words:
+        return _beginning(fragment, "command", specs)
+    spec = specs.get(words[0])
     if spec is None:
-        return Next(typed.fragment, "command")
-    options = tuple(option for option in spec.options if option.setting not in without)
-    return _next(spec, typed.words[1:], typed.fragment, options)
+        return Next(fragment, "command")
+    return _next(spec, words[1:], fragment, tuple(each for each in spec.options if each.setting not in without))
 
 
 def _next(spec: o.Spec, typed: Sequence[str], fragment: str, options: tuple[o.Option, ...]) -> Next:
-    arguments, given, open_option = _read(spec, typed)
-    if open_option is not None:
-        return _value(open_option, fragment, given)
+    read = list(scan(spec, typed))
+    arguments = [text or "" for spelling, _, text in read if not spelling]
+    given = [(option, text or "") for _, option, text in read if option is not None]
+    _, last, text = read[-1] if read else ("", None, None)
+    if last is not None and last.metavar and text is None:
+        # It waits for its value.
+        return _value(last, fragment, given)
+    left = _left(spec, options, arguments, given)
     if fragment.startswith("-"):
-        option, value = _attached(spec, fragment)
-        if option is not None:
-            return _value(option, value, given)
-        left = _left(spec, options, arguments, given)
+        attached, value = _attached(spec, fragment)
+        if attached is not None:
+            return _value(attached, value, given)
         return _beginning(fragment, "option", (flag for option in left for flag in option.flags))
+    words: tuple[str, ...] = ()
     if spec.argument is not None and not arguments:
-        if spec.argument.name.upper() == _FILE:
+        if spec.argument.metavar == _FILE:
             return Next(fragment, "file")
         words = tuple(word for word in spec.argument.words if not given or word == _BEGINS)
-    else:
-        words = ()
-    long = (option.long for option in _left(spec, options, arguments, given))
-    return _beginning(fragment, "choice" if words else "option", (*words, *long))
-
-
-def _read(spec: o.Spec, typed: Sequence[str]) -> tuple[list[str], list[tuple[o.Option, str]], o.Option | None]:
-    """Part whole words into arguments and options with their values, and the last option if it waits for its own."""
-    queue = deque(typed)
-    arguments: list[str] = []
-    given: list[tuple[o.Option, str]] = []
-    while queue:
-        word = queue.popleft()
-        if not word.startswith("-"):
-            arguments.append(word)
-            continue
-        spelling, value = cut(word)
-        option = spec.spellings.get(spelling)
-        if option is None:
-            continue
-        if option.metavar and value is None:
-            if not queue:
-                return arguments, given, option
-            value = queue.popleft() if is_value(queue[0]) else ""
-        given.append((option, value or ""))
-    return arguments, given, None
+    return _beginning(fragment, "choice" if words else "option", (*words, *(option.long for option in left)))
 
 
 def _attached(spec: o.Spec, fragment: str) -> tuple[o.Option | None, str]:
@@ -144,21 +125,21 @@ def _left(
     if spec.argument is not None and spec.argument.words and arguments and arguments[0] != _BEGINS:
         return []
     used = {option.setting for option, _ in given if not option.adds}
-    scopes = {option.setting.scope for option, _ in given}
+    scopes = {option.scope for option, _ in given}
     excluded: set[o.Scope] = set()
     if scopes & {"series", "makes series"}:
         excluded.add("single")
     if "single" in scopes:
         excluded |= {"series", "makes series"}
-    return [option for option in options if option.setting not in used and option.setting.scope not in excluded]
+    return [option for option in options if option.setting not in used and option.scope not in excluded]
 
 
 def _value(option: o.Option, fragment: str, given: list[tuple[o.Option, str]]) -> Next:
-    if option.setting is o.OUT:
+    if option.setting == "out":
         return Next(fragment, "variable")
     if option.metavar == _FILE:
         return Next(fragment, "file")
-    if option.metavar.partition(":")[0] == _FAULT:
+    if option.metavar == _FAULT:
         named = {value.partition(":")[0] for other, value in given if other is option}
         return _beginning(fragment, "choice", (f"{kind}:" for kind in FAULTS if kind not in named))
     return _beginning(fragment, "choice", option.choices)

@@ -1,15 +1,19 @@
-"""The text of ``%donutwork?`` and ``%donutwork help``, made from the table, for a terminal of 80 columns."""
+"""The texts of help, made from the table of options and from the tables of columns and outcomes; pure.
+
+The reference (columns, errors, settings and the card of a run) is tables: for a terminal here, and for the README.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from ..columns import COLUMNS
+from ..errors import OUTCOMES
 from . import options as o
-from .parse_errors import GrammarError
-from .parser import read_config
-from .reference import SUBJECTS, Table, config
+from .parser import GrammarError, read_config
 
 _WIDTH: Final = 79
 _LEFT: Final = 24
@@ -40,9 +44,158 @@ _CELL_EXAMPLE: Final = (
 )
 _CONFIG: Final = (
     "Defaults for a session: %config DonutworkMagics.rate = 10, and likewise "
-    + ", ".join(each.name for each in o.CONFIGURABLE if each.name != "rate")
+    + ", ".join(name for name in o.CONFIGURABLE if name != "rate")
     + ". %config DonutworkMagics shows them."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of as many cells as the head has; where a cell is empty, there is nothing to say.
+
+    Attributes
+    ----------
+    prefixes
+        What a text without a head says before each cell.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One subject of help that is no command."""
+
+    about: str
+    tables: tuple[Table, ...]
+    more: tuple[str, ...] = ()
+
+
+def _config(values: Mapping[str, object]) -> Table:
+    """List what ``%config DonutworkMagics`` may set and, by name, what is set."""
+    rows = (
+        (
+            f"{name} = {values[name]}" if name in values else name,
+            option.default or ("none" if option.metavar else "off"),
+            option.help,
+        )
+        for name, option in o.CONFIGURABLE.items()
+    )
+    title = "Defaults: %config DonutworkMagics.rate = 10 sets one, None takes it back"
+    return Table(title, ("name", "built in", "meaning"), tuple(rows), ("", "built in: ", ""))
+
+
+_COLUMNS: Final = Subject(
+    "A DataFrame has one row a ping, in planned order. Times are in milliseconds: 0 where a phase did not happen (a "
+    "reused connection), NaN where it was not reached or is unknown.",
+    (
+        Table(
+            "Columns",
+            ("column", "dtype", "meaning", "missing where"),
+            tuple((each.name, each.dtype, each.meaning, each.missing) for each in COLUMNS),
+            ("", "", "", "missing where "),
+        ),
+    ),
+    (
+        'df.attrs["donutwork"] describes the runs that the rows are of: the schema and, by the id in the column run, '
+        "when it began, host and path, plan and seed, the sandbox's settings, rests that the server asked for, pauses "
+        "of this machine, planned starts that were left out, pings in flight at the end, outages, the client's own "
+        "load, versions, platform, and how it ended. It holds no header and no key. pandas drops attrs where tables "
+        "are joined; the card remembers the runs of this kernel all the same.",
+    ),
+)
+_ERRORS: Final = Subject(
+    "A failed single call raises a DonutworkError, whose kind is one of these. In a series a failure is a row with "
+    "this error.",
+    (
+        Table(
+            "Outcomes",
+            ("error", "what happened", "what to do"),
+            tuple((outcome.kind, *outcome.in_general()) for outcome in OUTCOMES.values()),
+        ),
+    ),
+    (
+        "unauthorized, forbidden, env_mismatch, and a rest of more than 120 s that the server asks for (Retry-After) "
+        "end a series. So do five dns, connect or tls failures in a row where nothing was ever reached. Once something "
+        "was reached, an outage is data: the series goes on.",
+        "Whatever ends a series, its completed rows are in _donutwork, and in the variable of -o.",
+    ),
+)
+_VARIABLES: Final = (
+    ("DONUTWORK_API_KEY", "The key. It is shown nowhere, and sent to the base URL only."),
+    (
+        "DONUTWORK_BASE_URL",
+        "Where calls go; https://api.hub.donutwork.com if it is not set. https only, except to this machine.",
+    ),
+    (
+        "DONUTWORK_STAGING_API_KEY",
+        "The key for --env staging. If it is not set, DONUTWORK_API_KEY and DONUTWORK_BASE_URL are used.",
+    ),
+    (
+        "DONUTWORK_STAGING_BASE_URL",
+        "The base URL for that key: a key never goes to the URL of another environment.",
+    ),
+    ("DONUTWORK_PRODUCTION_API_KEY", "The same for --env production."),
+    ("DONUTWORK_PRODUCTION_BASE_URL", "The same for --env production."),
+    ("DONUTWORK_CA_BUNDLE", "A PEM file of further roots, for a private certificate authority."),
+)
+_SETTINGS: Final = Subject(
+    "Settings are read at each command, so that a changed key needs no restart. There is no option for a key: it "
+    "would be saved with the notebook.",
+    (Table("Environment variables", ("variable", "meaning"), _VARIABLES), _config({})),
+    (
+        "Connections are direct: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not used. Where one is set and the "
+        "connection fails, the error says so.",
+    ),
+)
+_PARTS: Final = (
+    ("state", "The number of pings and errors, or why the run ended early. The badges name the sandbox and the env."),
+    (
+        "p50, p95, p99, max",
+        "Percentiles of duration_ms. One is shown only if there are enough successes for it: 59 for p95, 299 for p99, "
+        "2995 for p99.9. Below it stands its 95 % interval; where pings are too alike for one, the card says so.",
+    ),
+    (
+        "corrected",
+        "What a punctual caller would have waited, from the planned start on. It is shown where a stall or a rate out "
+        "of reach makes it much longer.",
+    ),
+    ("notes", "What is doubtful about the measurement, and what to do about it. Read them before the figures."),
+    (
+        "timeline, histogram",
+        "Duration over time, and how often each duration came. Errors are marked below the timeline.",
+    ),
+    ("phases", "Where the time of a typical ping went (mean of the 40th to 60th percentile)."),
+    (
+        "wait for first byte",
+        "In parts: the path (the kernel's round trip), the server (the RRT of its reply), and the rest, which is "
+        "explained by neither.",
+    ),
+    (
+        "comparison",
+        "For several labels: the difference to the first, its interval and a verdict. There is a verdict only if the "
+        "lines took turns in enough rounds.",
+    ),
+    (
+        "Measured",
+        "Counts, the rate, how late pings started, the client's own time, connections, and jitter (mean change from "
+        "ping to ping).",
+    ),
+    ("Outages", "When the API could not be reached, for how long, and how."),
+    ("Run details", "When and where it was measured, and with which versions."),
+)
+_CARD: Final = Subject(
+    "The card of a run is what a series shows at its end, and what df.donutwork and load show. Its figures are those "
+    "of the pings that succeeded, without warm-up; errors are counted beside them.",
+    (Table("From top to bottom", ("part", "how to read it"), _PARTS),),
+    ("The same figures as a DataFrame: df.donutwork.summary(), df.donutwork.percentiles(), df.donutwork.compare().",),
+)
+
+SUBJECTS: Final = {"columns": _COLUMNS, "errors": _ERRORS, "settings": _SETTINGS, "card": _CARD}
+"""By the names in `options.REFERENCE`."""
 
 
 def docstring() -> str:
@@ -63,7 +216,7 @@ def help_text(topic: str | None) -> str:
     elif topic in o.SPECS:
         lines = _command(o.SPECS[topic])
     else:
-        lines = _subject(topic)
+        lines = _subject(SUBJECTS[topic])
     return "\n".join(lines) + "\n"
 
 
@@ -75,8 +228,8 @@ def config_text(values: Mapping[str, object]) -> str:
     values
         By name, what is set, as the user typed it; None is not set.
     """
-    set_now = {name: value for name, value in values.items() if value is not None}
-    return "\n".join(_reference(config({name: _shown(name, value) for name, value in set_now.items()}))).lstrip()
+    set_now = {name: _shown(name, value) for name, value in values.items() if value is not None}
+    return "\n".join(_reference(_config(set_now))).lstrip()
 
 
 def _shown(name: str, value: object) -> str:
@@ -100,20 +253,20 @@ def overview_rows() -> tuple[tuple[str, str], ...]:
 def _overview() -> Iterator[str]:
     yield "Check a Donutwork API key in one line, and measure latency as a DataFrame."
     yield from _table("Commands", overview_rows())
-    yield from _paragraph(_KEY)
-    yield from _paragraph(_RESULT)
-    yield from _paragraph(_VALUES)
+    for text in (_KEY, _RESULT, _VALUES):
+        yield from _paragraph(text)
     yield from _table("A cell", [])
     yield from (f"  {line}" for line in _CELL_EXAMPLE)
     yield from _paragraph(_CELL)
-    yield from _table("Options of a cell, and those of ping", [_row(option) for option in o.HEADER_OPTIONS])
+    yield from _table("Options of a cell, and those of ping", map(_row, o.HEADER_OPTIONS))
     yield from _paragraph(_CONFIG)
 
 
 def _command(spec: o.Spec) -> Iterator[str]:
-    argument = [spec.argument.usage] if spec.argument else []
-    options = ["[options]"] if spec.options else []
-    yield " ".join([f"%donutwork {spec.name}", *argument, *options])
+    usage = [f"%donutwork {spec.name}"]
+    if spec.argument is not None:
+        usage.append(f"[{spec.argument.metavar or spec.argument.shown or '|'.join(spec.argument.words)}]")
+    yield " ".join([*usage, *(["[options]"] if spec.options else [])])
     yield from _paragraph(spec.about)
     for section in dict.fromkeys(_section(spec, option) for option in spec.options):
         yield from _table(section, [_row(option) for option in spec.options if _section(spec, option) == section])
@@ -123,8 +276,7 @@ def _command(spec: o.Spec) -> Iterator[str]:
         yield f"      {meaning}"
 
 
-def _subject(name: str) -> Iterator[str]:
-    subject = SUBJECTS[name]()
+def _subject(subject: Subject) -> Iterator[str]:
     yield from _wrapped(subject.about, _WIDTH)
     for table in subject.tables:
         yield from _reference(table)
@@ -144,10 +296,10 @@ def _reference(table: Table) -> Iterator[str]:
 
 def _section(spec: o.Spec, option: o.Option) -> str:
     if spec is o.WATCH:
-        return "Each call" if option.setting.scope == "call" else "The watch"
+        return "Each call" if option.scope == "call" else "The watch"
     if spec not in o.CELL_SPECS:
         return "Options"
-    if option.setting.scope in ("makes series", "series"):
+    if option.scope in ("makes series", "series"):
         return "A series: -n or -d make it one, the others need one of them"
     return "Each call"
 
@@ -155,9 +307,8 @@ def _section(spec: o.Spec, option: o.Option) -> str:
 def _row(option: o.Option) -> tuple[str, str]:
     # A long option without a short one stands under the other long ones.
     flags = ", ".join(option.flags) if len(option.flags) > 1 else f"    {option.long}"
-    # The default is written in the words of one spelling; --interval has the same in others.
-    shown = f" (default {option.setting.shown})" if option.names_setting and option.setting.shown else ""
-    return f"{flags} {option.metavar}".rstrip(), option.help + shown
+    default = f" (default {option.default})" if option.default else ""
+    return f"{flags} {option.metavar}".rstrip(), option.help + default
 
 
 def _paragraph(text: str) -> Iterator[str]:

@@ -19,9 +19,9 @@ import msgspec
 from donutwork_magics.client.results import Sample
 from donutwork_magics.columns import COLUMNS, Column
 from donutwork_magics.errors import Kind
-from donutwork_magics.plain import plain, without_markup
 from donutwork_magics.sampling.plan import LONGEST_LABEL
 from donutwork_magics.sampling.schedule import Slot
+from donutwork_magics.units import plain, without_markup
 
 NOT_AVAILABLE: Final = -1
 """What stands in an integer buffer where the table will say NA."""

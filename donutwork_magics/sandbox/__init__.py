@@ -1,12 +1,10 @@
 """The local stand-in for the API: ``with sandbox()``, ``python -m donutwork_magics.sandbox``, or `process.Sandbox`.
 
-options.py     what a sandbox is asked for: one value for the magics, scripts, the command line and the child
-behaviour.py   what is injected: latency, server time and faults, drawn from a seed, and stalls; pure
-api.py         what the API answers; pure
-http1.py       one HTTP/1.1 connection
-server.py      listens, and ends with its parent
-process.py     the parent's side: starts, holds and ends the child
-switch.py      which sandbox is on in this process
+api.py      what the API answers, and what is injected: latency, server time and faults, drawn from a seed; pure
+server.py   listens, speaks HTTP/1.1, and ends with its parent
+process.py  the parent's side: starts, holds and ends the child, and which sandbox is on in this process
+
+What a sandbox is asked for is one value for all of them: `donutwork_magics.grammar.commands.SandboxOptions`.
 """
 
 from __future__ import annotations
@@ -79,25 +77,20 @@ class SandboxModule(ModuleType):
         >>> with sandbox(latency="20ms", faults=["server_error:0.05"], seed=1):
         ...     df = collect(100)
         """
-        from .options import SandboxOptions
-        from .switch import Block
+        from ..grammar.commands import SandboxOptions
+        from .process import Block
 
         return Block(
             SandboxOptions(
                 latency=latency,
                 server_time=server_time,
-                faults=_texts(faults),
-                stalls=_texts(stalls),
+                faults=faults,
+                stalls=stalls,
                 retry_after_s=retry_after_s,
                 seed=seed,
                 port=port,
             )
         )
-
-
-def _texts(given: Sequence[str]) -> tuple[str, ...]:
-    """Take a text alone as one of a sequence."""
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 sys.modules[__name__].__class__ = SandboxModule

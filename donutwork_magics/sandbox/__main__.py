@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import secrets
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from ..client.key import KeysIn
 from ..errors import SettingsError
-from ..grammar import SandboxCommand, help_text, parse_line
-from ..grammar.injection import fault_shares, stall_s
+from ..grammar.commands import SandboxCommand, SandboxOptions
+from ..grammar.help import help_text
+from ..grammar.parser import parse_line
 from ..grammar.values import duration_s
-from .behaviour import Behaviour, Delay, Stalls, read_delay
-from .exports import exports, failed, is_powershell
-from .options import SandboxOptions
 from .process import MODULE, launch
 from .server import ListenError, serve
 
 _PROGRAM: Final = f"python -m {MODULE}"
 _SANITIZER: Final = Path(__file__).with_name("nbval_sanitize.cfg")
 _IN_BACKGROUND_S: Final = 3600.0
+_ENVIRONMENTS: Final = {
+    "DONUTWORK_": "staging",
+    "DONUTWORK_STAGING_": "staging",
+    "DONUTWORK_PRODUCTION_": "production",
+}
+"""Which environment of the sandbox the variables stand for that begin so."""
 
 _HELP: Final = f"""\
 {_PROGRAM} [options]
@@ -70,7 +74,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sandbox; return the exit code: 2 for bad arguments, 1 where it cannot start."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    powershell = is_powershell(sys.platform, os.environ)
+    # On Windows, except in shells such as Git's bash, which set SHELL.
+    powershell = sys.platform == "win32" and "SHELL" not in os.environ
     try:
         return _run(given, powershell=powershell)
     except _UsageError as error:
@@ -80,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         problem, code = "interrupted before it listened", 130
     if "--print-env" in given:
-        sys.stdout.write(failed(powershell=powershell))
+        # After an eval of nothing, a script would go on and call the real API.
+        sys.stdout.write('throw "The sandbox did not start."\n' if powershell else "false\n")
     sys.stderr.write(f"{_PROGRAM}: error: {problem}\n")
     return code
 
@@ -99,7 +105,7 @@ def _run(given: list[str], *, powershell: bool) -> int:
         child.release()
         print(exports(ready.url, ready.key, ready.pid, powershell=powershell), end="", flush=True)
     else:
-        _serve(own.child or _options(others), own.end_after_s, parent_pipe=own.child is not None)
+        serve(own.child or _options(others), for_s=own.end_after_s, parent_pipe=own.child is not None)
     return 0
 
 
@@ -108,56 +114,48 @@ def _own_parser() -> argparse.ArgumentParser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     for flags in (("-h", "--help"), ("--print-env",), ("--print-nbval-sanitizer",)):
         parser.add_argument(*flags, action="store_true")
-    parser.add_argument("--for", dest="end_after_s", type=_reader(duration_s))
+    parser.add_argument("--for", dest="end_after_s", type=_for_s)
     # Internal: the options as JSON, and an end when stdin ends, or the parent process.
-    parser.add_argument("--child", type=_reader(SandboxOptions.from_json))
+    parser.add_argument("--child", type=lambda text: SandboxOptions(**json.loads(text)))
     return parser
 
 
-def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse show a ValueError's own line, in whose place it would show the typed word."""
-
-    def checked(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
+def _for_s(text: str) -> float:
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        # Its own line, in whose place argparse would show the typed word.
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _options(words: list[str]) -> SandboxOptions:
-    """Read the words as ``%donutwork sandbox`` reads them.
-
-    Raises
-    ------
-    _UsageError
-        They are not valid.
-    """
+    """Read the words as ``%donutwork sandbox`` reads them."""
     try:
         command = parse_line(shlex.join(["sandbox", *words]), secrets=KeysIn(os.environ))
         if isinstance(command, SandboxCommand) and command.action in (None, "start"):
-            return SandboxOptions.of(command)
+            return command.options
         problem = "stop and status are for the magics: a process is ended with Ctrl-C, or by kill."
     except ValueError as error:
         problem = str(error)
     raise _UsageError(problem.replace("%donutwork help sandbox", "--help"))
 
 
-def _serve(options: SandboxOptions, for_s: float | None, *, parent_pipe: bool) -> None:
-    seed = secrets.randbits(32) if options.seed is None else options.seed
-    latency, server_time = (
-        Delay() if text is None else read_delay(text) for text in (options.latency, options.server_time)
-    )
-    serve(
-        Behaviour(latency, server_time, fault_shares(options.faults), seed),
-        Stalls(map(stall_s, options.stalls)),
-        seed=seed,
-        port=options.port,
-        retry_after_s=options.retry_after_s,
-        for_s=for_s,
-        parent_pipe=parent_pipe,
-    )
+def exports(url: str, key_for: Callable[[str], str | None], pid: int, *, powershell: bool) -> str:
+    """Return one line a variable: the address and the key of each environment, and the process to end.
+
+    All are set, since a variable of before may hold a real key, or the address of the real API. No value needs quotes:
+    they are a URL with an address of digits, keys in the alphabet of URLs, and a number.
+
+    Parameters
+    ----------
+    powershell
+        Write for PowerShell, not for a POSIX shell.
+    """
+    variables = {"DONUTWORK_SANDBOX_PID": str(pid)}
+    for prefix, env in _ENVIRONMENTS.items():
+        variables |= {f"{prefix}BASE_URL": url, f"{prefix}API_KEY": key_for(env) or ""}
+    form = '$env:{} = "{}"\n' if powershell else "export {}={}\n"
+    return "".join(form.format(*variable) for variable in variables.items())
 
 
 if __name__ == "__main__":

@@ -1,21 +1,27 @@
-"""What the API answers, as the vendor documents it for version 2026-02-01; pure."""
+"""What the sandbox answers, as the vendor documents version 2026-02-01, and what it injects; pure."""
 
 from __future__ import annotations
 
 import hmac
 import json
+import math
+import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, repeat
 from typing import Any, Final
 
 from ..errors import Kind
+from ..grammar.commands import SandboxOptions
+from ..grammar.values import SLOW_S, Fault, delay_s, fault_shares, stall_s
 
 API_VERSION: Final = "2026-02-01"
 PING_PATH: Final = f"/{API_VERSION}/ping.json"
 CONNECTION_PATH: Final = f"/{API_VERSION}/connection.json"
 
-Headers = tuple[tuple[str, str], ...]
+_Z95: Final = 1.6448536269514722
+"""The 95th percentile of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Reply:
 
     status: int
     body: bytes
-    headers: Headers = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +98,13 @@ class Api:
 
         Parameters
         ----------
-        request
-            The request.
         rrt
             Called as late as possible, for the text of ``RRT``.
         fault
             The outcome to inject, of those that a plain reply can have.
         """
-        endpoint = _ENDPOINTS.get(request.path.partition("?")[0])
-        if endpoint is None:
+        path = request.path.partition("?")[0]
+        if path not in {PING_PATH, CONNECTION_PATH}:
             return _NOT_FOUND
         if request.method != "GET":
             return _NOT_ALLOWED
@@ -109,13 +113,17 @@ class Api:
         grant = self._grant(request.headers.get("authorization", ""))
         if grant is None:
             return _UNAUTHORIZED
-        permission, content = endpoint
-        if permission not in grant.permissions:
+        if ("ping:read" if path == PING_PATH else "connection:read") not in grant.permissions:
             return _FORBIDDEN
-        reply = content(request, grant, rrt)
-        if fault == "schema":
-            reply = _without_success(reply)
-        body = _json(reply)
+        spoilt = fault == "schema"
+        content: dict[str, Any]
+        if path == PING_PATH:
+            content = {"status": "error" if spoilt else "success", "env": grant.env, "RRT": rrt()}
+        else:
+            content = _connection(request, grant)
+            if spoilt:
+                del content["endpoint"]
+        body = _json(content)
         return Reply(200, body[: len(body) // 2] if fault == "invalid_body" else body)
 
     def _grant(self, authorization: str) -> Grant | None:
@@ -132,11 +140,7 @@ def rrt_text(elapsed_ns: int) -> str:
     return f"{elapsed_ns / 1e6:.{2 if elapsed_ns >= 5_000 else 6}f} ms"
 
 
-def _ping(_request: Request, grant: Grant, rrt: Callable[[], str]) -> dict[str, Any]:
-    return {"status": "success", "env": grant.env, "RRT": rrt()}
-
-
-def _connection(request: Request, grant: Grant, _rrt: Callable[[], str]) -> dict[str, Any]:
+def _connection(request: Request, grant: Grant) -> dict[str, Any]:
     family = "ipv6" if ":" in request.peer else "ipv4"
     return {
         "client": {"userAgent": request.headers.get("user-agent", ""), "ips": {family: request.peer}},
@@ -147,16 +151,6 @@ def _connection(request: Request, grant: Grant, _rrt: Callable[[], str]) -> dict
             "protocol": f"HTTP{request.http_version}",
         },
     }
-
-
-_ENDPOINTS: Final = {PING_PATH: ("ping:read", _ping), CONNECTION_PATH: ("connection:read", _connection)}
-
-
-def _without_success(reply: dict[str, Any]) -> dict[str, Any]:
-    """Break what the documentation promises: a ping that does not say success, a connection without its endpoint."""
-    if "status" in reply:
-        return reply | {"status": "error"}
-    return {"client": reply["client"]}
 
 
 # Made once: json.dumps would make one for each reply.
@@ -175,3 +169,61 @@ _UNAUTHORIZED: Final = _error(401, "Invalid token", ("WWW-Authenticate", "Bearer
 _FORBIDDEN: Final = _error(403, "Missing permission")
 _NOT_FOUND: Final = _error(404, "Not found")
 _NOT_ALLOWED: Final = _error(405, "Method not allowed", ("Allow", "GET"))
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What happens to one request; `fault` is None where the reply is a good one, though it may be slow."""
+
+    latency_s: float
+    server_time_s: float
+    fault: Kind | None
+
+
+class Behaviour:
+    """The seeded sequence of draws, equal for equal arguments, and the stalls.
+
+    The k-th draw is for the k-th request, whenever and on whatever connection it arrives.
+    Latency, server time and faults come from streams of their own, so that adding one leaves the others as they were.
+
+    Parameters
+    ----------
+    seed
+        Not negative.
+    """
+
+    def __init__(self, options: SandboxOptions, seed: int) -> None:
+        self._latency_s = _delays_s(options.latency, random.Random(f"{seed} latency"))
+        self._server_time_s = _delays_s(options.server_time, random.Random(f"{seed} server time"))
+        self._faults = tuple(fault_shares(options.faults).items())
+        self._chances = random.Random(f"{seed} fault")
+        self._stalls_s = tuple((start_s, start_s + length_s) for length_s, start_s in map(stall_s, options.stalls))
+
+    def draw(self) -> Draw:
+        """Return what happens to the next request, in order of arrival."""
+        latency_s, server_time_s = next(self._latency_s), next(self._server_time_s)
+        fault = self._draw_fault()
+        if fault == "slow":
+            return Draw(latency_s, server_time_s + SLOW_S, None)
+        return Draw(latency_s, server_time_s, fault)
+
+    def _draw_fault(self) -> Fault | None:
+        chance = self._chances.random()
+        for kind, share in self._faults:
+            if chance < share:
+                return kind
+            chance -= share
+        return None
+
+    def stalled_s(self, now_s: float) -> float:
+        """Return how long the stall of a moment still lasts, counted from the server's start; 0 where there is none."""
+        return max((end_s - now_s for start_s, end_s in self._stalls_s if start_s <= now_s < end_s), default=0.0)
+
+
+def _delays_s(text: str | None, stream: random.Random) -> Iterator[float]:
+    """Draw one delay after the other: constant, or lognormal where the 95th percentile is above the median."""
+    median_s, p95_s = (0.0, 0.0) if text is None else delay_s(text)
+    if p95_s == median_s:
+        return repeat(median_s)
+    mu, sigma = math.log(median_s), math.log(p95_s / median_s) / _Z95
+    return (stream.lognormvariate(mu, sigma) for _ in count())

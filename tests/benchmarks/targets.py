@@ -14,7 +14,7 @@ import httpx
 
 from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.settings import Target, Variables, sandbox_target
-from donutwork_magics.sandbox.options import SandboxOptions
+from donutwork_magics.grammar.commands import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import programs
 

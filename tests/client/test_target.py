@@ -21,8 +21,8 @@ import pytest
 from donutwork_magics import Client, Interrupted, SettingsError, check, collect, sandbox
 from donutwork_magics.client import target
 from donutwork_magics.client.target import SWITCH, current_target
-from donutwork_magics.sandbox import switch
-from donutwork_magics.sandbox.options import SandboxOptions
+from donutwork_magics.grammar.commands import SandboxOptions
+from donutwork_magics.sandbox import process as switch
 from donutwork_magics.sandbox.process import Sandbox
 from tests.sandbox.conftest import address, listens
 from tests.servers import Server, answer, reply

@@ -116,7 +116,7 @@ display(df, df.donutwork, df.donutwork.summary())
 
 WIDGET = """
 import dataclasses
-import donutwork_magics.shell.magics as magics
+import donutwork_magics.shell.invocation as magics
 from ipywidgets import Button
 from ipywidgets.widgets.widget import _instances
 magics._MEASURE = dataclasses.replace(magics._MEASURE, count=3, rate_hz=100)

@@ -108,7 +108,7 @@ def test_the_buttons_of_a_live_card_use_the_key_that_is_set_when_they_are_presse
 ) -> None:
     recorded, server = origin
     set_variables(kernel, DONUTWORK_API_KEY=FIRST, DONUTWORK_BASE_URL=server.url)
-    kernel.run("import dataclasses, donutwork_magics.shell.magics as magics")
+    kernel.run("import dataclasses, donutwork_magics.shell.invocation as magics")
     kernel.run("magics._MEASURE = dataclasses.replace(magics._MEASURE, count=3, rate_hz=100)")
     assert kernel.run("%donutwork ping --widget").ok
     assert recorded.taken() == [FIRST]

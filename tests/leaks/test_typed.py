@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from donutwork_magics.grammar import GrammarError, parse_cell, parse_line
+from donutwork_magics.grammar.cell import parse_cell
+from donutwork_magics.grammar.parser import GrammarError, parse_line
 from tests.leaks import KEY, STAGING_KEY
 from tests.leaks.search import Search
 from tests.servers import Server, answer, reply

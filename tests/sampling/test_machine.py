@@ -18,9 +18,9 @@ import pytest
 
 from donutwork_magics import collect, probers
 from donutwork_magics.client.settings import sandbox_target
+from donutwork_magics.grammar.commands import SandboxOptions
 from donutwork_magics.sampling import machine
 from donutwork_magics.sampling.machine import SATURATED_CPU_SHARE, ClientLoad, Pauses, pulse
-from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, read_request, reply
 from tests.support.processes import probers_of

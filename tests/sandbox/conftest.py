@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from donutwork_magics.sandbox.options import SandboxOptions
+from donutwork_magics.grammar.commands import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 
 PING = "/2026-02-01/ping.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from donutwork_magics.sandbox.http1 import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from donutwork_magics.sandbox.process import Sandbox
+from donutwork_magics.sandbox.server import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 from .conftest import PING, Start, address
 

@@ -15,8 +15,9 @@ import pytest
 from donutwork_magics import collect
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import KINDS
-from donutwork_magics.grammar.injection import ALIASES, FAULTS, SLOW_S, fault_shares, retry_after_s, stall_s
-from donutwork_magics.sandbox.behaviour import Behaviour, Delay, Draw, Stalls, read_delay
+from donutwork_magics.grammar.commands import SandboxOptions
+from donutwork_magics.grammar.values import ALIASES, FAULTS, SLOW_S
+from donutwork_magics.sandbox.api import Behaviour, Draw
 from donutwork_magics.sandbox.process import Sandbox
 
 from .conftest import CONNECTION, PING, Start, address, ask
@@ -212,27 +213,10 @@ def test_a_request_that_is_being_answered_when_a_stall_begins_hangs_too(start: S
 
 
 def test_stalls_may_follow_each_other_and_overlap() -> None:
-    stalls = Stalls([(2.0, 10.0), (5.0, 11.0), (1.0, 16.0)])
+    stalled = Behaviour(SandboxOptions(stalls=("2s@10s", "5s@11s", "1s@16s")), seed=1)
 
-    assert [stalls.left_s(now_s) for now_s in (9.9, 10.0, 11.0, 15.5, 16.0, 17.0)] == [0, 2, 5, 0.5, 1, 0]
-    assert Stalls().left_s(1.0) == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "length_s", "start_s"), [("2s@10s", 2, 10), ("200ms@0.5s", 0.2, 0.5), ("1min@1.5h", 60, 5400)]
-)
-def test_a_stall_is_read(text: str, length_s: float, start_s: float) -> None:
-    assert stall_s(text) == (length_s, start_s)
-
-
-@pytest.mark.parametrize(
-    "text", ["sk_live_abc", "", "@", "2s", "2s@", "@10s", "2s@-1s", "0s@1s", "2s@10s@1s", "infs@1s"]
-)
-def test_a_bad_stall_is_refused_in_one_line_without_the_word(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^needs a stall's length and when it begins") as caught:
-        stall_s(text)
-
-    assert "sk_live" not in str(caught.value)
+    assert [stalled.stalled_s(now_s) for now_s in (9.9, 10.0, 11.0, 15.5, 16.0, 17.0)] == [0, 2, 5, 0.5, 1, 0]
+    assert Behaviour(SandboxOptions(), seed=1).stalled_s(1.0) == 0
 
 
 @pytest.mark.parametrize(("connections", "rate_hz"), [(1, None), (1, 60.0), (8, None)])
@@ -283,8 +267,7 @@ def draws(
     seed: int = 1,
     count: int = 1000,
 ) -> list[Draw]:
-    outside, inside = (Delay() if text is None else read_delay(text) for text in (latency, server_time))
-    behaviour = Behaviour(outside, inside, fault_shares(faults), seed)
+    behaviour = Behaviour(SandboxOptions(latency, server_time, faults), seed)
     return [behaviour.draw() for _ in range(count)]
 
 
@@ -315,92 +298,3 @@ def test_faults_come_in_the_shares_that_were_asked_for() -> None:
 
     assert drawn.count("schema") == pytest.approx(1000, rel=0.1)
     assert drawn.count("timeout") == pytest.approx(3000, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("text", "delay"),
-    [
-        ("20ms", Delay(0.02, 0.02)),
-        ("20ms/60ms", Delay(0.02, 0.06)),
-        ("1.5s", Delay(1.5, 1.5)),
-        ("500us/1ms", Delay(0.0005, 0.001)),
-        ("80ns", Delay(80e-9, 80e-9)),
-    ],
-)
-def test_a_delay_is_read(text: str, delay: Delay) -> None:
-    assert read_delay(text).median_s == pytest.approx(delay.median_s)
-    assert read_delay(text).p95_s == pytest.approx(delay.p95_s)
-
-
-WORD = "sk_live_abc"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        WORD,
-        "",
-        "20",
-        "ms",
-        "-1ms",
-        "1e3ms",
-        "nanms",
-        "infs",
-        "\u0665ms",
-        "20 ms",
-        "20ms/",
-        "/60ms",
-        "60ms/20ms",
-        "0ms",
-        "0ms/5ms",
-        "20ms/60ms/90ms",
-        "61s",
-        "20ms\n",
-    ],
-)
-def test_a_bad_delay_is_refused_in_one_line_without_the_word(text: str) -> None:
-    with pytest.raises(ValueError, match="needs a delay") as caught:
-        read_delay(text)
-
-    assert WORD not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        [WORD],
-        [f"{WORD}:0.1"],
-        [f"schema:{WORD}"],
-        ["schema"],
-        ["schema:0"],
-        ["schema:-0.1"],
-        ["schema:1.1"],
-        ["schema:nan"],
-        ["schema:1e-1"],
-        ["dns:0.1"],
-        ["schema:0.1", "schema:0.1"],
-        ["timeout:0.1", "hang:0.1"],
-        ["schema:0.6", "timeout:0.5"],
-    ],
-)
-def test_a_bad_fault_is_refused_in_one_line_without_the_word(texts: list[str]) -> None:
-    with pytest.raises(ValueError, match="needs") as caught:
-        fault_shares(texts)
-
-    assert WORD not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_shares_that_are_1_in_decimals_are_taken() -> None:
-    shares = fault_shares([f"{kind}:0.1" for kind in FAULTS[:10]])
-
-    assert set(shares) == set(FAULTS[:10])
-
-
-@pytest.mark.parametrize("text", [WORD, "", "1.5s", "-1s", "infs", "86401s", "1ms"])
-def test_a_bad_retry_after_is_refused_in_one_line_without_the_word(text: str) -> None:
-    with pytest.raises(ValueError, match="needs") as caught:
-        retry_after_s(text)
-
-    assert WORD not in str(caught.value)

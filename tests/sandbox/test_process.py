@@ -24,9 +24,9 @@ import pytest
 from donutwork_magics import Client
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.grammar.commands import SandboxOptions
+from donutwork_magics.sandbox.__main__ import exports, main
 from donutwork_magics.sandbox.api import GRANTS
-from donutwork_magics.sandbox.exports import exports, failed, is_powershell
-from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
 
 from .conftest import Start, address, ask, listens
@@ -103,8 +103,6 @@ class TestCommandLine:
             ["stop"],
             ["start", "start"],
             ["--child=sk_live_abc"],
-            ["--child", "{}"],
-            ["--child", "[]"],
             ["--key", "sk_live_abc"],
             ["sk_live_abc"],
             ["--lat", "20ms"],
@@ -112,13 +110,16 @@ class TestCommandLine:
         ],
         ids=" ".join,
     )
-    def test_a_bad_argument_is_one_line_without_the_word_and_exit_code_2(self, arguments: list[str]) -> None:
-        ended = run(*arguments)
+    def test_a_bad_argument_is_one_line_without_the_word_and_exit_code_2(
+        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(arguments) == 2
+        said = capsys.readouterr()
 
-        assert (ended.returncode, ended.stdout) == (2, "")
-        assert ended.stderr.startswith(f"python -m {MODULE}: error: ")
-        assert ended.stderr.count("\n") == 1
-        assert "sk_live" not in ended.stderr
+        assert said.out == ""
+        assert said.err.startswith(f"python -m {MODULE}: error: ")
+        assert said.err.count("\n") == 1
+        assert "sk_live" not in said.err
 
     def test_a_port_in_use_is_one_line_and_exit_code_1(self, sandbox: Sandbox) -> None:
         ended = run("--port", str(address(sandbox)[1]))
@@ -169,31 +170,22 @@ class TestPrintEnv:
             os.kill(pid, signal.SIGTERM)
 
         assert ended.stderr == ""
+        assert "sk_live_abc" not in variables.values()
         assert [ping.env for ping in answered] == ["staging", "staging", "production"]
         assert all(ping.rrt_ms is not None and ping.rrt_ms > 19 for ping in answered)
         assert until(lambda: not listens((host, int(port))))
 
-    def test_it_takes_the_place_of_every_real_key(self) -> None:
-        _, variables = self.shell()
-        os.kill(int(variables["DONUTWORK_SANDBOX_PID"]), signal.SIGTERM)
-
-        assert "sk_live_abc" not in variables.values()
-        assert len({variables[name] for name in variables if name.endswith("API_KEY")}) == 2
-
-    @pytest.mark.parametrize("options", ["--port=sk_live_abc", "--stall=1"])
-    def test_where_it_does_not_start_the_shell_stops(self, options: str) -> None:
+    @pytest.mark.parametrize(
+        ("options", "says"), [("--port=sk_live_abc", "current API key"), ("--port={port}", "is in use; choose another")]
+    )
+    def test_where_it_does_not_start_the_shell_stops(self, sandbox: Sandbox, options: str, says: str) -> None:
         """Else what follows would go to the real API, with the real key."""
-        ended, variables = self.shell(options)
+        ended, variables = self.shell(options.format(port=address(sandbox)[1]))
 
         assert (ended.returncode, variables) == (1, {})
         assert ended.stderr.count("\n") == 1
+        assert says in ended.stderr
         assert "sk_live" not in ended.stderr
-
-    def test_a_port_in_use_stops_it_too(self, sandbox: Sandbox) -> None:
-        ended, variables = self.shell(f"--port={address(sandbox)[1]}")
-
-        assert (ended.returncode, variables) == (1, {})
-        assert "is in use; choose another" in ended.stderr
 
     def test_it_ends_after_its_time(self) -> None:
         ended = run("--print-env", "--for", "300ms")
@@ -212,16 +204,25 @@ class TestExports:
             '$env:DONUTWORK_BASE_URL = "http://127.0.0.1:1"',
             '$env:DONUTWORK_API_KEY = "s"',
         ]
-        assert failed(powershell=True).startswith("throw ")
 
     @pytest.mark.parametrize(
-        ("platform", "environ", "expected"),
-        [("linux", {}, False), ("win32", {}, True), ("win32", {"SHELL": "/usr/bin/bash"}, False)],
+        ("platform", "shell", "line"),
+        [
+            ("linux", "", "false\n"),
+            ("win32", "", 'throw "The sandbox did not start."\n'),
+            ("win32", "/usr/bin/bash", "false\n"),
+        ],
     )
     def test_it_is_powershell_on_windows_outside_of_another_shell(
-        self, platform: str, environ: dict[str, str], expected: bool
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform: str, shell: str, line: str
     ) -> None:
-        assert is_powershell(platform, environ) is expected
+        monkeypatch.delenv("SHELL", raising=False)
+        if shell:
+            monkeypatch.setenv("SHELL", shell)
+        monkeypatch.setattr(sys, "platform", platform)
+
+        assert main(["--print-env", "--port=x"]) == 2
+        assert capsys.readouterr().out == line
 
 
 class TestSandbox:
@@ -298,25 +299,6 @@ class TestSandbox:
         with pytest.raises(SettingsError, match=r"is sys\.executable a Python interpreter"):
             Sandbox.start()
 
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"latency": "sk_live_abc"},
-            {"server_time": "sk_live_abc"},
-            {"faults": ("sk_live_abc",)},
-            {"stalls": ("sk_live_abc",)},
-            {"retry_after_s": -1},
-            {"seed": -1},
-            {"port": 65536},
-        ],
-    )
-    def test_bad_options_are_refused_before_a_process_is_started(self, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"^[a-z_ ]+ needs ") as caught:
-            SandboxOptions(**options)
-
-        assert "sk_live" not in str(caught.value)
-        assert "\n" not in str(caught.value)
-
     def test_every_option_reaches_the_child(self, start: Start) -> None:
         options = SandboxOptions(
             latency="1ms/2ms",
@@ -329,16 +311,9 @@ class TestSandbox:
         sandbox = start(**asdict(options))
         answer = ask(sandbox)
 
-        assert SandboxOptions.from_json(options.as_json()) == options
         assert answer.json["status"] == "error"
         assert answer.rrt_ms >= 9.9
         assert sandbox.seed == 9
-
-    def test_what_it_injects_is_told_in_a_few_words(self) -> None:
-        many = SandboxOptions(latency="1ms", stalls=tuple(f"1s@{10 * at}s" for at in range(1, 9)))
-
-        assert many.behaviour() == {"latency": "1ms", "stalls": "1s@10s, 1s@20s, 1s@30s, 1s@40s, 1s@50s and 3 more"}
-        assert SandboxOptions().behaviour() == {}
 
     def test_it_starts_where_the_folder_shadows_the_standard_library(
         self, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -349,6 +324,35 @@ class TestSandbox:
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
         assert ask(start()).status == 200
+
+    @posix_only
+    def test_it_starts_where_something_else_prints_first(
+        self, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a ``.pth`` file of the environment may, in each Python."""
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\necho hello\necho 5\necho "{{}}"\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+
+        assert ask(start()).status == 200
+
+    @pytest.mark.parametrize("prefix", ["donutwork_magics", "donutwork_magics.client.target"])
+    def test_it_stays_on_where_the_package_is_imported_anew(self, prefix: str) -> None:
+        code = (
+            "import sys; from donutwork_magics.sandbox import SandboxModule, process\n"
+            "process.start(process.SandboxOptions())\n"
+            f"for name in [name for name in sys.modules if name.startswith({prefix!r})]: del sys.modules[name]\n"
+            "from donutwork_magics import Client; print(Client().ping().env)\n"
+            "from donutwork_magics.client.target import SWITCH; box = SWITCH.sandbox\n"
+            "from donutwork_magics.sandbox import process; process.stop(); print(box.alive(), SWITCH.sandbox)"
+        )
+        elsewhere = {"DONUTWORK_API_KEY": "sk_live_abc", "DONUTWORK_BASE_URL": "http://127.0.0.1:9"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | elsewhere
+        )
+
+        assert (done.stdout, done.stderr) == ("staging\nFalse None\n", "")
 
     def test_a_system_that_lets_no_further_process_begin_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_args: object, **_options: object) -> None:

@@ -29,6 +29,15 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 
 
 @pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A kernel with a key, for a server that the test names; nothing listens where its calls go by default."""
+    environ = {"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": "http://127.0.0.1:9"}
+    with Kernel(tmp_path_factory.mktemp("kernel"), environ) as kernel:
+        assert kernel.run("import os, pandas\n%load_ext donutwork_magics").ok
+        yield kernel
+
+
+@pytest.fixture(scope="module")
 def sandboxed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """A kernel whose calls go to a sandbox."""
     with Kernel(tmp_path_factory.mktemp("kernel")) as kernel:

@@ -28,18 +28,9 @@ signal.setitimer(signal.ITIMER_REAL, {after_s})
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer signal")
 
 
-@pytest.fixture(scope="module")
-def module_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with Kernel(tmp_path_factory.mktemp("kernel"), {"DONUTWORK_API_KEY": KEY}) as kernel:
-        assert kernel.run("import os, pandas\n%load_ext donutwork_magics").ok
-        yield kernel
-
-
-@pytest.fixture
-def keyed(module_kernel: Kernel) -> Kernel:
-    """A kernel with a key, and without what tests leave behind."""
-    module_kernel.run("for name in ('kept', 'own', '_donutwork'): globals().pop(name, None)")
-    return module_kernel
+@pytest.fixture(autouse=True)
+def _nothing_left(keyed: Kernel) -> None:
+    keyed.run("for name in ('kept', 'own', '_donutwork'): globals().pop(name, None)")
 
 
 def run(kernel: Kernel, server: Server, code: str, *, interrupt_after_s: float | None = None) -> Cell:
@@ -124,8 +115,15 @@ def test_an_interrupt_of_a_call(keyed: Kernel) -> None:
 
 
 @posix_only
-@pytest.mark.parametrize("mode", ["Context", "Verbose"])
-@pytest.mark.parametrize("raised", ["OfTheUserError('mine')", "OSError(5, 'mine')", "KeyboardInterrupt('mine')"])
+@pytest.mark.parametrize(
+    ("raised", "mode"),
+    [
+        ("OfTheUserError('mine')", "Context"),
+        ("OSError(5, 'mine')", "Context"),
+        ("OSError(5, 'mine')", "Verbose"),
+        ("KeyboardInterrupt('mine')", "Context"),
+    ],
+)
 def test_an_exception_of_a_handler_of_the_users(keyed: Kernel, raised: str, mode: str) -> None:
     keyed.run(f"%xmode {mode}")
     with Server(answering(*[reply()] * 5)) as server:  # type: ignore[arg-type]
@@ -162,7 +160,7 @@ def test_a_handler_ends_a_single_call_with_its_own_exception(keyed: Kernel, comm
 
 
 INTERRUPTED_AT_THE_END = """
-import signal, donutwork_magics.shell.magics as module
+import signal, donutwork_magics.shell.invocation as module
 _display = module.display
 def interrupted(value):
     signal.raise_signal(signal.SIGINT)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import IPython.core.completer
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
@@ -16,7 +17,6 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from traitlets.config import Config
 
-import donutwork_magics
 from donutwork_magics.grammar import options as o
 from donutwork_magics.shell import completer
 from tests.shell.conftest import KEY
@@ -97,36 +97,6 @@ class TestThroughTheKernel:
             assert not [match for match in typing.complete(code) if KEY in match]
 
 
-def test_unloading_ends_it_and_loading_twice_does_not_double_it(tmp_path: Path) -> None:
-    with Kernel(tmp_path) as kernel:
-        kernel.run("%load_ext donutwork_magics\n%load_ext donutwork_magics\n%reload_ext donutwork_magics")
-        assert kernel.complete("%donutwork pi") == ["ping"]
-        assert kernel.value("len(get_ipython().Completer.custom_matchers)") == "1"
-        kernel.run("%unload_ext donutwork_magics")
-        assert "ping" not in kernel.complete("%donutwork pi")
-        assert kernel.value("get_ipython().Completer.custom_matchers") == "[]"
-
-
-def test_loading_imports_nothing_for_it(tmp_path: Path) -> None:
-    with Kernel(tmp_path) as kernel:
-        kernel.run("import sys\n%load_ext donutwork_magics")
-        assert kernel.value("'donutwork_magics.grammar.completion' in sys.modules") == "False"
-        kernel.complete("%donutwork pi")
-        assert kernel.value("'donutwork_magics.grammar.completion' in sys.modules") == "True"
-
-
-@pytest.mark.parametrize(
-    "loss",
-    ["del _c.context_matcher", "del _c.SimpleCompletion", "del get_ipython().Completer.custom_matchers"],
-)
-def test_without_the_provisional_api_all_else_works(tmp_path: Path, loss: str) -> None:
-    with Kernel(tmp_path) as kernel:
-        kernel.run(f"import IPython.core.completer as _c\n_kept = get_ipython().Completer.custom_matchers\n{loss}")
-        assert kernel.run("%load_ext donutwork_magics\n%donutwork").ok
-        assert kernel.run("%unload_ext donutwork_magics").ok
-        assert kernel.value("_kept") == "[]"
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal on Windows")
 def test_a_tab_in_a_terminal_completes_the_word(tmp_path: Path) -> None:
     import pexpect  # type: ignore[import-untyped]
@@ -162,9 +132,9 @@ class TestInATerminal:
         for name in ("rows.jsonl", "rows two.jsonl", "it's.csv", "both'\".csv", ".hidden", "results/a b.jsonl"):
             (tmp_path / name).touch()
         shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
-        donutwork_magics.load_ipython_extension(shell)
+        shell.run_line_magic("load_ext", "donutwork_magics")
         yield shell
-        donutwork_magics.unload_ipython_extension(shell)
+        shell.run_line_magic("unload_ext", "donutwork_magics")
         InteractiveShell.clear_instance()
         atexit.unregister(shell.atexit_operations)
         shell.atexit_operations()
@@ -184,6 +154,25 @@ class TestInATerminal:
         with pytest.warns(PendingDeprecationWarning):
             assert shell.complete("", "x = %donutwork pi", 17) == ("pi", ["ping"])
 
+    def test_unloading_ends_it_and_loading_twice_does_not_double_it(self, shell: InteractiveShell) -> None:
+        for magic in ("load_ext", "reload_ext"):
+            shell.run_line_magic(magic, "donutwork_magics")
+        assert len(shell.Completer.custom_matchers) == 1
+        shell.run_line_magic("unload_ext", "donutwork_magics")
+        assert shell.Completer.custom_matchers == []
+
+    @pytest.mark.parametrize("lost", ["context_matcher", "SimpleCompletion", "custom_matchers"])
+    def test_without_the_provisional_api_all_else_works(
+        self, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, lost: str
+    ) -> None:
+        shell.run_line_magic("unload_ext", "donutwork_magics")
+        matchers = shell.Completer.custom_matchers
+        monkeypatch.delattr(shell.Completer if lost == "custom_matchers" else IPython.core.completer, lost)
+        shell.run_line_magic("load_ext", "donutwork_magics")
+        assert shell.run_cell("%donutwork", silent=True).success
+        shell.run_line_magic("unload_ext", "donutwork_magics")
+        assert matchers == []
+
     @pytest.mark.parametrize(
         ("typed", "offered"),
         [
@@ -199,10 +188,8 @@ class TestInATerminal:
         ],
     )
     def test_file_names_stand_as_the_command_line_wants_them(
-        self, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]
+        self, shell: InteractiveShell, typed: str, offered: list[str]
     ) -> None:
-        load = o.Spec("load", "", "", argument=o.Argument("FILE", ()))
-        monkeypatch.setitem(o.SPECS, "load", load)
         with provisionalcompleter():
             code = f"df = %donutwork load {typed}"
             found = list(shell.Completer.completions(code, len(code)))

@@ -14,15 +14,6 @@ from tests.support.kernel import ABOUT, KILL_SANDBOX, Cell, Kernel
 SECRET = "sk_live_4f9aZ7Qp21xW"
 
 
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    """A kernel with a key; the base URL is set by `aimed_at`."""
-    environ = {"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": "http://127.0.0.1:9"}
-    with Kernel(tmp_path_factory.mktemp("kernel"), environ) as kernel:
-        assert kernel.run("import os\n%load_ext donutwork_magics").ok
-        yield kernel
-
-
 def aimed_at(kernel: Kernel, server: Server) -> Kernel:
     kernel.run(f"os.environ['DONUTWORK_BASE_URL'] = 'http://127.0.0.1:{server.port}'")
     return kernel
@@ -104,8 +95,9 @@ class TestSettings:
         yield keyed
         keyed.run(f"os.environ['DONUTWORK_API_KEY'] = {KEY!r}\nos.environ.pop('DONUTWORK_STAGING_API_KEY', None)")
 
-    def test_no_key(self, kernel: Kernel) -> None:
-        message = one_line_error(kernel.run("%donutwork ping"), "SettingsError")
+    def test_no_key(self, restored: Kernel) -> None:
+        restored.run("del os.environ['DONUTWORK_API_KEY']")
+        message = one_line_error(restored.run("%donutwork ping"), "SettingsError")
         assert "DONUTWORK_API_KEY is not set" in message
         assert "getpass.getpass" in message
         assert "%donutwork sandbox start" in message
@@ -136,11 +128,12 @@ class TestSettings:
         assert "DONUTWORK_BASE_URL" in one_line_error(cell, "SettingsError")
         assert "pass@" not in cell.text
 
-    @pytest.mark.parametrize("line", ["ping", "ping -n 5", "connection", "check", "watch"])
-    def test_http_3_that_is_not_available_sends_nothing(self, keyed: Kernel, line: str) -> None:
+    def test_http_3_that_is_not_available_sends_nothing(self, keyed: Kernel) -> None:
         with Server(answer(reply())) as server:
-            cell = aimed_at(keyed, server).run(f"%donutwork {line} --http 3")
-        assert one_line_error(cell, "SettingsError").startswith("HTTP/3 is not available")
+            aimed_at(keyed, server)
+            for line in ("ping", "ping -n 5", "connection", "check", "watch"):
+                cell = keyed.run(f"%donutwork {line} --http 3")
+                assert one_line_error(cell, "SettingsError").startswith("HTTP/3 is not available")
         assert server.connections == 0
 
     def test_a_missing_key_sends_nothing_for_a_whole_cell(self, restored: Kernel) -> None:
@@ -257,7 +250,6 @@ class TestFailedSeries:
 
     @pytest.mark.parametrize("handler", [hang, answer(reply())], ids=["hanging", "answering"])
     def test_an_interrupt_keeps_the_rows_and_the_next_run_works(self, keyed: Kernel, handler: Handler) -> None:
-        keyed.run("import pandas")
         with Server(handler) as server:
             cell = aimed_at(keyed, server).run("%donutwork ping -n 999 -r 20 -o kept", interrupt_after_s=1.0)
         assert "kept" in one_line_error(cell, "Interrupted")
@@ -271,7 +263,6 @@ class TestFailedSeries:
         assert keyed.value("len(df)") == "3"
 
     def test_one_interrupt_after_another_loses_nothing(self, keyed: Kernel) -> None:
-        keyed.run("import pandas")
         with Server(answer_then_hang(reply(), 5)) as server:
             aimed_at(keyed, server)
             for number in range(5):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -36,6 +37,23 @@ def fresh(tmp_path: Path) -> Kernel:
     return Kernel(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def _unloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with Kernel(tmp_path_factory.mktemp("kernel")) as kernel:
+        kernel.run("%unload_ext nothing")  # IPython registers its own magics for extensions when they are first used
+        yield kernel
+
+
+@pytest.fixture
+def unloaded(_unloaded: Kernel) -> Iterator[Kernel]:
+    """A kernel without the extension, which is as it was when it is unloaded."""
+    before = _unloaded.value(STATE)
+    yield _unloaded
+    _unloaded.run("%unload_ext donutwork_magics")
+    assert _unloaded.value(STATE) == before
+    until(_unloaded, f"{CHILDREN} == []")
+
+
 def test_load_ext_imports_nothing_heavy_opens_no_socket_and_starts_nothing(fresh: Kernel) -> None:
     with fresh as kernel:
         kernel.run("import sys, socket; made = []; _init = socket.socket.__init__")
@@ -46,30 +64,64 @@ def test_load_ext_imports_nothing_heavy_opens_no_socket_and_starts_nothing(fresh
         after = set(eval(kernel.value("sorted(sys.modules)")))
         assert kernel.value("made") == "[]"
         assert kernel.value(f"({CHILDREN}, threading.active_count() - threads)") == "([], 0)"
+        # Tab's half of the grammar, and pandas, come when they are needed.
+        assert kernel.run("%donutwork\n%donutwork help").ok
+        assert kernel.value("'pandas' in sys.modules") == "False"
+        kernel.complete("%donutwork pi")
+        assert kernel.value("'donutwork_magics.grammar.completion' in sys.modules") == "True"
         assert kernel.run("%donutwork sandbox start;\n%donutwork ping;").ok
         assert kernel.value(CHILDREN) == "['donutwork_magics.sandbox']"
-    assert not (after - before) & set(HEAVY)
+        assert kernel.value("'pandas' in sys.modules") == "False"
+        kernel.run("import pandas as pd")
+        assert kernel.value("hasattr(pd.DataFrame, 'donutwork')") == "True"
+    assert not (after - before) & {*HEAVY, "donutwork_magics.grammar.completion"}
     assert "donutwork_magics.shell.magics" in after
 
 
-def test_overview_and_help_need_no_pandas(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("%load_ext donutwork_magics\n%donutwork\n%donutwork help")
-        assert kernel.value("'pandas' in __import__('sys').modules") == "False"
+def test_unload_takes_everything_back(unloaded: Kernel) -> None:
+    before = unloaded.value(STATE)
+    unloaded.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\nkept = %donutwork ping")
+    unloaded.run("%donutwork ping -n 2 -q;\nw = %donutwork watch\n%donutwork ping -n 2 -q;")
+    assert unloaded.value(STATE) != before
+    assert unloaded.value(CHILDREN) == str(["donutwork_magics.sampling"] * 2 + ["donutwork_magics.sandbox"])
+    assert unloaded.run("%unload_ext donutwork_magics").ok
+    assert unloaded.value(STATE) == before
+    assert unloaded.value(CHILDREN) == "[]"
+    assert "not found" in unloaded.run("%donutwork ping").stderr
+    assert unloaded.value("kept.status") == "'success'"
 
 
-def test_unload_takes_everything_back(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("%unload_ext nothing")  # IPython registers its own magics for extensions when they are first used
-        before = kernel.value(STATE)
-        kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\n%donutwork ping;")
-        kernel.run("%donutwork ping -n 2 -q;\nw = %donutwork watch\n%donutwork ping -n 2 -q;")
-        assert kernel.value(STATE) != before
-        assert kernel.value(CHILDREN) == str(["donutwork_magics.sampling"] * 2 + ["donutwork_magics.sandbox"])
-        assert kernel.run("%unload_ext donutwork_magics").ok
-        assert kernel.value(STATE) == before
-        assert kernel.value(CHILDREN) == "[]"
-        assert "not found" in kernel.run("%donutwork ping").stderr
+def test_an_interrupt_of_unloading_leaves_nothing_behind_either(unloaded: Kernel) -> None:
+    before = unloaded.value(STATE)
+    unloaded.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\nw = %donutwork watch -r 50")
+    unloaded.run("from donutwork_magics.client.target import SWITCH\nsandbox = SWITCH.sandbox")
+    unloaded.run("from donutwork_magics.watch import Watch\nwait = Watch.wait")
+    unloaded.run("def interrupted(*_): raise KeyboardInterrupt\nWatch.wait = interrupted")
+    ended = unloaded.run("%unload_ext donutwork_magics")
+    unloaded.run("Watch.wait = wait")
+    assert ended.ename == "KeyboardInterrupt"
+    assert unloaded.value(STATE) == before
+    assert unloaded.value("(w.wait(5), sandbox.alive())") == "(True, False)"
+    until(unloaded, f"{CHILDREN} == []")
+    assert unloaded.run("%unload_ext donutwork_magics\n%load_ext donutwork_magics\n%donutwork").ok
+
+
+def test_reload_doubles_nothing(unloaded: Kernel) -> None:
+    unloaded.run("%load_ext donutwork_magics")
+    once = unloaded.value(STATE)
+    for _ in range(3):
+        assert unloaded.run("%load_ext donutwork_magics\n%reload_ext donutwork_magics").ok
+    assert unloaded.value(STATE) == once
+    assert unloaded.run("%donutwork").ok
+    unloaded.run("%donutwork sandbox start;\n%donutwork ping -n 2 -q;\n%reload_ext donutwork_magics")
+    assert unloaded.run("%donutwork ping -n 2 -q;").ok
+    assert unloaded.value(CHILDREN) == "['donutwork_magics.sampling', 'donutwork_magics.sandbox']"
+
+
+def test_lazy_magics_load_it_when_first_used(unloaded: Kernel) -> None:
+    unloaded.run("get_ipython().magics_manager.register_lazy('donutwork', 'donutwork_magics')")
+    assert "Commands" in unloaded.run("%donutwork").result["text/plain"]
+    unloaded.run("get_ipython().magics_manager.lazy_magics.clear()")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -89,54 +141,6 @@ def test_no_process_outlives_the_kernel(fresh: Kernel, tmp_path: Path, end: str)
     while any(map(is_alive, pids)):
         assert time.monotonic() < deadline_s, "a process is left"
         time.sleep(0.05)
-
-
-def test_an_interrupt_of_unloading_leaves_nothing_behind_either(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("%unload_ext nothing")
-        before = kernel.value(STATE)
-        kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start --seed 1;\nw = %donutwork watch -r 50")
-        kernel.run("from donutwork_magics.client.target import SWITCH\nsandbox = SWITCH.sandbox")
-        kernel.run("from donutwork_magics.watch import Watch\nwait = Watch.wait")
-        kernel.run("def interrupted(*_): raise KeyboardInterrupt\nWatch.wait = interrupted")
-        assert kernel.run("%unload_ext donutwork_magics").ename == "KeyboardInterrupt"
-        assert kernel.value(STATE) == before
-        assert kernel.value("(wait(w, 5), sandbox.alive())") == "(True, False)"
-        until(kernel, f"{CHILDREN} == []")
-        assert kernel.run("%unload_ext donutwork_magics\n%load_ext donutwork_magics\n%donutwork").ok
-
-
-def test_reload_doubles_nothing(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("%load_ext donutwork_magics")
-        once = kernel.value(STATE)
-        for _ in range(3):
-            assert kernel.run("%reload_ext donutwork_magics").ok
-        assert kernel.value(STATE) == once
-        assert kernel.run("%donutwork").ok
-        kernel.run("%donutwork sandbox start;\n%donutwork ping -n 2 -q;\n%reload_ext donutwork_magics")
-        assert kernel.run("%donutwork ping -n 2 -q;").ok
-        assert kernel.value(CHILDREN) == "['donutwork_magics.sampling', 'donutwork_magics.sandbox']"
-
-
-def test_a_variable_of_the_user_survives_unloading(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("%load_ext donutwork_magics\n%donutwork sandbox start;\nkept = %donutwork ping")
-        kernel.run("%unload_ext donutwork_magics")
-        assert kernel.value("kept.status") == "'success'"
-
-
-def test_lazy_magics_load_it_when_first_used(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("get_ipython().magics_manager.register_lazy('donutwork', 'donutwork_magics')")
-        assert "Commands" in kernel.run("%donutwork").result["text/plain"]
-
-
-def test_the_accessor_comes_with_pandas_and_not_before(fresh: Kernel) -> None:
-    with fresh as kernel:
-        kernel.run("%load_ext donutwork_magics")
-        kernel.run("import pandas as pd")
-        assert kernel.value("hasattr(pd.DataFrame, 'donutwork')") == "True"
 
 
 def test_the_prober_starts_before_pandas_is_imported(fresh: Kernel) -> None:

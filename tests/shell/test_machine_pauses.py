@@ -41,13 +41,13 @@ def test_a_regular_expression_that_backtracks_holds_up_no_ping(sandboxed: Kernel
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process")
 def test_a_prober_that_was_stopped_is_a_pause_of_this_machine(sandboxed: Kernel) -> None:
-    assert sandboxed.run("w = %donutwork watch -r 5").ok
+    assert sandboxed.run("w = %donutwork watch -r 20").ok
     until(sandboxed, "w.rows.total >= 20")
     prober = number(sandboxed, "w._prober.pid")
     os.kill(prober, signal.SIGSTOP)
     time.sleep(2.5)
     os.kill(prober, signal.SIGCONT)
-    until(sandboxed, "w.rows.total >= 70")
+    until(sandboxed, "w.rows.total >= 100")
     running = " ".join(sandboxed.run("print(repr(w.df.donutwork))").stdout.split())
     assert number(sandboxed, f"{ABOUT}(w.df)['machine_pauses']['longest_s'] >= 1.8")
     assert sandboxed.run("w.stop()").ok

@@ -18,7 +18,7 @@ from tests.support.kernel import Kernel
 
 ENDED = "This card was made on a sandbox that is no longer on. Run its cell again."
 SHORTER = (
-    "import dataclasses, donutwork_magics.shell.magics as magics\n"
+    "import dataclasses, donutwork_magics.shell.invocation as magics\n"
     "magics._MEASURE = dataclasses.replace(magics._MEASURE, count=3, rate_hz=100)"
 )
 INTERRUPT = """
@@ -203,8 +203,7 @@ class TestCardWithButtons:
             assert "✗" not in kernel.value("shown()")
 
 
-def test_nothing_that_the_session_holds_is_a_key_or_the_environment(tmp_path: Path) -> None:
-    secret = "dw_test_secret_8Jq2"
+def test_nothing_that_the_session_holds_is_a_key_or_the_environment(kernel: Kernel) -> None:
     look = """
 import gc, os, types
 session = get_ipython().magics_manager.registry["DonutworkMagics"].session
@@ -223,8 +222,6 @@ try:
 except Exception:
     pickled = b""
 """
-    with Kernel(tmp_path, {"DONUTWORK_API_KEY": secret}) as kernel:
-        kernel.run(f"SECRET = {secret!r}\n%load_ext donutwork_magics\n%donutwork sandbox start;\n%donutwork")
-        assert kernel.run(look).ok
-        assert kernel.value("(found, SECRET.encode() in pickled, list(keys))") == f"([], False, [{secret!r}])"
-        assert secret not in kernel.value("(vars(session), keys)")
+    assert kernel.run(f"%donutwork\nSECRET = {KEY!r}\n{look}").ok
+    assert kernel.value("(found, SECRET.encode() in pickled, list(keys))") == f"([], False, [{KEY!r}])"
+    assert KEY not in kernel.value("(vars(session), keys)")

@@ -6,8 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -44,15 +42,22 @@ class Terminal:
         return self.wait_for_prompt()
 
 
-@contextmanager
-def terminal(home: Path, module: tuple[str, ...], term: str, columns: int = COLUMNS) -> Iterator[Terminal]:
-    environ = {**os.environ, "IPYTHONDIR": str(home), "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1"}
+@pytest.fixture(
+    scope="module",
+    params=[(IPYTHON, "xterm"), (IPYTHON, "dumb"), (CONSOLE, "xterm")],
+    ids=["xterm", "dumb", "console"],
+)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A shell that has a sandbox."""
+    module, term = request.param
+    home = str(tmp_path_factory.mktemp("ipython"))
+    environ = {**os.environ, "IPYTHONDIR": home, "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1"}
     environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     # With it a kernel leaves the terminal as its own output, and knows a width that it does not know otherwise.
     environ.pop("PYTEST_CURRENT_TEST", None)
     environ.pop("COLUMNS", None)
     process = pexpect.spawn(
-        sys.executable, ["-m", *module], env=environ, encoding="utf-8", timeout=60, dimensions=(50, columns)
+        sys.executable, ["-m", *module], env=environ, encoding="utf-8", timeout=60, dimensions=(50, COLUMNS)
     )
     try:
         shell = Terminal(process)
@@ -81,55 +86,48 @@ def lines(text: str, columns: int = sys.maxsize) -> list[str]:
     return shown
 
 
-@pytest.mark.parametrize(
-    ("module", "term"), [(IPYTHON, "xterm"), (IPYTHON, "dumb"), (CONSOLE, "xterm")], ids=["xterm", "dumb", "console"]
-)
-def test_a_terminal_gets_a_line_of_progress_and_cards_as_text(
-    tmp_path: Path, module: tuple[str, ...], term: str
-) -> None:
-    with terminal(tmp_path, module, term) as shell:
-        card = shell.run("%donutwork ping")
-        assert "✓ Ping: success [sandbox]" in card
-        assert "VBox" not in (widget := shell.run("%donutwork ping --widget"))
-        assert "✓ Ping: success [sandbox]" in widget
+def test_a_terminal_gets_a_line_of_progress_and_cards_as_text(shell: Terminal) -> None:
+    card = shell.run("%donutwork ping")
+    assert "✓ Ping: success [sandbox]" in card
+    assert "VBox" not in (widget := shell.run("%donutwork ping --widget"))
+    assert "✓ Ping: success [sandbox]" in widget
 
-        series = shell.run("df = %donutwork ping -n 20 -r 20")
-        done = re.findall(r"\rping +\d+%\|[ #█▉▊▋▌▍▎▏]+\| (\d+)/20, ", series)
-        assert done[:1] == ["0"]
-        assert len(set(done)) > 3
-        left = lines(series)
-        assert [line for line in left if line[1:].startswith(" Pings: 20 pings, no errors [sandbox]")]
-        assert not [line for line in left if "%|" in line]
-        assert max(map(width, lines(card)[1:] + left[1:])) <= COLUMNS
+    series = shell.run("df = %donutwork ping -n 20 -r 20")
+    done = re.findall(r"\rping +\d+%\|[ #█▉▊▋▌▍▎▏]+\| (\d+)/20, ", series)
+    assert done[:1] == ["0"]
+    assert len(set(done)) > 3
+    left = lines(series)
+    assert [line for line in left if line[1:].startswith(" Pings: 20 pings, no errors [sandbox]")]
+    assert not [line for line in left if "%|" in line]
+    assert max(map(width, lines(card)[1:] + left[1:])) <= COLUMNS
 
-        assert "✓ Check: ready [sandbox]" in shell.run("%donutwork check")
-        assert "Commands\r\n" in shell.run("%donutwork help")
-        shell.run("w = %donutwork watch -r 20")
-        line = r"<Watch running: \S+ \(sandbox\), 20.0/s planned, \d+ pings?, 0 errors, as of [0-9:]+ UTC>"
-        assert re.search(line, shell.run("w"))
-        shell.run("w.stop()")
-        assert "<Watch stopped: " in shell.run("w")
+    assert "✓ Check: ready [sandbox]" in shell.run("%donutwork check")
+    assert "Commands\r\n" in shell.run("%donutwork help")
+    shell.run("w = %donutwork watch -r 20")
+    line = r"<Watch running: \S+ \(sandbox\), 20.0/s planned, \d+ pings?, 0 errors, as of [0-9:]+ UTC>"
+    assert re.search(line, shell.run("w"))
+    shell.run("w.stop()")
+    assert "<Watch stopped: " in shell.run("w")
 
 
-@pytest.mark.parametrize("module", [IPYTHON, CONSOLE], ids=["ipython", "console"])
-def test_control_c_keeps_the_rows_and_returns_to_the_prompt(tmp_path: Path, module: tuple[str, ...]) -> None:
-    with terminal(tmp_path, module, "xterm") as shell:
-        shell.process.send("df = %donutwork ping -n 2000 -r 20\r")
-        shell.process.expect(r"\d+/2000, [\d.]+/s")
-        begun = shell.process.before.rpartition("\r")[2] + shell.process.after
-        shell.process.sendintr()
-        text = begun + shell.wait_for_prompt()
-        [kept] = re.findall(r"Interrupted: (\d+) rows? (?:is|are) kept", text)
-        assert "^C" in text
-        left = lines(text, COLUMNS)
-        assert left[0].startswith("⚠ Pings: interrupted: ")
-        assert not [line for line in left if "%|" in line or "^C" in line]
-        assert "Traceback" not in text
-        assert re.search(rf"\b{kept}\r\n", shell.run("len(_donutwork)"))
+def test_control_c_keeps_the_rows_and_returns_to_the_prompt(shell: Terminal) -> None:
+    shell.process.send("df = %donutwork ping -n 2000 -r 20\r")
+    shell.process.expect(r"\d+/2000, [\d.]+/s")
+    begun = shell.process.before.rpartition("\r")[2] + shell.process.after
+    shell.process.sendintr()
+    text = begun + shell.wait_for_prompt()
+    [kept] = re.findall(r"Interrupted: (\d+) rows? (?:is|are) kept", text)
+    assert "^C" in text
+    left = lines(text, COLUMNS)
+    assert left[0].startswith("⚠ Pings: interrupted: ")
+    assert not [line for line in left if "%|" in line or "^C" in line]
+    assert "Traceback" not in text
+    assert re.search(rf"\b{kept}\r\n", shell.run("len(_donutwork)"))
 
 
-def test_in_a_narrow_console_the_line_does_not_wrap(tmp_path: Path) -> None:
-    with terminal(tmp_path, CONSOLE, "xterm", columns=60) as shell:
-        frames = re.findall(r"\r(ping +\d+%\|[^\r\n]*)", shell.run("df = %donutwork ping -n 5 -r 20"))
-        assert frames
-        assert max(map(width, frames)) < 60
+def test_in_a_narrow_terminal_the_line_does_not_wrap(shell: Terminal) -> None:
+    shell.process.setwinsize(50, 60)
+    frames = re.findall(r"\r(ping +\d+%\|[^\r\n]*)", shell.run("df = %donutwork ping -n 5 -r 20"))
+    shell.process.setwinsize(50, COLUMNS)
+    assert frames
+    assert max(map(width, frames)) < 60

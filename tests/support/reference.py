@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from donutwork_magics.grammar.reference import SUBJECTS, Subject, Table
+from donutwork_magics.grammar.help import SUBJECTS, Subject, Table
 from tests.support.notebooks import ROOT
 
 README = ROOT / "README.md"
@@ -25,7 +25,7 @@ _BLOCK = re.compile(r"(?<=<!-- reference -->\n).*(?=<!-- end of reference -->)",
 
 def reference() -> str:
     """Return the reference as Markdown, each subject folded."""
-    return "\n".join(line for name, title in TITLES.items() for line in _subject(title, SUBJECTS[name]())) + "\n"
+    return "\n".join(line for name, title in TITLES.items() for line in _subject(title, SUBJECTS[name])) + "\n"
 
 
 def written() -> str:
