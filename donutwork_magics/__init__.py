@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from donutwork_magics.analysis.judge import judge
     from donutwork_magics.analysis.percentiles import percentiles
     from donutwork_magics.analysis.summary import summary
-    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.timed_transport import TimedTransport
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from donutwork_magics.packaged import load_example
     from donutwork_magics.preflight import check
     from donutwork_magics.sandbox import SandboxModule
+    from donutwork_magics.status import CheckReport
 
     sandbox: SandboxModule
 
@@ -58,7 +58,7 @@ __all__ = [
 
 # Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
 _HOME: Final = {
-    "CheckReport": "check_report",
+    "CheckReport": "status",
     "Client": "client.client",
     "Connection": "client.results",
     "DonutworkError": "errors",

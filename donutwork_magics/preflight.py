@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.advice import advice
 from donutwork_magics.client.client import Answer, Client, check_arguments, check_http, connect_without_key
 from donutwork_magics.client.endpoints import API_VERSION, CONNECTION, PING, Endpoint
@@ -21,6 +20,7 @@ from donutwork_magics.client.setup import Setup, Unusable, setup_of
 from donutwork_magics.client.target import current_setup
 from donutwork_magics.network.caller import Opened
 from donutwork_magics.network.tls import ALPN
+from donutwork_magics.status import CheckReport, Step
 from donutwork_magics.types import Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14

@@ -17,7 +17,6 @@ import pytest
 import trustme
 
 from donutwork_magics import CheckReport, check
-from donutwork_magics.check_report import Step
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.errors import Kind
@@ -25,6 +24,7 @@ from donutwork_magics.network import connection, resolver
 from donutwork_magics.network.resolver import Address, known_addresses
 from donutwork_magics.sandbox.options import SandboxOptions
 from donutwork_magics.sandbox.process import Sandbox
+from donutwork_magics.status import Step
 from donutwork_magics.types import Env, Http
 from tests.servers import BODY, Handler, Server, answer_api, closed_port, hang, read_request, refuse_tls, reply, reset
 from tests.servers.http2 import answer_api_http2

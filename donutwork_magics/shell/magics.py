@@ -48,12 +48,12 @@ from donutwork_magics.shell.versions import versions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.settings import Target
     from donutwork_magics.errors import Kind
     from donutwork_magics.sampling.plan import Segment
     from donutwork_magics.sampling.series import Series
+    from donutwork_magics.status import CheckReport
     from donutwork_magics.watch import Watch
 
 LAST: Final = "_donutwork"
@@ -307,9 +307,9 @@ class _Donutwork(Magics):
             The run ended early; its rows are kept all the same.
         """
         _prepare()
+        from donutwork_magics.display.cards import badges_of
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.display.setup import badges_of
         from donutwork_magics.measure import measure
         from donutwork_magics.sampling.plan import Course
         from donutwork_magics.sampling.rounds import drawn_seed
@@ -420,7 +420,7 @@ class _Donutwork(Magics):
         from donutwork_magics.display.live import takes_widgets
 
         if takes_widgets(self.shell):
-            from donutwork_magics.display.watch_panel import WatchPanel
+            from donutwork_magics.display.widgets import WatchPanel
 
             panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else ("auto", "1.1", "2"))
             watch.show_in(panel)
@@ -445,7 +445,7 @@ class _Donutwork(Magics):
             display(value)
             return
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.display.widget import call_widget
+        from donutwork_magics.display.widgets import CallWidget
 
         # The variable of the call keeps the call: a click is no assignment.
         measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE, quiet=True))
@@ -461,7 +461,7 @@ class _Donutwork(Magics):
         def measure() -> RunCard:
             return RunCard(self._measure([measured], results.put, like=target))
 
-        call_widget(value, again=again, measure=measure)
+        CallWidget(value, again=again, measure=measure).show()
 
     def _store(self, name: str, value: object) -> None:
         if name == LAST:

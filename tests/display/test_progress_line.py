@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import re
 import subprocess
 import sys
-from functools import partialmethod
 
 import pytest
-from tqdm.std import tqdm
 
-from donutwork_magics.display.progress_line import ProgressLine
+from donutwork_magics.display.live import ProgressLine
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.units import width
 from tests.display.test_live import Screen, Series, course, last_line, showing_on
@@ -63,71 +59,24 @@ def test_a_card_that_stands_is_not_blanked(screen: Screen) -> None:
     assert rows(screen.getvalue())[0].startswith("⚠ Pings: 70 pings, 2 errors")
 
 
-@pytest.mark.parametrize("stale", [1, 3])
-def test_open_bars_of_the_user_leave_the_line_and_the_card_alone(
-    screen: Screen, monkeypatch: pytest.MonkeyPatch, stale: int
+@pytest.mark.parametrize("left", ["bar  10%|#" + "#" * 289, "\ntwo\nbars|||"])
+def test_a_bar_that_the_user_left_there_is_in_neither_the_line_nor_the_card(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setattr(tqdm, "monitor_interval", 0)
-    bars = [tqdm(total=10, file=screen, ncols=299) for _bar in range(stale)]
-    before = len(screen.getvalue())
+    screen.write(left)
     series = Series(Plan(count=2))
     with showing_on(screen) as live:
         live.begin(series.course)
         series.ping(1.0)
         live.observe(series)
-        assert not {"\n", "\x1b"} & set(screen.getvalue()[before:])
-        assert re.fullmatch(r"ping  50%\|█+ +\| 1/2, 1 s left, 0 errors", rows(screen.getvalue())[0])
+        drawn = screen.getvalue().removeprefix(left)
+        assert not {"\n", "\x1b"} & set(drawn)
+        assert re.fullmatch(r"ping  50%\|█+ +\| 1/2, 1 s left, 0 errors", rows(screen.getvalue())[left.count("\n")])
         live.finish(run())
-    first = rows(screen.getvalue())[0]
+    first = rows(screen.getvalue())[left.count("\n")]
     assert first.startswith("⚠ Pings: 70 pings, 2 errors")
     assert "|" not in first
-    for bar in bars:
-        bar.close()
-
-
-SHOWING = """
-import io
-from donutwork_magics.display.live import _TerminalView
-from donutwork_magics.sampling.plan import Plan
-from tests.display.test_live import Series
-stream = io.StringIO()
-series = Series(Plan(count=4))
-with _TerminalView(stream) as live:
-    live.begin(series.course)
-    series.ping(1.0)
-    live.observe(series)
-    live.finish("the card")
-print(ascii(stream.getvalue()))
-"""
-
-
-def shown_with(**environ: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", SHOWING],
-        env={**os.environ, "COLUMNS": "100", **environ},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
-
-
-@pytest.mark.slow
-def test_no_variable_for_tqdm_changes_the_line() -> None:
-    constructor = vars(tqdm)["__init__"]
-    assert isinstance(constructor, partialmethod)
-    parameters = inspect.signature(constructor.func).parameters
-    assert {"ascii", "disable", "colour", "position", "delay", "nrows", "leave"} <= set(parameters)
-    as_ever = shown_with()
-    assert "ping  25%|" in as_ever[-1]
-    assert shown_with(**{f"TQDM_{name.upper()}": "1" for name in parameters}) == as_ever
-    assert shown_with(TQDM_COLOUR="red", TQDM_BAR_FORMAT="{n}", TQDM_ASCII=" x") == as_ever
-
-
-@pytest.mark.slow
-def test_a_variable_at_which_tqdm_fails_costs_the_line_only() -> None:
-    assert shown_with(TQDM_MININTERVAL="often") == ["the card", "''"]
 
 
 class Broken(Screen):
@@ -192,7 +141,7 @@ def test_the_line_keeps_away_from_the_edge_and_is_not_endless(
 
 def test_without_a_terminal_of_its_own_it_is_rather_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    code = "import io; from donutwork_magics.display.progress_line import ProgressLine as L; s = io.StringIO()\n"
+    code = "import io; from donutwork_magics.display.live import ProgressLine as L; s = io.StringIO()\n"
     code += "L(s).show('ping', 0.5, ['5/10']); print(len(s.getvalue().split('\\r')[-2]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "59\n"

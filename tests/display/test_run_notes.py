@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import Any, get_args
 
@@ -69,7 +68,7 @@ def advised(plan: Plan) -> set[str]:
     """Everything that looks like an option in the cards of a plan whose every note is due."""
     found: set[str] = set()
     for df in (late(), filtered(), stalled()):
-        for client, pauses in itertools.product(({}, BUSY), ({}, STOOD_STILL)):
+        for client, pauses in (({}, {}), (BUSY, STOOD_STILL)):
             described = {"plan": [plan.as_attrs()], "client": [client], "machine_pauses": pauses, "skipped": 7}
             describe(df, {**ATTRS, **described})
             found |= set(OPTION.findall(" ".join(mimebundle(RunCard(df))["text/plain"].split())))
