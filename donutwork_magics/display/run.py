@@ -26,7 +26,7 @@ from donutwork_magics.analysis.series import (
 )
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.analysis.verdicts import pings_for
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Pictures, Table, Tone
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Pictures, Section, Table, Tone
 from donutwork_magics.display.cards import card_of, phases, wait
 from donutwork_magics.display.run_charts import COARSE_PX, comparison_pictures, run_pictures, timelines
 from donutwork_magics.displayed import Displayed
@@ -127,15 +127,13 @@ def _run_card(run: RunCard) -> Card:
     )
 
 
-def _alone(df: pd.DataFrame, series: RunSeries) -> Iterator[Breakdown | Table | Pictures]:
+def _alone(df: pd.DataFrame, series: RunSeries) -> Iterator[Section]:
     yield from run_pictures(df, series.figures)
     yield from _breakdowns(df)
     yield Table("Measured", (*_measured(series), *_of_the_whole(series.attrs)))
 
 
-def _compared(
-    df: pd.DataFrame, series: Mapping[Any, RunSeries], labels: list[Any]
-) -> Iterator[Breakdown | Table | Pictures]:
+def _compared(df: pd.DataFrame, series: Mapping[Any, RunSeries], labels: list[Any]) -> Iterator[Section]:
     compared, figures = compare(df), {label: own.figures for label, own in series.items()}
     yield _verdicts(compared, labels)
     yield from comparison_pictures(df, figures)
