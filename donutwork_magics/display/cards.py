@@ -50,13 +50,7 @@ _STEP_STATES: Final[dict[StepState, tuple[Tone, str]]] = {
 
 @singledispatch
 def card_of(value: object) -> Card:
-    """Make the card of a value.
-
-    Raises
-    ------
-    TypeError
-        There is no card for its type.
-    """
+    """Make the card of a value."""
     raise TypeError(f"no card for a {type(value).__name__}")
 
 
@@ -139,15 +133,7 @@ def _phases_of_call(timing: Mapping[str, Any]) -> tuple[Breakdown, ...]:
 
 
 def phases(times_ms: Mapping[str, float], caption: str, value: str) -> tuple[Breakdown, ...]:
-    """Break a call down into its phases; those that did not happen are left out.
-
-    Parameters
-    ----------
-    times_ms
-        By column, with those of `PHASES` among them.
-    caption, value
-        What the breakdown and its values are called.
-    """
+    """Break a call down into its phases, from times by column; those that did not happen are left out."""
     return _breakdown({name: times_ms[column] for column, name in PHASES.items()}, caption, ("phase", value))
 
 
@@ -156,13 +142,6 @@ def wait(times_ms: Mapping[str, float], value: str) -> tuple[Breakdown, ...]:
 
     It is in three parts where the system tells the round trip. There is none where the server's own time is unknown, 0,
     or longer than the wait.
-
-    Parameters
-    ----------
-    times_ms
-        By column: ``ttfb_ms``, ``rrt_ms`` and ``tcp_rtt_ms``.
-    value
-        What its values are called.
     """
     ttfb_ms, rrt_ms, path_ms = times_ms["ttfb_ms"], times_ms["rrt_ms"], times_ms["tcp_rtt_ms"]
     if not 0 < rrt_ms <= ttfb_ms:

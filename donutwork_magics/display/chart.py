@@ -127,25 +127,10 @@ def timeline(
     count_back: bool = False,
     column_px: int = 2,
 ) -> str:
-    """Draw durations over the time of their start, and below them a strip with a cross for errors.
+    """Draw durations over the time of their start, and below them a strip with a cross for errors; some 8 kB at most.
 
-    Parameters
-    ----------
-    started_s, duration_ms, failed
-        One each a ping; the duration of a failed one is not drawn.
-    title
-        What there is to see, for those who do not; empty where an ``alt`` says it.
-    span_s
-        From when to when is shown; by default what there is.
-    count_back
-        Count the time back from the end, which is now.
-    column_px
-        What is nearer to each other than this, where pings are many, becomes one stroke.
-
-    Returns
-    -------
-    str
-        An SVG document; at most some 8 kB, however many pings there are.
+    The title says what there is to see where no ``alt`` does. Time may be counted back from the end, which is now. What
+    is nearer to each other than a column, where pings are many, becomes one stroke.
     """
     drawn = np.isfinite(started_s) & (np.isfinite(duration_ms) | failed)
     if span_s is not None:
@@ -177,13 +162,7 @@ class Bins:
 
 
 def bins_of(parts_ms: Mapping[str, Numbers]) -> Bins:
-    """Count durations.
-
-    Parameters
-    ----------
-    parts_ms
-        By label, one a ping that succeeded; the first few labels are counted.
-    """
+    """Count the durations of each label, of the first few."""
     shown = {label: values[np.isfinite(values)] for label, values in list(parts_ms.items())[:MOST_RIDGES]}
     together = np.concatenate([np.empty(0), *shown.values()])
     edges, logarithmic = _edges(together, _MOST_BINS_OF_RIDGES if len(shown) > 1 else _MOST_BINS)
@@ -192,15 +171,7 @@ def bins_of(parts_ms: Mapping[str, Numbers]) -> Bins:
 
 
 def histogram(bins: Bins, marks: Mapping[str, float]) -> str:
-    """Draw how often which duration occurs.
-
-    Parameters
-    ----------
-    bins
-        Of one label.
-    marks
-        Values to point at, by name, such as ``p50``.
-    """
+    """Draw how often which duration of one label occurs, and point at some values by their names, such as ``p50``."""
     bottom, top = SAVED.height - _BOTTOM, _TOP + 14
     across = _axis_of(bins)
     [counts] = bins.counts.values()
@@ -214,13 +185,7 @@ def histogram(bins: Bins, marks: Mapping[str, float]) -> str:
 
 
 def ridges(bins: Bins, p50_ms: Mapping[str, float]) -> str:
-    """Draw the histograms of several labels one below the other, on one axis, each with its p50 and a mark there.
-
-    Parameters
-    ----------
-    p50_ms
-        By label.
-    """
+    """Draw the histograms of several labels one below the other, on one axis, each with its p50 and a mark there."""
     look = replace(SAVED, height=(_NAME + _RIDGE) * len(bins.counts) + _BOTTOM)
     across = _axis_of(bins)
     parts: list[str] = []

@@ -166,15 +166,7 @@ class LiveView:
         self._clear()
 
     def begin(self, course: Course, badges: tuple[str, ...] = ()) -> None:
-        """Show that a run begins, before its first ping.
-
-        Parameters
-        ----------
-        course
-            What is planned.
-        badges
-            Where its pings go.
-        """
+        """Show that a run begins, before its first ping; badges say where its pings go."""
         self._reader, self._start = None, Readout(course, course.plans[course.segments[0].line].label, badges=badges)
         with contextlib.suppress(Exception):
             # As below.
@@ -215,15 +207,7 @@ class LiveView:
 
 
 def live_view(shell: object, *, quiet: bool) -> LiveView:
-    """Make the view that suits a shell.
-
-    Parameters
-    ----------
-    shell
-        The running IPython shell.
-    quiet
-        Show nothing at all: no progress, and no card.
-    """
+    """Make the view that suits the running IPython shell; a quiet one shows neither progress nor card."""
     if quiet:
         return LiveView()
     if takes_widgets(shell):
@@ -314,13 +298,7 @@ class _TerminalView(LiveView):
 
 
 class ProgressLine:
-    """One line of a terminal, which is written over: a bar between a title and what there is to say.
-
-    Parameters
-    ----------
-    stream
-        A terminal. Where it cannot be written to, there is no line.
-    """
+    """One line of a terminal, which is written over: a bar between a title and what there is to say."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -328,15 +306,7 @@ class ProgressLine:
         self._is_shown = self._is_lost = False
 
     def show(self, title: str, share: float, facts: Sequence[str]) -> None:
-        """Draw it anew, not wider than the terminal is now.
-
-        Parameters
-        ----------
-        share
-            How much is done, 0 to 1.
-        facts
-            What there is to say; the last are left out where there is no room.
-        """
+        """Draw it anew, not wider than the terminal is now; the last facts are left out where there is no room."""
         if not self._is_shown:
             # A bar of the user may have been left there.
             self._blank()

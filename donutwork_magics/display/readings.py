@@ -49,15 +49,8 @@ class Reading:
     def lately_hz(self, now_s: float, *, began_s: float, window_s: float) -> tuple[float, float]:
         """Return the starts a second in the last seconds, rests and hangs and all, and in how many seconds that was.
 
-        The rate is NaN where it cannot be said yet.
-
-        Parameters
-        ----------
-        now_s, began_s
-            The time now, and when the first ping began that may count, as in `started_s`.
-        window_s
-            How long the window is; it is shorter where it would begin before that ping, or before the oldest that is
-            known.
+        The window is shorter where it would begin before `began_s`, or before the oldest ping that is known. The rate
+        is NaN where it cannot be said yet.
         """
         if self.cut and self.started_s.size:
             began_s = max(began_s, float(self.started_s[0]))
@@ -96,13 +89,7 @@ NOTHING: Final = Reading(_NO_TIMES, _NO_TIMES, _NO_FLAGS, _NO_FLAGS, errors=0)
 
 
 class Reader:
-    """Reads the rows of a series again and again.
-
-    Parameters
-    ----------
-    first
-        How many rows there were before it.
-    """
+    """Reads the rows of a series again and again; those are left out that were there before it."""
 
     def __init__(self, first: int) -> None:
         self._first = first
@@ -138,15 +125,7 @@ class Reader:
 
 
 def live_chart(reading: Reading, elapsed_s: float, last_s: float) -> tuple[Pictures, ...]:
-    """Draw the latest rows, if there are any.
-
-    Parameters
-    ----------
-    elapsed_s
-        How long the series has run.
-    last_s
-        Of how much time; what is older leaves the chart.
-    """
+    """Draw the latest rows, if there are any, of a series that has run so long; what is older leaves the chart."""
     if not reading.started_s.size:
         return ()
     span = next((span for span in (*_SPANS_S, last_s) if elapsed_s <= span <= last_s), None)

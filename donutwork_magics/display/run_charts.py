@@ -36,13 +36,7 @@ _MOST_NAMED: Final = 4
 
 
 def run_pictures(df: pd.DataFrame, figures: Mapping[str, Any]) -> tuple[Pictures, ...]:
-    """Draw the timeline and the histogram of one series; none where there are too few pings.
-
-    Parameters
-    ----------
-    figures
-        Its row of the summary.
-    """
+    """Draw the timeline and the histogram of one series, whose row of the summary is given; none of too few pings."""
     ok_ms = _numbers(df.loc[df["error"].isna() & ~df["warmup"].astype(bool), "duration_ms"])
     # Of fewer, the dots of the timeline tell more.
     histograms = (_histogram(ok_ms, figures),) if ok_ms.size >= pings_needed(0.50) else ()
@@ -72,13 +66,7 @@ def timelines(df: pd.DataFrame, *, column_px: int = 2) -> tuple[Picture, ...]:
 
 
 def comparison_pictures(df: pd.DataFrame, figures: Mapping[Any, Mapping[str, Any]]) -> tuple[Pictures, ...]:
-    """Draw the histograms of several labels on one axis.
-
-    Parameters
-    ----------
-    figures
-        The row of the summary of each label that is to be shown.
-    """
+    """Draw the histograms of several labels on one axis: of those whose row of the summary is given."""
     ok = df[df["error"].isna() & ~df["warmup"].astype(bool)]
     parts = {str(label): _numbers(ok.loc[ok["label"] == label, "duration_ms"]) for label in figures}
     parts = {label: values for label, values in parts.items() if values.size}

@@ -59,13 +59,7 @@ def last_card(watch: Watch) -> RunCard:
 
 
 def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
-    """Render the line below a panel, which is left where the panel itself cannot be shown.
-
-    Parameters
-    ----------
-    ended_s
-        When it was stopped, in seconds since 1970; None where it was not.
-    """
+    """Render the line below a panel, which is left where the panel itself cannot be shown."""
     target = watch.series.target
     began = format_utc(watch.began_s)
     when = f"started {began}; it ends with its kernel" if ended_s is None else f"{began} to {format_utc(ended_s)}"

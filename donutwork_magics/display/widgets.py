@@ -39,14 +39,10 @@ class Box(VBox):  # type: ignore[misc]
     A front end that opens a page asks the kernel for the whole state of each widget that is there already. So does one
     that had lost its connection; and a second page of the same notebook. Such a page takes no updates of the outputs
     that it came with.
-
-    Attributes
-    ----------
-    loaded_anew : bool
-        Whether some page shows it that was opened after it.
     """
 
     loaded_anew = False
+    """Whether some page shows it that was opened after it."""
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         """Return the state, or the part of it that is asked for."""
@@ -71,11 +67,6 @@ class CallWidget:
         Makes it once more.
     measure
         Makes a series of 50 pings. Both are called from a thread, one at a time.
-
-    Attributes
-    ----------
-    box : ipywidgets.VBox
-        The buttons, a line that says what is going on, and the place for the cards of a page that was loaded anew.
     """
 
     def __init__(self, result: Displayed, *, again: Callable[[], Displayed], measure: Callable[[], Displayed]) -> None:
@@ -90,6 +81,7 @@ class CallWidget:
         again_button, measure_button = self._buttons
         again_button.on_click(lambda _button: self._start(0, again, "calling…"))
         measure_button.on_click(lambda _button: self._start(1, measure, "measuring 50 pings, about ten seconds…"))
+        # Below the buttons is the place for the cards of a page that was loaded anew.
         self.box = Box([HBox([*self._buttons, self._status], layout={"flex_flow": "row wrap"}), self._latest])
 
     def show(self) -> None:
@@ -166,11 +158,6 @@ class WatchPanel:
         What it shows and steers.
     protocols
         Those that can be chosen.
-
-    Attributes
-    ----------
-    box : ipywidgets.VBox
-        What is displayed.
     """
 
     def __init__(self, watch: Watch, protocols: Sequence[Http]) -> None:
