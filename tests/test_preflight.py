@@ -387,7 +387,7 @@ class TestNetwork:
         assert "DONUTWORK_CA_BUNDLE" in step(report, "TLS").advice
 
     @pytest.mark.parametrize(
-        ("family", "keyed", "peer"),
+        ("family", "has_key", "peer"),
         [
             (socket.AF_INET, True, "127.0.0.1"),
             (socket.AF_INET6, True, "::1"),
@@ -396,14 +396,14 @@ class TestNetwork:
         ids=["IPv4", "IPv6", "without a key"],
     )
     def test_a_server_that_does_not_speak_tls(
-        self, aim: Aim, monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, keyed: bool, peer: str
+        self, aim: Aim, monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, has_key: bool, peer: str
     ) -> None:
-        if not keyed:
+        if not has_key:
             monkeypatch.delenv("DONUTWORK_API_KEY")
         with Server(refuse_tls, family=family) as server:
             aim(server.url.replace("http:", "https:"))
             report = check()
-        assert by_state(report)["bad"] == (["TLS"] if keyed else ["API key", "TLS"])
+        assert by_state(report)["bad"] == (["TLS"] if has_key else ["API key", "TLS"])
         assert step(report, "TLS").kind == "tls"
         assert step(report, "TCP").detail == f"connected to {peer}"
 
