@@ -78,31 +78,27 @@ def assert_cards_are_readable_in_both_themes(notebook: Notebook) -> None:
         assert_cards_are_readable(notebook)
 
 
-@pytest.mark.parametrize("app", get_args(App))
-def test_the_first_notebook_runs_and_its_cards_outlive_the_kernel(
-    browser: Browser, server: JupyterServer, app: App
+def test_the_first_notebook_is_readable_as_it_comes_and_runs_and_its_cards_outlive_the_kernel(
+    browser: Browser, server: JupyterServer
 ) -> None:
-    name = put_copy(server, "01_first_ping.ipynb", f"first-{app}.ipynb")
-    with open_notebook(browser, server, name, app=app) as notebook:
+    name = put_copy(server, "01_first_ping.ipynb", "first.ipynb", outputs=True)
+    with open_notebook(browser, server, name) as notebook:
+        success = notebook.page.locator("strong", has_text="success").first
+        expect(success).to_be_visible()
+        assert not notebook.is_trusted()
+        assert_cards_are_readable_in_both_themes(notebook)
+        assert_no_widget_is_left(notebook)
+
+        notebook.command("notebook:clear-all-cell-outputs")
+        expect(success).to_have_count(0)
         notebook.run_all()
-        expect(notebook.page.locator("strong", has_text="success").first).to_be_visible()
+        expect(success).to_be_visible()
         expect(notebook.page.get_by_text("60 pings, no errors").first).to_be_visible()
         assert_cards_are_readable_in_both_themes(notebook)
         shown = cards(notebook)
         notebook.save_and_reopen()
         notebook.page.wait_for_function(f"count => {CARDS}.length === count", arg=len(shown))
         assert cards(notebook) == shown
-        assert_no_widget_is_left(notebook)
-
-
-def test_the_saved_outputs_are_readable_to_someone_who_does_not_trust_them(
-    browser: Browser, server: JupyterServer
-) -> None:
-    name = put_copy(server, "01_first_ping.ipynb", "untrusted.ipynb", outputs=True)
-    with open_notebook(browser, server, name) as notebook:
-        expect(notebook.page.locator("strong", has_text="success").first).to_be_visible()
-        assert not notebook.is_trusted()
-        assert_cards_are_readable_in_both_themes(notebook)
         assert_no_widget_is_left(notebook)
 
 

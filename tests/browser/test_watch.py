@@ -73,44 +73,39 @@ def test_the_keyboard_pauses_starts_and_stops_it_and_its_card_is_saved(
         assert_no_widget_is_left(notebook)
 
 
-def test_it_goes_on_after_a_reload_and_a_cell_that_stops_it_saves_its_card(
-    browser: Browser, server: JupyterServer
-) -> None:
+def test_it_ends_with_its_kernel_and_goes_on_after_a_reload(browser: Browser, server: JupyterServer) -> None:
     name = put_notebook(server, "watch-reload.ipynb", START, "w = %donutwork watch -r 40", "1 + 1")
     with open_notebook(browser, server, name) as notebook:
         page = notebook.page
+        chart = page.get_by_role("img", name=CHART)
         notebook.run_all()
-        expect(page.get_by_role("img", name=CHART)).to_be_visible()
-        notebook.save_and_reopen()
-        expect(page.get_by_text("ping: running")).to_be_visible()
-        expect(page.get_by_role("img", name=CHART)).to_be_visible()
-        expect_more_pings(page)
-        control(page, "Pause").focus()
-        page.keyboard.press("Enter")
-        expect(page.get_by_text("ping: paused")).to_be_visible()
-        page.keyboard.press("Enter")
-        expect(page.get_by_text("ping: running")).to_be_visible()
-        page.locator(".jp-CodeCell .cm-content").last.click()
-        page.keyboard.press("ControlOrMeta+A")
-        page.keyboard.type("w.stop()")
-        page.keyboard.press("Control+Enter")
-        # In the panel, and below the cell.
-        expect(page.get_by_text(re.compile(r"\d+ pings, no errors"))).to_have_count(2)
-        assert re.search(r"\d+ pings, no errors", cards(notebook)[-1])
-        expect(control(page, "Stop")).to_be_disabled()
-        text = page.inner_text(".jp-Notebook")
-        assert not [words for words in DEAD_WIDGET if words in text]
-
-
-def test_with_its_kernel_it_ends_and_tells_since_when_it_was(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "watch-restart.ipynb", START, "w = %donutwork watch -r 40")
-    with open_notebook(browser, server, name) as notebook:
-        page = notebook.page
-        notebook.run_all()
-        expect(page.get_by_role("img", name=CHART)).to_be_visible()
+        expect(chart).to_be_visible()
         notebook.restart()
         expect(page.locator(".jupyter-widgets-disconnected").first).to_be_visible()
         left = pings(page)
         page.wait_for_timeout(500)
         assert pings(page) == left
         assert re.search(r"Watch of the sandbox, started .* UTC; it ends with its kernel", cards(notebook)[-1])
+
+        notebook.run_all()
+        expect(chart).to_be_visible()
+        notebook.save_and_reopen()
+        expect(page.get_by_text("ping: running")).to_be_visible()
+        expect(chart).to_be_visible()
+        expect_more_pings(page)
+        control(page, "Pause").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("ping: paused")).to_be_visible()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("ping: running")).to_be_visible()
+
+        # A cell that stops it saves its card: it is in the panel, and below the cell.
+        page.locator(".jp-CodeCell .cm-content").last.click()
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.type("w.stop()")
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_text(re.compile(r"\d+ pings, no errors"))).to_have_count(2)
+        assert re.search(r"\d+ pings, no errors", cards(notebook)[-1])
+        expect(control(page, "Stop")).to_be_disabled()
+        text = page.inner_text(".jp-Notebook")
+        assert not [words for words in DEAD_WIDGET if words in text]
