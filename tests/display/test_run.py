@@ -81,9 +81,8 @@ def test_what_was_expected_is_judged_in_the_card(expected: str, judged: str) -> 
 def test_what_was_expected_of_a_label_stands_by_its_name() -> None:
     df = pd.concat([frame([1.0] * 6, label=label) for label in "ab"], ignore_index=True)
     plans = [{**ATTRS["plan"][0], "label": label} for label in "ab"]
-    assert re.search(
-        "b: max<500µs +✗ fails: 1.00 ms\n", shown(df, plan=[plans[0], {**plans[1], "expect": ["max<0.5ms"]}])
-    )
+    text = shown(df, plan=[plans[0], {**plans[1], "expect": ["max<0.5ms"]}])
+    assert re.search("b: max<500µs +✗ fails: 1.00 ms\n", text)
 
 
 def test_the_settings_of_the_sandbox_are_among_the_details() -> None:
@@ -111,7 +110,7 @@ FOREIGN = "&" * 10_000
 @pytest.mark.parametrize(
     ("labels", "letters"),
     [
-        *itertools.product([2, 3, 4, 8], ["x" * 62, "<" * 62, "測" * 62]),
+        *itertools.product([2, 3, 8], ["<" * 62, "測" * 62]),
         (4, FOREIGN),
         # Only 20 are shown; but all are compared, which takes a while.
         (21, "&" * 62),
@@ -206,11 +205,6 @@ def test_a_few_pings_have_counts_and_no_statistics(n: int, failed: dict[int, Kin
     assert ("Duration over time" in text) == (n > 1)
 
 
-def test_errors_are_counted_by_kind_with_their_interval() -> None:
-    text = " ".join(mimebundle(run())["text/plain"].split())
-    assert "Errors 2, 2.9 % (95 % interval 0.8 % to 9.8 %): server_error 1, timeout 1" in text
-
-
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
     df = frame([1.0] * 6, every_ms=200.0, warmup=1)
     df["lag_ms"] = df["seq"] * 100.0
@@ -252,19 +246,11 @@ def test_a_card_lists_its_outages() -> None:
 
 
 def test_many_outages_are_folded_and_the_card_says_how_many_it_lists() -> None:
-    text = text_of(outages(4, 4))
-    assert "\n  4 outages\n" in text
-    assert text.count("4.20 s") == 4
+    assert "\n  4 outages\n" in text_of(outages(4, 4))
     assert "  300 outages, the first 20\n" in text_of(outages(300, 20))
-
-
-@pytest.mark.parametrize("count", [2, 4])
-def test_a_comparison_lists_those_of_the_whole_run(count: int) -> None:
-    text = text_of(outages(count, count), labels=2)
-    assert text.count("4.20 s") == count
-
-
-def test_a_run_without_outages_says_nothing_of_them() -> None:
+    # A comparison lists those of the whole run once.
+    for count, labels in ((4, 1), (2, 2), (4, 2)):
+        assert text_of(outages(count, count), labels).count("4.20 s") == count
     assert "utage" not in text_of({"count": 0, "total_s": 0.0, "first": []})
 
 
@@ -328,6 +314,8 @@ def test_a_pause_of_this_machine_is_not_blamed_on_the_api() -> None:
     )
     assert BEHIND_OTHERS not in text
     assert "Machine pauses 1 in the whole run, the longest 1.00 s" in text
+    within = held_up(paused([0.5, 1.0]), stall_s=1.0)
+    assert "not because of the API. The duration of 1 ping contains such a pause." in within
 
 
 def test_a_pause_of_this_machine_excuses_no_stall() -> None:
@@ -339,11 +327,6 @@ def test_a_pause_of_this_machine_excuses_no_stall() -> None:
     assert "Some pings began late because of that." in too_short
     assert BEHIND_OTHERS in too_short
     assert "not because of the API" not in too_short
-
-
-def test_a_pause_within_a_ping_is_told_of_its_duration() -> None:
-    text = held_up(paused([0.5, 1.0]), stall_s=1.0)
-    assert "not because of the API. The duration of 1 ping contains such a pause." in text
 
 
 def test_where_not_all_pauses_of_this_machine_are_known_a_stall_is_told_too() -> None:
@@ -387,7 +370,7 @@ def test_rows_without_a_label_are_a_label_of_their_own() -> None:
     assert re.search(r"no label +2.00 ms .* 30 +0\n", text)
 
 
-@pytest.mark.parametrize("name", ["None", "NA", "null", "nan"])
+@pytest.mark.parametrize("name", ["None", "nan"])
 def test_a_label_that_a_file_of_text_takes_for_none_is_one_label(name: str) -> None:
     df = pd.concat([frame([5.0] * 60, label=name), frame([6.0] * 60, label="warm")])
     again = pd.read_csv(StringIO(df.to_csv(index=False)))
@@ -467,10 +450,11 @@ def test_a_percentile_of_successes_without_a_time_says_what_it_lacks() -> None:
     assert "p50 needs 5 successes whose time is known" in shown(df)
 
 
-def test_errors_are_counted_the_most_frequent_first() -> None:
+def test_errors_are_counted_by_kind_the_most_frequent_first_with_their_interval() -> None:
+    text = " ".join(mimebundle(run())["text/plain"].split())
+    assert "Errors 2, 2.9 % (95 % interval 0.8 % to 9.8 %): server_error 1, timeout 1" in text
     kinds: dict[int, Kind] = {0: "dns", 1: "timeout", 2: "timeout", 3: "connect", 4: "connect", 5: "timeout"}
-    text = shown(frame([1.0] * 60, errors=kinds))
-    assert ": timeout 3, connect 2, dns 1 Rate" in " ".join(text.split())
+    assert ": timeout 3, connect 2, dns 1 Rate" in said(frame([1.0] * 60, errors=kinds))
 
 
 def test_a_run_tells_its_jitter_and_when_it_began() -> None:
@@ -484,9 +468,8 @@ def test_a_filtered_table_is_not_compared_with_the_plan() -> None:
     whole = shown(df, plan=[{**ATTRS["plan"][0], "count": 300, "rate_hz": 5.0}])
     assert re.search(r"Pings +300 of 300 planned\n(.*\n)+? +Rate +5.00/s, 5.00/s planned\n", whole)
     slow = shown(df[df["duration_ms"] > 20])
-    assert "Between these rows 264 pings of the run are missing, as in a table that was filtered." in " ".join(
-        slow.split()
-    )
+    missing = "Between these rows 264 pings of the run are missing, as in a table that was filtered."
+    assert missing in " ".join(slow.split())
     assert re.search(r"Pings +25\n", slow)
     assert re.search(r"Rate +0.417/s\n", slow)
 
@@ -574,12 +557,9 @@ def test_a_maximum_that_had_to_connect_says_so() -> None:
     assert "on a new connection" not in shown(df)
 
 
-def test_a_label_of_ones_own_is_in_the_state() -> None:
-    assert shown(frame([1.0], label="monitor")).startswith("✓ Pings: monitor: 1 ping")
-
-
 def test_a_long_label_cuts_neither_how_a_run_ended_nor_where_it_was() -> None:
     df = frame([1.0] * 5, label="ping -n 100 --cold --http 2 --timeout 5s --env staging -r 10000x", errors={4: "dns"})
+    assert shown(frame([1.0], label="monitor")).startswith("✓ Pings: monitor: 1 ping")
     head = said(df, ended="dns")
     assert head.startswith(f"✗ Pings: {df['label'][0]}: ended early by dns: 5 pings, 1 error [sandbox] [staging] ")
 
