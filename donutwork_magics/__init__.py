@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from donutwork_magics.analysis.judge import judge as judge
     from donutwork_magics.analysis.percentiles import percentiles as percentiles
     from donutwork_magics.analysis.summary import summary as summary
-    from donutwork_magics.check_report import CheckReport as CheckReport
     from donutwork_magics.client.client import Client as Client
     from donutwork_magics.client.results import Connection as Connection
     from donutwork_magics.client.results import Ping as Ping
     from donutwork_magics.client.timed_transport import TimedTransport as TimedTransport
     from donutwork_magics.display.report import report as report
+    from donutwork_magics.displayed import CheckReport as CheckReport
     from donutwork_magics.errors import DonutworkError as DonutworkError
     from donutwork_magics.errors import Interrupted as Interrupted
     from donutwork_magics.errors import SeriesError as SeriesError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # Imported when first used: a notebook that loads the extension does not wait for httpx and pandas.
 _HOME: Final = {
-    "CheckReport": "check_report",
+    "CheckReport": "displayed",
     "Client": "client.client",
     "Connection": "client.results",
     "DonutworkError": "errors",

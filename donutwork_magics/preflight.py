@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.client import Answer, Client, check_arguments, check_http, connect_without_key
 from donutwork_magics.client.key import Unusable
 from donutwork_magics.client.replies import (
@@ -24,6 +22,8 @@ from donutwork_magics.client.replies import (
 from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Setup, Target
 from donutwork_magics.client.target import current_setup
+from donutwork_magics.displayed import CheckReport, Step
+from donutwork_magics.errors import Kind
 from donutwork_magics.network.caller import Opened
 from donutwork_magics.network.sockets import ALPN
 from donutwork_magics.types import Env, Family, Http
@@ -73,12 +73,26 @@ def check(
 def preflight(setup: Setup, *, http: Http, family: Family | None, timeout_s: float) -> CheckReport:
     """Check what was read of the settings; as `check`."""
     found = _look(setup, http, family, timeout_s)
-    env = _answered_env(found)
+    stop = _stops_after(found.ping) if found.ping else ""
     return CheckReport(
         host=setup.host,
         sandbox=setup.sandbox,
-        env=env if env in _ENVIRONMENTS else None,
-        steps=tuple(step(found) for step in _STEPS),
+        env=found.env if found.env in _ENVIRONMENTS else None,
+        steps=(
+            _key(setup),
+            _environment(found),
+            _address(setup),
+            _dns(found),
+            _tcp(found),
+            _tls(found),
+            _accepted(found),
+            _permission(found, found.ping, PING, found.obstacle),
+            _permission(found, found.connection, CONNECTION, stop or found.obstacle),
+            _protocol(found),
+            _version(found),
+            _clock(found),
+            _proxy(setup),
+        ),
     )
 
 
@@ -92,12 +106,16 @@ class _Found:
     ping: Answer | None = None
     connection: Answer | None = None
 
-    def answers(self) -> Iterator[tuple[Answer, Endpoint]]:
-        """Give the calls that were made."""
-        if self.ping is not None:
-            yield self.ping, PING
-        if self.connection is not None:
-            yield self.connection, CONNECTION
+    @property
+    def answers(self) -> list[tuple[Answer, Endpoint]]:
+        """The calls that were made."""
+        made = ((self.ping, PING), (self.connection, CONNECTION))
+        return [(answer, endpoint) for answer, endpoint in made if answer is not None]
+
+    @property
+    def env(self) -> str | None:
+        """The environment that answered."""
+        return next((answer.sample.env for answer, _ in self.answers if answer.sample.env is not None), None)
 
     @property
     def seen(self) -> EndpointSeen | None:
@@ -105,9 +123,29 @@ class _Found:
         reply = self.connection.reply if self.connection else None
         return reply.endpoint if isinstance(reply, ConnectionReply) else None
 
-    def line(self, sample: Sample, endpoint: Endpoint = PING) -> str:
-        """Say what became of a call."""
-        return advice(sample, self.setup, endpoint)
+    @property
+    def obstacle(self) -> str:
+        """Why no call was made."""
+        if isinstance(self.setup.base_url, Unusable):
+            return "there is no usable address"
+        if self.opened is not None and self.opened.fault is not None:
+            return "there is no connection"
+        if isinstance(self.setup.ca_pem, Unusable):
+            return "there is no secure connection"
+        return "there is no usable key"
+
+    def unknown(self, name: str, why: str) -> Step:
+        """Skip a step of which the calls tell nothing, or which there were no calls for."""
+        return _skipped(name, why if self.ping is not None else self.obstacle)
+
+    def failed(self, name: str, sample: Sample, endpoint: Endpoint = PING) -> Step:
+        """Say what became of a call that failed at a step."""
+        return _bad(name, advice(sample, self.setup, endpoint), sample.error)
+
+    def not_opened(self, name: str, opened: Opened) -> Step:
+        """Say why there is no connection, at the step that it failed at."""
+        assert opened.fault is not None
+        return self.failed(name, Sample(opened.exchange, opened.fault.kind, opened.fault.reason))
 
 
 def _look(setup: Setup, http: Http, family: Family | None, timeout_s: float) -> _Found:
@@ -138,20 +176,8 @@ def _stops_after(ping: Answer) -> str:
     return ""
 
 
-def _obstacle(found: _Found) -> str:
-    """Say why no call was made."""
-    setup = found.setup
-    if isinstance(setup.base_url, Unusable):
-        return "there is no usable address"
-    if found.opened is not None and found.opened.fault is not None:
-        return "there is no connection"
-    if isinstance(setup.ca_pem, Unusable):
-        return "there is no secure connection"
-    return "there is no usable key"
-
-
-def _key(found: _Found) -> Step:
-    setup, key = found.setup, found.setup.key
+def _key(setup: Setup) -> Step:
+    key = setup.key
     if isinstance(key, Unusable):
         return _bad("API key", key.why)
     if setup.sandbox:
@@ -163,20 +189,19 @@ def _key(found: _Found) -> Step:
 
 
 def _environment(found: _Found) -> Step:
-    name, asked, answered = "Environment", found.setup.env, _answered_env(found)
+    name, asked, answered = "Environment", found.setup.env, found.env
     if answered is None:
-        why = "no reply names it" if found.ping is not None else _obstacle(found)
-        return _skipped(name, f"{asked} is asked for; {why}" if asked else why)
+        skipped = found.unknown(name, "no reply names it")
+        return replace(skipped, detail=f"{asked} is asked for; {skipped.detail}") if asked else skipped
     if asked is not None and answered != asked:
-        sample = next(answer.sample for answer, _ in found.answers() if answer.sample.env is not None)
-        return _bad(name, found.line(sample._replace(error="env_mismatch")), sample._replace(error="env_mismatch"))
+        sample = next(answer.sample for answer, _ in found.answers if answer.sample.env is not None)
+        return found.failed(name, sample._replace(error="env_mismatch"))
     if answered not in _ENVIRONMENTS:
         return Step(name, "warn", "the reply names one that is not documented", "Check that the base URL is the API's.")
     return Step(name, "ok", f"{answered}, as asked for" if asked else f"{answered}; none was asked for")
 
 
-def _address(found: _Found) -> Step:
-    setup = found.setup
+def _address(setup: Setup) -> Step:
     if isinstance(setup.base_url, Unusable):
         return _bad("Address", setup.base_url.why)
     if setup.variables is None:
@@ -191,28 +216,27 @@ def _address(found: _Found) -> Step:
 def _dns(found: _Found) -> Step:
     opened = found.opened
     if opened is None:
-        return _skipped("DNS", _obstacle(found))
+        return _skipped("DNS", found.obstacle)
     dns_ms = opened.exchange.phases.dns_ms
     if math.isnan(dns_ms):
-        return _not_opened("DNS", found)
+        return found.not_opened("DNS", opened)
     if not dns_ms:
         base_url = found.setup.base_url
         is_name = not isinstance(base_url, Unusable) and base_url.host == "localhost"
-        return _needless(
-            "DNS", f"not needed: {'localhost is this machine' if is_name else 'the host is an IP address'}"
-        )
+        why = "localhost is this machine" if is_name else "the host is an IP address"
+        return _needless("DNS", f"not needed: {why}")
     return Step("DNS", "ok", "the name has an address", duration_ms=dns_ms)
 
 
 def _tcp(found: _Found) -> Step:
     opened = found.opened
     if opened is None:
-        return _skipped("TCP", _obstacle(found))
+        return _skipped("TCP", found.obstacle)
     phases = opened.exchange.phases
     if math.isnan(phases.dns_ms):
         return _skipped("TCP", "no address is known")
     if math.isnan(phases.connect_ms):
-        return _not_opened("TCP", found)
+        return found.not_opened("TCP", opened)
     # One that was reset at once does not tell its address any more.
     peer = opened.exchange.peer or "an address that closed at once"
     return Step("TCP", "ok", f"connected to {peer}", duration_ms=phases.connect_ms)
@@ -221,7 +245,7 @@ def _tcp(found: _Found) -> Step:
 def _tls(found: _Found) -> Step:
     setup, opened = found.setup, found.opened
     if opened is None or isinstance(setup.base_url, Unusable):
-        return _skipped("TLS", _obstacle(found))
+        return _skipped("TLS", found.obstacle)
     if isinstance(setup.ca_pem, Unusable):
         return _bad("TLS", setup.ca_pem.why)
     phases = opened.exchange.phases
@@ -230,7 +254,7 @@ def _tls(found: _Found) -> Step:
     if setup.base_url.scheme == "http":
         return _needless("TLS", "none: plain http, which stays on this machine")
     if math.isnan(phases.tls_ms):
-        return _not_opened("TLS", found)
+        return found.not_opened("TLS", opened)
     return _certificate(opened, setup.host)
 
 
@@ -248,47 +272,37 @@ def _certificate(opened: Opened, host: str) -> Step:
 
 def _accepted(found: _Found) -> Step:
     name = "Key accepted"
-    if found.ping is None:
-        return _skipped(name, _obstacle(found))
-    errors = [answer.sample.error for answer, _ in found.answers()]
+    errors = [answer.sample.error for answer, _ in found.answers]
     if None in errors:
         return Step(name, "ok", "yes")
-    for answer, endpoint in found.answers():
+    for answer, endpoint in found.answers:
         if answer.sample.error == "unauthorized":
-            return _bad(name, found.line(answer.sample, endpoint), answer.sample)
+            return found.failed(name, answer.sample, endpoint)
     if "forbidden" in errors:
         return Step(name, "ok", "accepted, but lacks a permission")
-    return _skipped(name, "no reply tells it")
-
-
-def _ping_read(found: _Found) -> Step:
-    return _permission(found, found.ping, PING, _obstacle(found))
-
-
-def _connection_read(found: _Found) -> Step:
-    return _permission(found, found.connection, CONNECTION, _stops_after(found.ping) if found.ping else "")
+    return found.unknown(name, "no reply tells it")
 
 
 def _permission(found: _Found, answer: Answer | None, endpoint: Endpoint, obstacle: str) -> Step:
     name = endpoint.permission
     if answer is None:
-        return _skipped(name, obstacle or _obstacle(found))
+        return _skipped(name, obstacle)
     sample = answer.sample
     if sample.error is None:
         reply = f"{endpoint.path.rpartition('/')[2]} answered as documented"
         return Step(name, "ok", reply, duration_ms=sample.exchange.duration_ms)
     if sample.error == "unauthorized":
         return _skipped(name, "the key was refused")
-    return _bad(name, found.line(sample, endpoint), sample)
+    return found.failed(name, sample, endpoint)
 
 
 def _protocol(found: _Found) -> Step:
     name, opened = "Protocol", found.opened
     if opened is not None and opened.fault is not None and not math.isnan(opened.exchange.phases.tls_ms):
-        return _not_opened(name, found)
-    spoken = next((a.sample.exchange.http_version for a, _ in found.answers() if a.sample.exchange.http_version), None)
+        return found.not_opened(name, opened)
+    spoken = next((a.sample.exchange.http_version for a, _ in found.answers if a.sample.exchange.http_version), None)
     if opened is None or spoken is None:
-        return _skipped(name, _obstacle(found) if found.ping is None else "no reply tells it")
+        return found.unknown(name, "no reply tells it")
     if opened.exchange.tls_version is None:
         choice = "nothing to negotiate without TLS"
     else:
@@ -311,7 +325,7 @@ def _protocol(found: _Found) -> Step:
 def _version(found: _Found) -> Step:
     name = "API version"
     if found.seen is None:
-        return _skipped(name, "connection.json did not answer" if found.ping is not None else _obstacle(found))
+        return found.unknown(name, "connection.json did not answer")
     version = found.seen.api_version
     if version == API_VERSION:
         return Step(name, "ok", f"{version}, as documented")
@@ -321,9 +335,9 @@ def _version(found: _Found) -> Step:
 
 def _clock(found: _Found) -> Step:
     name = "Clock"
-    answer = next((answer for answer, _ in found.answers() if answer.sample.status_code is not None), None)
+    answer = next((answer for answer, _ in found.answers if answer.sample.status_code is not None), None)
     if answer is None:
-        return _skipped(name, "there is no reply" if found.ping is not None else _obstacle(found))
+        return found.unknown(name, "there is no reply")
     if (date_s := answer.date_s) is None:
         return _needless(name, "the reply has no Date that can be read")
     ahead_s = _ahead_s(answer.sample, date_s)
@@ -346,9 +360,9 @@ def _ahead_s(sample: Sample, date_s: float) -> float:
     return max(0.0, sent_s - (date_s + 1)) + min(0.0, received_s - date_s)
 
 
-def _proxy(found: _Found) -> Step:
-    names = ", ".join(found.setup.proxy_variables)
-    if found.setup.sandbox:
+def _proxy(setup: Setup) -> Step:
+    names = ", ".join(setup.proxy_variables)
+    if setup.sandbox:
         return _needless("Proxy", "calls stay on this machine")
     if not names:
         return Step("Proxy", "ok", "no proxy variable is set")
@@ -357,39 +371,10 @@ def _proxy(found: _Found) -> Step:
     )
 
 
-_STEPS: Final[tuple[Callable[[_Found], Step], ...]] = (
-    _key,
-    _environment,
-    _address,
-    _dns,
-    _tcp,
-    _tls,
-    _accepted,
-    _ping_read,
-    _connection_read,
-    _protocol,
-    _version,
-    _clock,
-    _proxy,
-)
-
-
-def _answered_env(found: _Found) -> str | None:
-    return next((answer.sample.env for answer, _ in found.answers() if answer.sample.env is not None), None)
-
-
-def _not_opened(name: str, found: _Found) -> Step:
-    opened = found.opened
-    assert opened is not None
-    assert opened.fault is not None
-    sample = Sample(opened.exchange, opened.fault.kind, opened.fault.reason)
-    return _bad(name, found.line(sample), sample)
-
-
-def _bad(name: str, line: str, sample: Sample | None = None) -> Step:
+def _bad(name: str, line: str, kind: Kind | None = None) -> Step:
     # Our lines say first what happened, and then what to do next.
     detail, _, next_step = line.partition(". ")
-    return Step(name, "bad", detail, next_step, kind=sample.error if sample else None)
+    return Step(name, "bad", detail, next_step, kind=kind)
 
 
 def _skipped(name: str, why: str) -> Step:

@@ -242,7 +242,7 @@ class Watch(Displayed):
         self._panel = panel
 
     def __repr__(self) -> str:
-        from donutwork_magics.display.outages import down_since
+        from donutwork_magics.display.readings import down_since
         from donutwork_magics.units import format_plan, format_utc, plural
 
         target = self.series.target

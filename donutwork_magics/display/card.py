@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 Tone = Literal["ok", "warn", "bad", "off", "running"]
 
@@ -98,6 +98,17 @@ class Pictures:
     pictures: tuple[Picture, ...]
 
 
+Section: TypeAlias = Breakdown | Table | Steps | Pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is folded until somebody asks."""
+
+    summary: str
+    content: tuple[Section, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """A picture of a value; all texts are plain, and are made safe by the renderers."""
@@ -114,13 +125,5 @@ class Card:
     """0 to 1 while something runs."""
     notes: tuple[str, ...] = ()
     """What to know before believing the numbers, or to do next; one line each."""
-    sections: tuple[Breakdown | Table | Steps | Pictures, ...] = ()
+    sections: tuple[Section, ...] = ()
     details: tuple[Details, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What is folded until somebody asks."""
-
-    summary: str
-    content: tuple[Breakdown | Table | Pictures | Card, ...]

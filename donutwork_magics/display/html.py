@@ -10,21 +10,10 @@ from __future__ import annotations
 import base64
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from donutwork_magics.display.card import (
-    ICONS,
-    Breakdown,
-    Card,
-    Details,
-    Picture,
-    Pictures,
-    Row,
-    Steps,
-    Table,
-    Tone,
-)
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Row, Section, Steps, Table, Tone
 from donutwork_magics.units import clean, format_share, shorten, unbroken
 
 # Front ends typeset TeX in HTML, which can draw links and boxes, but not inside of elements of these classes: the first
@@ -79,7 +68,7 @@ def to_html(card: Card) -> str:
         f'<div {_NO_TEX} style="border:1px solid {_LINE};border-left:4px solid {_EDGES[card.tone]};border-radius:6px;'
         "padding:10px 16px 12px 14px;margin:4px 0;max-width:640px;box-sizing:border-box;font-size:13px;"
         'line-height:1.45;font-variant-numeric:tabular-nums">'
-        f"{_inside(card)}</div>"
+        f"{''.join(_inside(card))}</div>"
     )
 
 
@@ -93,17 +82,18 @@ def spoken(text: str, role: str) -> str:
     return f'<span {_NO_TEX} role="{role}">{_text(text)}</span>' if text else ""
 
 
-def _inside(card: Card) -> str:
-    return "".join(
-        [
-            _header(card),
-            _figures(card),
-            _progress(card),
-            *map(_note, card.notes),
-            *map(_section, card.sections),
-            *map(_details, card.details),
-        ]
-    )
+def _inside(card: Card) -> Iterator[str]:
+    yield _header(card)
+    yield _figures(card)
+    yield _progress(card)
+    for note in card.notes:
+        yield f'<div style="margin:6px 0 0 0;overflow-wrap:break-word">{_text(note)}</div>'
+    yield from map(_section, card.sections)
+    for details in card.details:
+        yield (
+            f'<details style="margin-top:8px"><summary style="cursor:pointer">{_text(details.summary)}</summary>'
+            f"{''.join(map(_section, details.content))}</details>"
+        )
 
 
 def _header(card: Card) -> str:
@@ -124,9 +114,9 @@ def _figures(card: Card) -> str:
     if not card.figures:
         return ""
     figures = [
-        f'<div><div style="font-size:{24 if first else 16}px;white-space:nowrap">'
+        f'<div><div style="font-size:{16 if at else 24}px;white-space:nowrap">'
         f'{_text(shorten(figure.value, _WIDEST_FIGURE))}</div><div style="{_MUTED}">{_text(figure.caption)}</div></div>'
-        for first, figure in ((figure is card.figures[0], figure) for figure in card.figures)
+        for at, figure in enumerate(card.figures)
     ]
     # In pairs from the end on, so that no row has the last one alone.
     odd = len(figures) % 2
@@ -148,14 +138,11 @@ def _progress(card: Card) -> str:
     )
 
 
-def _note(note: str) -> str:
-    return f'<div style="margin:6px 0 0 0;overflow-wrap:break-word">{_text(note)}</div>'
-
-
-def _section(section: Breakdown | Table | Steps | Pictures | Card) -> str:
+def _section(section: Section) -> str:
     match section:
         case Pictures():
-            return _pictures(section)
+            figures = "".join(map(_picture, section.pictures))
+            return f'<div style="display:flex;flex-wrap:wrap;gap:6px 16px;margin-top:10px">{figures}</div>'
         case Breakdown():
             return _breakdown(section)
         case Table(head=()):
@@ -164,23 +151,14 @@ def _section(section: Breakdown | Table | Steps | Pictures | Card) -> str:
             return _columns(section)
         case Steps():
             return _steps(section)
-        case Card():
-            return f'<div style="border-top:1px solid {_LINE};margin-top:8px;padding-top:8px">{_inside(section)}</div>'
 
 
-def _pictures(pictures: Pictures) -> str:
-    figures = "".join(
-        f'<div style="max-width:100%"><div style="{_MUTED}">{_text(picture.caption)}</div>{_image(picture)}</div>'
-        for picture in pictures.pictures
-    )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:6px 16px;margin-top:10px">{figures}</div>'
-
-
-def _image(picture: Picture) -> str:
-    if picture.live:
-        return picture.svg
-    data = base64.b64encode(picture.svg.encode()).decode()
-    return f'<img alt="{_text(picture.alt)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+def _picture(picture: Picture) -> str:
+    image = picture.svg
+    if not picture.live:
+        data = base64.b64encode(picture.svg.encode()).decode()
+        image = f'<img alt="{_text(picture.alt)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+    return f'<div style="max-width:100%"><div style="{_MUTED}">{_text(picture.caption)}</div>{image}</div>'
 
 
 def _breakdown(breakdown: Breakdown) -> str:
@@ -233,9 +211,8 @@ def _columns(table: Table) -> str:
 
 
 def _steps(steps: Steps) -> str:
-    head = "".join(
-        _cell("th", look, name, "col") for look, name in ((_STATE, "State"), (_STEP, "Step"), (_TIME, "Time"))
-    )
+    columns = ((_STATE, "State"), (_STEP, "Step"), (_TIME, "Time"))
+    head = "".join(_cell("th", look, name, "col") for look, name in columns)
     return (
         f'<table style="{_TABLE}width:100%;margin:10px 0 0 0">{_caption(steps)}<thead style="border:none">'
         f'<tr style="background-color:transparent;padding:0 0 2px 0;{_MUTED};{_FLOW}">{head}</tr></thead>'
@@ -283,14 +260,6 @@ def _numbers(values: Iterable[str]) -> str:
     # A number is not parted from its unit.
     texts = (_text(value).replace(" ", _NO_BREAK) for value in values)
     return "".join(f'<td style="{_NUMBER}">{text}</td>' for text in texts)
-
-
-def _details(details: Details) -> str:
-    content = "".join(map(_section, details.content))
-    return (
-        f'<details style="margin-top:8px"><summary style="cursor:pointer">{_text(details.summary)}</summary>'
-        f"{content}</details>"
-    )
 
 
 def _text(text: str) -> str:

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO
+from typing import Any, Final, Protocol, Self, TextIO
 
 from IPython.display import DisplayHandle, display
 
-from donutwork_magics.display.card import Card, Figure, Picture, Pictures
+from donutwork_magics.display.card import Card, Figure
 from donutwork_magics.display.html import to_html
-from donutwork_magics.display.outages import down_since
-from donutwork_magics.display.readings import Reader, Reading, lately, live_picture
+from donutwork_magics.display.readings import NOTHING, Reader, Reading, down_since, live_chart
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.plan import Course
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.units import (
-    UNKNOWN,
-    clean,
-    format_ms,
-    format_rate,
-    format_s,
-    plural,
-)
-
-if TYPE_CHECKING:
-    from donutwork_magics.display.progress_line import ProgressLine
+from donutwork_magics.units import UNKNOWN, clean, fitting, format_ms, format_rate, format_s, plural, shorten, width
 
 _CHART_S: Final = 60.0
+_COLUMNS_OF_A_CONSOLE: Final = 60
+_MOST_COLUMNS: Final = 120
+_EDGE: Final = 1
+"""After a character in the last column a terminal may begin a new line."""
+_LONGEST_TITLE: Final = 24
+_LEAST_BAR: Final = 4
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 
 
 class Progress(Protocol):
@@ -54,70 +51,6 @@ class Progress(Protocol):
         """The outage that goes on now."""
 
 
-class LiveView(Protocol):
-    """One view serves a whole run, also one of several series; it takes itself away when its context ends."""
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave nothing half done on the screen, also where `finish` was not reached."""
-
-    def begin(self, course: Course, badges: tuple[str, ...] = ()) -> None:
-        """Show that a run begins, before its first ping.
-
-        Parameters
-        ----------
-        course
-            What is planned.
-        badges
-            Where its pings go.
-        """
-
-    def observe(self, progress: Progress) -> None:
-        """Show how the run comes on; called ten times a second at most."""
-
-    def finish(self, card: Displayed | None) -> None:
-        """Show a card in place of the progress, or nothing."""
-
-
-def live_view(shell: object, *, quiet: bool) -> LiveView:
-    """Make the view that suits a shell.
-
-    Parameters
-    ----------
-    shell
-        The running IPython shell.
-    quiet
-        Show nothing at all: no progress, and no card.
-    """
-    if quiet:
-        return _View()
-    if takes_widgets(shell):
-        return _KernelView()
-    return _TerminalView(sys.stdout if hasattr(shell, "kernel") or sys.stdout.isatty() else None)
-
-
-def takes_widgets(shell: Any) -> bool:
-    """Tell whether what the running cell displays can be updated.
-
-    A terminal and `jupyter console` print what comes, and never what is updated. The console also has a kernel; but a
-    notebook names the cell that it runs (JupyterLab, Notebook 7, VS Code), and what runs a notebook without anybody
-    there lets nobody be asked.
-    """
-    if not hasattr(shell, "kernel"):
-        return False
-    if "google.colab" in sys.modules:
-        return True
-    message = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return not message.get("content", {}).get("allow_stdin") or "cellId" in message.get("metadata", {})
-
-
 @dataclass(frozen=True, slots=True)
 class Readout:
     """A moment of a run, in numbers."""
@@ -127,19 +60,11 @@ class Readout:
     """Of the line that pings now."""
     done: int = 0
     elapsed_s: float = 0.0
-    errors: int = 0
-    p50_ms: float = math.nan
-    p95_ms: float = math.nan
-    reading: Reading | None = None
-    """The rows to draw; None before the first."""
+    reading: Reading = NOTHING
+    """The rows to draw."""
     badges: tuple[str, ...] = ()
     down: str = ""
     """Since when the service has been down, in words; empty where it is not."""
-
-    @property
-    def rate_hz(self) -> float:
-        """Starts a second; NaN before there are two."""
-        return math.nan if self.reading is None else self.reading.rate_hz
 
     @property
     def left_s(self) -> float:
@@ -174,29 +99,25 @@ class Readout:
     @property
     def count(self) -> str:
         """How many are done, of how many if that is known; first those of the warm-up, which do not count."""
-        warmup, total = self.course.warmup, self.course.total
-        if self.done < warmup and len(self.course.plans) == 1:
-            return f"warm-up {self.done}/{warmup}"
         # Of several lines one after the other, each has its warm-up first.
-        done = self.done - (warmup if len(self.course.plans) == 1 else 0)
-        return f"{done}" if total is None else f"{done}/{total - self.done + done}"
-
-    @property
-    def left(self) -> str:
-        """How long it will probably take, in words."""
-        return f"{format_s(self.left_s)} left" if math.isfinite(self.left_s) else ""
+        warmup, total = self.course.warmup if len(self.course.plans) == 1 else 0, self.course.total
+        if self.done < warmup:
+            return f"warm-up {self.done}/{warmup}"
+        return f"{self.done - warmup}" if total is None else f"{self.done - warmup}/{total - warmup}"
 
     @property
     def facts(self) -> tuple[str, ...]:
         """How it comes on, what matters most first."""
+        reading, left_s = self.reading, self.left_s
+        p50_ms, p95_ms = reading.percentiles_ms()
         parts = (
             self.count,
             self.down,
-            format_rate(self.rate_hz) if math.isfinite(self.rate_hz) else "",
-            self.left,
-            plural(self.errors, "error"),
-            f"p50 {format_ms(self.p50_ms)}" if math.isfinite(self.p50_ms) else "",
-            f"p95 {format_ms(self.p95_ms)}" if math.isfinite(self.p95_ms) else "",
+            format_rate(reading.rate_hz) if math.isfinite(reading.rate_hz) else "",
+            f"{format_s(left_s)} left" if math.isfinite(left_s) else "",
+            plural(reading.errors, "error"),
+            f"p50 {format_ms(p50_ms)}" if math.isfinite(p50_ms) else "",
+            f"p95 {format_ms(p95_ms)}" if math.isfinite(p95_ms) else "",
         )
         return tuple(filter(None, parts))
 
@@ -208,7 +129,7 @@ class Readout:
 
     def card(self) -> Card:
         """Make the card that the static one will take the place of."""
-        window = "so far" if self.reading is None else self.reading.window
+        reading, left_s = self.reading, self.left_s
         return Card(
             title="Pings",
             tone="bad" if self.down else "running",
@@ -216,84 +137,67 @@ class Readout:
             badges=self.badges,
             figures=(
                 Figure(self.count, "pings done"),
-                Figure(format_rate(self.rate_hz), "rate"),
-                Figure(format_s(self.left_s) if math.isfinite(self.left_s) else UNKNOWN, "left"),
-                Figure(str(self.errors), "errors"),
-                lately("p50", self.p50_ms, 0.50, window),
-                lately("p95", self.p95_ms, 0.95, window),
+                Figure(format_rate(reading.rate_hz), "rate"),
+                Figure(format_s(left_s) if math.isfinite(left_s) else UNKNOWN, "left"),
+                Figure(str(reading.errors), "errors"),
+                *reading.figures(),
             ),
             progress=self.share,
-            sections=(Pictures((self._picture(self.reading),)),) if self.reading is not None else (),
+            sections=live_chart(reading, self.elapsed_s, _CHART_S),
             notes=("Interrupt the kernel to stop: the completed rows are kept.",),
         )
 
-    def _picture(self, reading: Reading) -> Picture:
-        return live_picture(reading, self.elapsed_s, _CHART_S)
 
+class LiveView:
+    """One view serves a whole run, also one of several series; it takes itself away when its context ends.
 
-class _Meter:
-    """Reads the rows of a run, each of them once."""
-
-    def __init__(self, course: Course, badges: tuple[str, ...]) -> None:
-        self._start = Readout(course, course.plans[course.segments[0].line].label, badges=badges)
-        self._reader: Reader | None = None
-
-    def start(self) -> Readout:
-        return self._start
-
-    def read(self, progress: Progress) -> Readout:
-        rows, done = progress.rows, progress.done
-        if self._reader is None:
-            self._reader = Reader(max(0, rows.total - done))
-        reading = self._reader.read(rows)
-        p50_ms, p95_ms = reading.percentiles_ms()
-        return replace(
-            self._start,
-            label=reading.label or self._start.label,
-            done=done,
-            elapsed_s=progress.elapsed_s,
-            errors=reading.errors,
-            p50_ms=p50_ms,
-            p95_ms=p95_ms,
-            reading=reading,
-            down=down_since(progress.outage),
-        )
-
-
-class _View:
-    """Shows nothing; the others say what they show."""
+    This one shows nothing; the others say what they show.
+    """
 
     def __init__(self) -> None:
-        self._meter: _Meter | None = None
+        self._start: Readout | None = None
+        self._reader: Reader | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
+        # Nothing is left half done on the screen, also where `finish` was not reached.
         self._clear()
 
     def begin(self, course: Course, badges: tuple[str, ...] = ()) -> None:
-        self._meter = _Meter(course, badges)
+        """Show that a run begins, before its first ping; badges say where its pings go."""
+        self._reader, self._start = None, Readout(course, course.plans[course.segments[0].line].label, badges=badges)
         with contextlib.suppress(Exception):
             # As below.
-            self._show(self._meter.start())
+            self._show(self._start)
 
     def observe(self, progress: Progress) -> None:
-        if self._meter is None:
+        """Show how the run comes on; called ten times a second at most."""
+        if self._start is None:
             return
         try:
-            self._show(self._meter.read(progress))
+            self._show(self._read(self._start, progress))
         except Exception:
             # What cannot be shown is not worth a row: the run goes on unseen, and its card comes in the end.
-            self._meter = None
+            self._start = None
 
     def finish(self, card: Displayed | None) -> None:
-        """Show nothing."""
+        """Show a card in place of the progress, or nothing."""
+
+    def _read(self, start: Readout, progress: Progress) -> Readout:
+        rows, done = progress.rows, progress.done
+        if self._reader is None:
+            self._reader = Reader(max(0, rows.total - done))
+        reading = self._reader.read(rows)
+        return replace(
+            start,
+            label=reading.label or start.label,
+            done=done,
+            elapsed_s=progress.elapsed_s,
+            reading=reading,
+            down=down_since(progress.outage),
+        )
 
     def _show(self, readout: Readout) -> None:
         """Show nothing."""
@@ -302,7 +206,44 @@ class _View:
         """Have nothing to take away."""
 
 
-class _KernelView(_View):
+def live_view(shell: object, *, quiet: bool) -> LiveView:
+    """Make the view that suits the running IPython shell; a quiet one shows neither progress nor card."""
+    if quiet:
+        return LiveView()
+    if takes_widgets(shell):
+        return _KernelView()
+    return _TerminalView(sys.stdout if hasattr(shell, "kernel") or sys.stdout.isatty() else None)
+
+
+def takes_widgets(shell: Any) -> bool:
+    """Tell whether what the running cell displays can be updated.
+
+    A terminal and `jupyter console` print what comes, and never what is updated. The console also has a kernel; but a
+    notebook names the cell that it runs (JupyterLab, Notebook 7, VS Code), and nbclient and papermill set no
+    `allow_stdin`.
+    """
+    if not hasattr(shell, "kernel"):
+        return False
+    if "google.colab" in sys.modules:
+        return True
+    message = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return not message.get("content", {}).get("allow_stdin") or "cellId" in message.get("metadata", {})
+
+
+@dataclass(frozen=True, slots=True)
+class WidgetAndLine:
+    """A widget beside a line of text, for front ends without widgets."""
+
+    widget: Any
+    line: str
+
+    def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, Any]:
+        # Written here, as ipywidgets 7 has no method for it.
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        return {"text/plain": self.line, "application/vnd.jupyter.widget-view+json": view}
+
+
+class _KernelView(LiveView):
     """A widget whose output becomes the card."""
 
     def __init__(self) -> None:
@@ -335,31 +276,12 @@ class _KernelView(_View):
             model.close()
 
 
-@dataclass(frozen=True, slots=True)
-class WidgetAndLine:
-    """A widget beside a line of text, for front ends without widgets."""
-
-    widget: Any
-    line: str
-
-    def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, Any]:
-        # Written here, as ipywidgets 7 has no method for it.
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {"text/plain": self.line, "application/vnd.jupyter.widget-view+json": view}
-
-
-class _TerminalView(_View):
+class _TerminalView(LiveView):
     """A line that the card follows; the card only, where the output is no terminal."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
-        self._line: ProgressLine | None = None
-        if stream is not None:
-            # tqdm converts every variable TQDM_... when it is imported, and fails at one that is no number.
-            with contextlib.suppress(ValueError):
-                from donutwork_magics.display.progress_line import ProgressLine
-
-                self._line = ProgressLine(stream)
+        self._line = None if stream is None else ProgressLine(stream)
 
     def finish(self, card: Displayed | None) -> None:
         self._clear()
@@ -373,3 +295,65 @@ class _TerminalView(_View):
     def _clear(self) -> None:
         if self._line is not None:
             self._line.close()
+
+
+class ProgressLine:
+    """One line of a terminal, which is written over: a bar between a title and what there is to say."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._encoding = stream.encoding or "utf-8"
+        self._is_shown = self._is_lost = False
+
+    def show(self, title: str, share: float, facts: Sequence[str]) -> None:
+        """Draw it anew, not wider than the terminal is now; the last facts are left out where there is no room."""
+        if not self._is_shown:
+            # A bar of the user may have been left there.
+            self._blank()
+            self._is_shown = True
+        columns = max(1, min(_columns(), _MOST_COLUMNS) - _EDGE)
+        title = shorten(clean(title), max(1, min(columns // 3, _LONGEST_TITLE)))
+        before, after = self._printable(f"{title} {share:4.0%}|"), "| "
+        room = columns - width(before + after)
+        # Half a number would be another number.
+        some = (", ".join(facts[:n]) for n in range(len(facts), 0, -1))
+        after += self._printable(next((text for text in some if width(text) <= room - _LEAST_BAR), ""))
+        bar = self._bar(share, max(0, columns - width(before + after)))
+        line = fitting(before + bar + after, columns)
+        # What another thread prints, or the terminal echoes, begins in the first column, and is not torn at the last.
+        self._write(f"\r{line}{' ' * (columns - width(line))}\r")
+
+    def close(self) -> None:
+        """Take it away, and begin in the first column."""
+        if self._is_shown:
+            self._is_shown = False
+            self._blank()
+
+    def _bar(self, share: float, columns: int) -> str:
+        if self._printable(_EIGHTHS) != _EIGHTHS:
+            return ("#" * int(share * columns)).ljust(columns)
+        whole, eighths = divmod(int(share * columns * 8), 8)
+        return f"{'█' * whole}{_EIGHTHS[eighths]}"[:columns].ljust(columns)
+
+    def _printable(self, text: str) -> str:
+        # A terminal of an old code page has no µ.
+        return text.encode(self._encoding, "replace").decode(self._encoding)
+
+    def _blank(self) -> None:
+        self._write(f"\r{' ' * (_columns() - _EDGE)}\r")
+
+    def _write(self, text: str) -> None:
+        if self._is_lost:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Closed, or nobody reads it any more: what is measured goes on.
+            self._is_lost = True
+
+
+def _columns() -> int:
+    # A kernel is not told how wide a console is, and the terminal that it was started from may be another one. A line
+    # that is too wide would become a new one ten times a second, so that it is rather too short.
+    return shutil.get_terminal_size(fallback=(_COLUMNS_OF_A_CONSOLE, 24)).columns

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from donutwork_magics.analysis.quantiles import percentile, pings_needed
-from donutwork_magics.display.card import Figure, Picture
-from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, over_time, timeline
+from donutwork_magics.display.card import Figure, Picture, Pictures
+from donutwork_magics.display.chart import LIVE, Flags, Numbers, over_time, timeline
+from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows
-from donutwork_magics.units import format_ms, format_s, plural
+from donutwork_magics.units import format_ms, format_s, format_utc, plural
 
 LATEST: Final = 6000
 """An update looks at so many rows at most: it costs the same after an hour."""
 _OF_PERCENTILES: Final = 1000
+_QUANTILES: Final = {"p50": 0.50, "p95": 0.95}
 _SPANS_S: Final = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 
 
@@ -46,19 +49,8 @@ class Reading:
     def lately_hz(self, now_s: float, *, began_s: float, window_s: float) -> tuple[float, float]:
         """Return the starts a second in the last seconds, rests and hangs and all, and in how many seconds that was.
 
-        Parameters
-        ----------
-        now_s, began_s
-            The time now, and when the first ping began that may count, as in `started_s`.
-        window_s
-            How long the window is; it is shorter where it would begin before that ping, or before the oldest that is
-            known.
-
-        Returns
-        -------
-        rate_hz : float
-            NaN where it cannot be said yet.
-        seconds : float
+        The window is shorter where it would begin before `began_s`, or before the oldest ping that is known. The rate
+        is NaN where it cannot be said yet.
         """
         if self.cut and self.started_s.size:
             began_s = max(began_s, float(self.started_s[0]))
@@ -69,12 +61,6 @@ class Reading:
         known = since_s > began_s or starts > 1
         return intervals / (now_s - since_s) if known else math.nan, now_s - since_s
 
-    @property
-    def window(self) -> str:
-        """Of which pings the percentiles are, in words that follow their name."""
-        size = int(self.of_label.sum())
-        return "so far" if not self.cut and size <= _OF_PERCENTILES else f"of the latest {min(size, _OF_PERCENTILES)}"
-
     def percentiles_ms(self) -> tuple[float, float]:
         """Return p50 and p95 of the successes in the window; NaN where there are too few, as in a summary.
 
@@ -82,18 +68,28 @@ class Reading:
         """
         latest = slice(-_OF_PERCENTILES, None)
         values = self.duration_ms[self.of_label][latest][~self.failed[self.of_label][latest]]
-        p50_ms, p95_ms = (percentile(values, quantile) for quantile in (0.50, 0.95))
+        p50_ms, p95_ms = (percentile(values, quantile) for quantile in _QUANTILES.values())
         return p50_ms, p95_ms
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return p50 and p95 as figures that say of which pings they are."""
+        size = int(self.of_label.sum())
+        is_whole = not self.cut and size <= _OF_PERCENTILES
+        window = "so far" if is_whole else f"of the latest {min(size, _OF_PERCENTILES)}"
+        figures = []
+        for (name, quantile), value_ms in zip(_QUANTILES.items(), self.percentiles_ms(), strict=True):
+            caption = window if math.isfinite(value_ms) else f"needs {pings_needed(quantile)} successes"
+            figures.append(Figure(format_ms(value_ms), f"{name} {caption}"))
+        return tuple(figures)
+
+
+_NO_TIMES, _NO_FLAGS = np.empty(0), np.empty(0, dtype=np.bool_)
+NOTHING: Final = Reading(_NO_TIMES, _NO_TIMES, _NO_FLAGS, _NO_FLAGS, errors=0)
+"""Before the first row."""
 
 
 class Reader:
-    """Reads the rows of a series again and again.
-
-    Parameters
-    ----------
-    first
-        How many rows there were before it.
-    """
+    """Reads the rows of a series again and again; those are left out that were there before it."""
 
     def __init__(self, first: int) -> None:
         self._first = first
@@ -128,32 +124,13 @@ class Reader:
         )
 
 
-def lately(name: str, value_ms: float, quantile: float, window: str) -> Figure:
-    """Make the figure of a percentile that changes as pings come in.
-
-    Parameters
-    ----------
-    window
-        Of which pings it is: that of the `Reading`.
-    """
-    known = math.isfinite(value_ms)
-    caption = f"{name} {window}" if known else f"{name} needs {pings_needed(quantile)} successes"
-    return Figure(format_ms(value_ms), caption)
-
-
-def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
-    """Draw the latest rows.
-
-    Parameters
-    ----------
-    elapsed_s
-        How long the series has run.
-    last_s
-        Of how much time; what is older leaves the chart.
-    """
+def live_chart(reading: Reading, elapsed_s: float, last_s: float) -> tuple[Pictures, ...]:
+    """Draw the latest rows, if there are any, of a series that has run so long; what is older leaves the chart."""
+    if not reading.started_s.size:
+        return ()
     span = next((span for span in (*_SPANS_S, last_s) if elapsed_s <= span <= last_s), None)
     first_s = 0.0 if span else elapsed_s - last_s
-    if reading.cut and reading.started_s.size and reading.started_s[0] > first_s:
+    if reading.cut and reading.started_s[0] > first_s:
         # Rows came in too fast to draw those of all the time: the chart is of as much as is there.
         span, first_s = None, float(reading.started_s[0])
         last_s = max(elapsed_s - first_s, 1e-3)
@@ -168,10 +145,18 @@ def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
         reading.started_s,
         reading.duration_ms,
         reading.failed,
-        size=WIDE,
-        colours=LIVE,
+        look=LIVE,
         title=alt,
         span_s=(first_s, first_s + (span or last_s)),
         count_back=span is None,
     )
-    return Picture(over_time(ok_ms, errors), alt, svg, live=True)
+    return (Pictures((Picture(over_time(ok_ms, errors), alt, svg, live=True),)),)
+
+
+def down_since(outage: Outage | None) -> str:
+    """Say since when the service has been down, for how long until now, and why; empty where it is not."""
+    if outage is None:
+        return ""
+    # The wall clock may have been set back meanwhile.
+    seconds = max(0.0, time.time() - outage.began_s)
+    return f"down since {format_utc(outage.began_s, date=False)} ({format_s(seconds)}): {', '.join(outage.kinds)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
 import os
@@ -109,15 +110,14 @@ def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | No
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     problem = ""
     try:
-        try:
-            with part.open("x", encoding="utf-8") as stream:
-                stream.write(page)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with part.open("x", encoding="utf-8") as stream:
+            stream.write(page)
+        part.replace(path)
     except (OSError, ValueError) as error:
         problem = (isinstance(error, OSError) and error.strerror) or "no name of a file"
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            part.unlink()
     if problem:
         raise DonutworkError(f"The report cannot be written ({problem}). Choose another place.")
     return path
@@ -128,23 +128,33 @@ def _page(df: pd.DataFrame, question: str | None) -> str:
     df = with_labels(restored(df))
     attrs, labels = attributes(df), labels_of(df)
     several = len(labels) > 1
-    asked = question or _question(labels)
+    first, *others = map(str, labels or [""])
+    differ = f"Do pings differ from those of {first}: {enumerate_some(others, 4)}?"
+    asked = question or (differ if several else "How long does a ping take?")
+    setup = [
+        ("address", f"{attrs.get('host', '')}{attrs.get('path', '')}"),
+        *([("seed", str(attrs["seed"]))] if attrs.get("seed") is not None else []),
+        ("platform", str(attrs.get("platform", ""))),
+    ]
+    if not attrs:
+        setup = [("measured", "not known: the table lost its attributes, as by concat or in a file")]
+    versions = [*(attrs.get("versions") or {}).items(), ("this report", __version__)]
     body = [
         f"<h1>{_text(asked)}</h1>",
         f'<p class="muted">{_text(_when(df, attrs))}</p>',
         "<h2>Set-up</h2>",
         _table(("line", "pings", "rate", "connections", "HTTP", "timeout"), _lines(attrs)),
-        _table(("what", "value"), _setup(attrs)),
+        _table(("what", "value"), setup),
         "<h2>Result</h2>",
         _table(("label", "pings", "errors", "p50", "p95", "p99", "max"), _result(df)),
         f'<p class="muted">{_OF_RESULT}</p>',
         *(_comparison(df) if several else ()),
         "<h2>Plots</h2>",
-        *_figures(df, several=several),
+        *(_figure(df, draw) for draw in (*((plots.compare,) if several else ()), *_PLOTS)),
         "<h2>Diagnosis</h2>",
         _diagnosis(df),
         "<h2>Versions</h2>",
-        _table(("what", "version"), _versions(attrs)),
+        _table(("what", "version"), versions),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -153,13 +163,6 @@ def _page(df: pd.DataFrame, question: str | None) -> str:
         f"<title>{_text(asked)}</title><style>{_STYLE}</style></head>\n"
         f'<body class="tex2jax_ignore mathjax_ignore">\n{"".join(body)}\n</body></html>\n'
     )
-
-
-def _question(labels: list[Any]) -> str:
-    if len(labels) < 2:
-        return "How long does a ping take?"
-    first, *others = map(str, labels)
-    return f"Do pings differ from those of {first}: {enumerate_some(others, 4)}?"
 
 
 def _when(df: pd.DataFrame, attrs: Mapping[str, Any]) -> str:
@@ -209,23 +212,14 @@ def _result(df: pd.DataFrame) -> Iterator[tuple[str, ...]]:
 
 
 def _diagnosis(df: pd.DataFrame) -> str:
-    found = diagnose(df)
-    if not found:
-        return "<p>Nothing doubtful was found.</p>"
     items = []
-    for each in found[: 3 * _MOST_LABELS]:
+    for each in diagnose(df)[: 3 * _MOST_LABELS]:
         name = f"{each.name}, {each.label}" if each.label else each.name
         items.append(f"<li><strong>{_text(name)}</strong>: {_text(each)}</li>")
-    return f"<ul>{''.join(items)}</ul>"
+    return f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing doubtful was found.</p>"
 
 
-def _figures(df: pd.DataFrame, *, several: bool) -> Iterator[str]:
-    for draw in (*((plots.compare,) if several else ()), *_PLOTS):
-        title, data = _drawn(draw, df)
-        yield f'<figure><img alt="{_text(title)}" src="data:image/png;base64,{data}"></figure>'
-
-
-def _drawn(draw: Callable[..., Axes], df: pd.DataFrame) -> tuple[str, str]:
+def _figure(df: pd.DataFrame, draw: Callable[..., Axes]) -> str:
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -235,9 +229,10 @@ def _drawn(draw: Callable[..., Axes], df: pd.DataFrame) -> tuple[str, str]:
     with matplotlib.style.context("default"), warnings.catch_warnings(action="ignore"):
         figure = Figure(figsize=(7.6, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
-        ax = draw(df, figure.subplots())
+        title = draw(df, figure.subplots()).get_title().replace(r"\$", "$")
         figure.savefig(stream, format="png", dpi=120)
-    return ax.get_title().replace(r"\$", "$"), base64.b64encode(stream.getvalue()).decode()
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<figure><img alt="{_text(title)}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _lines(attrs: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -255,22 +250,7 @@ def _lines(attrs: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _setup(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if not attrs:
-        yield "measured", "not known: the table lost its attributes, as by concat or in a file"
-        return
-    yield "address", f"{attrs.get('host', '')}{attrs.get('path', '')}"
-    if attrs.get("seed") is not None:
-        yield "seed", str(attrs["seed"])
-    yield "platform", str(attrs.get("platform", ""))
-
-
-def _versions(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from ((str(name), str(version)) for name, version in (attrs.get("versions") or {}).items())
-    yield "this report", __version__
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     body = "".join(
         f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in others)}</tr>'
         for first, *others in rows

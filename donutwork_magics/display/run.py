@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
@@ -26,17 +26,14 @@ from donutwork_magics.analysis.series import (
 )
 from donutwork_magics.analysis.summary import PERCENTILES
 from donutwork_magics.analysis.verdicts import pings_for
-from donutwork_magics.display import card_of
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Table, Tone
-from donutwork_magics.display.outages import outages_details, outages_row, outages_table, skipped_starts
-from donutwork_magics.display.phases import known, phases, wait
-from donutwork_magics.display.run_charts import comparison_pictures, label_pictures, run_pictures
-from donutwork_magics.display.run_notes import notes_of
-from donutwork_magics.display.text import to_text
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Pictures, Section, Table, Tone
+from donutwork_magics.display.cards import card_of, phases, wait
+from donutwork_magics.display.run_charts import COARSE_PX, comparison_pictures, run_pictures, timelines
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
 from donutwork_magics.frame.restored import restored
 from donutwork_magics.frame.schema import PHASES, missing_columns, repeated_columns
+from donutwork_magics.sampling.outages import FEWEST
 from donutwork_magics.sampling.series import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
 from donutwork_magics.units import (
     UNKNOWN,
@@ -46,6 +43,7 @@ from donutwork_magics.units import (
     format_ms,
     format_plan,
     format_rate,
+    format_s,
     format_share,
     format_utc,
     plural,
@@ -57,6 +55,11 @@ _MOST_LABELS: Final = 20
 _MOST_CARDS: Final = 3
 _MOST_TIMELINES: Final = 2
 _MOST_KINDS: Final = 3
+_MOST_UNFOLDED: Final = 3
+"""Outages in sight."""
+_MOST_WHOLE: Final = 2
+_MOST_NAMED: Final = 4
+_MINUTE_S: Final = 60.0
 _USUAL_LABEL: Final = "ping"
 _MOSTLY: Final = 0.8
 _TYPICAL: Final = "Typical ping (mean of the 40th to 60th percentile)"
@@ -83,82 +86,78 @@ class RunCard(Displayed):
         What to know before anything else, one line each.
     """
 
-    df: pd.DataFrame = field()
+    df: pd.DataFrame
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return to_text(run_card(self))
+        return self._repr_mimebundle_()["text/plain"]
 
 
 @card_of.register
-def run_card(run: RunCard) -> Card:
-    """Make the card of a run."""
+def _run_card(run: RunCard) -> Card:
     lacking, repeated = missing_columns(run.df), repeated_columns(run.df)
     if lacking or repeated:
         why = f"It lacks {enumerate_some(lacking)}." if lacking else f"It has {enumerate_some(repeated)} twice."
         return Card("Pings", "off", "not a table of pings", notes=(why,))
     df = with_labels(restored(run.df))
-    attrs, labels = attributes(df), labels_of(df)
-    card = _one(df, attrs) if len(labels) < 2 else _comparison(df, attrs, labels)
-    return replace(card, notes=(*run.notes, *card.notes))
-
-
-def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
-    series = series_of(df, attrs)
-    label = str(df["label"].iloc[0]) if len(df) else _USUAL_LABEL
-    found, judged = findings(df, attrs, {label: series}), _judged({label: series})
-    tone, state = _state(series.figures, attrs.get("ended"), found, judged.values())
-    return Card(
-        title="Pings",
-        tone=tone,
-        state=state,
-        name="" if label == _USUAL_LABEL else label,
-        badges=_badges(df, attrs),
-        figures=_latency(series),
-        notes=tuple(notes_of(found)),
-        sections=(
-            *_expectations(judged),
-            *run_pictures(df, series.figures),
-            *known(*_breakdowns(df)),
-            Table("Measured", (*_measured(series), *_of_the_whole(attrs))),
-            *outages_table(attrs),
-        ),
-        details=(*outages_details(attrs), *_details(df, attrs)),
-    )
-
-
-def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
-    series = {label: series_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
+    attrs, labels = attributes(df), labels_of(df) or [_USUAL_LABEL]
+    is_comparison = len(labels) > 1
+    series = {label: series_of(df, attrs, label if is_comparison else None) for label in labels[:_MOST_LABELS]}
     found, judged = findings(df, attrs, series), _judged(series)
     tone, state = _state(figures_of(df), attrs.get("ended"), found, judged.values())
-    cut = f'; the first {len(series)} of {len(labels)} labels, all are in df.donutwork.summary(by="label")'
-    unfolded = series if len(labels) <= _MOST_CARDS else {}
-    figures = {label: own.figures for label, own in series.items()}
-    compared = compare(df)
+    outages, folded_outages = _outages(attrs)
+    detailed = series if is_comparison and len(labels) <= _MOST_CARDS else {}
     return Card(
         title="Pings",
         tone=tone,
         state=state,
+        name="" if is_comparison or labels == [_USUAL_LABEL] else str(labels[0]),
         badges=_badges(df, attrs),
-        notes=tuple(notes_of(found)),
+        figures=() if is_comparison else _latency(series[labels[0]]),
+        notes=(*run.notes, *_notes(found)),
         sections=(
             *_expectations(judged),
-            _verdicts(compared, labels),
-            *comparison_pictures(df, figures),
-            Table(
-                f"Duration by label, Δ to the first{cut if len(labels) > len(series) else ''}",
-                tuple(_compared(figures, compared)),
-                head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
-            ),
-            *((_phases_by_label(unfolded),) if unfolded else ()),
-            *outages_table(attrs),
+            *(_compared(df, series, labels) if is_comparison else _alone(df, series[labels[0]])),
+            *outages,
         ),
         details=(
-            *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in unfolded.items()),
-            *outages_details(attrs),
-            *_details(df, attrs, tuple(_of_the_whole(attrs))),
+            *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in detailed.items()),
+            *folded_outages,
+            *_details(df, attrs, _of_the_whole(attrs) if is_comparison else ()),
         ),
     )
+
+
+def _alone(df: pd.DataFrame, series: RunSeries) -> Iterator[Section]:
+    yield from run_pictures(df, series.figures)
+    yield from _breakdowns(df)
+    yield Table("Measured", (*_measured(series), *_of_the_whole(series.attrs)))
+
+
+def _compared(df: pd.DataFrame, series: Mapping[Any, RunSeries], labels: list[Any]) -> Iterator[Section]:
+    compared, figures = compare(df), {label: own.figures for label, own in series.items()}
+    yield _verdicts(compared, labels)
+    yield from comparison_pictures(df, figures)
+    cut = f'; the first {len(series)} of {len(labels)} labels, all are in df.donutwork.summary(by="label")'
+    differences_ms = compared["difference_ms"].to_dict()
+    yield Table(
+        f"Duration by label, Δ to the first{cut if len(labels) > len(series) else ''}",
+        tuple(
+            (
+                short_name(label),
+                format_ms(own["p50_ms"]),
+                format_difference_ms(differences_ms.get(label, math.nan)),
+                format_ms(own["p95_ms"]),
+                format_ms(own["max_ms"]),
+                f"{own['n']:.0f}",
+                f"{own['errors']:.0f}",
+            )
+            for label, own in figures.items()
+        ),
+        head=("label", "p50", "Δ p50", "p95", "max", "n", "errors"),
+    )
+    if len(labels) <= _MOST_CARDS:
+        yield _phases_by_label(series)
 
 
 def _verdicts(compared: pd.DataFrame, labels: list[Any]) -> Table:
@@ -170,20 +169,6 @@ def _verdicts(compared: pd.DataFrame, labels: list[Any]) -> Table:
     of_rounds = f", {rounds} rounds, 95 % intervals" if rounds else ""
     shown = tuple(verdicts.items())[: _MOST_LABELS - 1]
     return Table(f"Compared with {short_name(labels[0])}: p50 of the duration{of_rounds}", shown)
-
-
-def _compared(per_label: Mapping[Any, Mapping[str, Any]], compared: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    differences_ms = compared["difference_ms"].to_dict()
-    for label, figures in per_label.items():
-        yield (
-            short_name(label),
-            format_ms(figures["p50_ms"]),
-            format_difference_ms(differences_ms.get(label, math.nan)),
-            format_ms(figures["p95_ms"]),
-            format_ms(figures["max_ms"]),
-            f"{figures['n']:.0f}",
-            f"{figures['errors']:.0f}",
-        )
 
 
 def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
@@ -204,11 +189,15 @@ def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
         figure.name
         if figure.value == UNKNOWN
         else f"{figure.name} {figure.value}" + (f" ({figure.interval})" if figure.interval else "")
-        for figure in (*_latency(series), *_corrected(series))
+        for figure in (
+            *_latency(series),
+            *(Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items()),
+        )
     )
     rows = (("Durations", durations), *_measured(series, most_kinds=_MOST_KINDS))
-    pictures = label_pictures(series.df) if drawn else ()
-    return Details(f"More about {short_name(label)}", (*pictures, Table("Measured", rows)))
+    pictures = timelines(series.df, column_px=COARSE_PX) if drawn else ()
+    content = (*((Pictures(pictures),) if pictures else ()), Table("Measured", rows))
+    return Details(f"More about {short_name(label)}", content)
 
 
 def _judged(series: Mapping[Any, RunSeries]) -> dict[str, Judgement]:
@@ -270,10 +259,6 @@ def _latency(series: RunSeries) -> tuple[Figure, ...]:
     return (*known, _max(series), *unknown)
 
 
-def _corrected(series: RunSeries) -> tuple[Figure, ...]:
-    return tuple(Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items())
-
-
 def _are_few(n: float) -> bool:
     """Tell whether there is not even a median: then shares and means of them say less than their counts."""
     return n < pings_needed(0.50)
@@ -296,7 +281,7 @@ def _max(series: RunSeries) -> Figure:
     return Figure(format_ms(series.figures["max_ms"]), "max, on a new connection" if is_alone else "max")
 
 
-def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
+def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
     """Break down the pings in the middle, and their wait for the first byte."""
     ok = _succeeded(df)
     n, caption = len(ok), "Phases: mean of all"
@@ -307,7 +292,7 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown | None, Breakdown | None]:
     value = "mean" if n > 1 else "time"
     means = {name: float(ok[name].mean()) for name in PHASES}
     answered = ok[ok["rrt_ms"].notna()][["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean()
-    return phases(means, caption, value), wait(dict(answered), value)
+    return (*phases(means, caption, value), *wait(dict(answered), value))
 
 
 def _succeeded(df: pd.DataFrame) -> pd.DataFrame:
@@ -323,13 +308,18 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
     if narrower := _narrower(series):
         yield "Interval of p50", narrower
     if math.isfinite(figures["rate_hz"]):
-        yield "Rate", _rate(series)
+        planned = f", {format_plan(series.plan['rate_hz'])}" if "rate_hz" in series.plan else ""
+        yield "Rate", f"{format_rate(figures['rate_hz'])}{planned}"
     if math.isfinite(figures["lag_p50_ms"]):
         median = ", median" if figures["n"] > 1 else ""
         yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan{median}"
     if series.client:
         own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
-        yield "Client's own time", f"{own}{_limit(series)}"
+        if "client_saturated" in series.client["notices"]:
+            # Where the rate was reached, the client was not what limited it.
+            is_limit = is_behind(series) or series.plan.get("rate_hz", 0) is None
+            own += ", and so the limit of the rate" if is_limit else f"; {series.client['cpu_share']:.0%} of a core"
+        yield "Client's own time", own
     yield "Connections", _connections(series)
     if math.isfinite(figures["jitter_ms"]) and not _are_few(figures["ok"]):
         yield "Jitter", f"{format_ms(figures['jitter_ms'])} from ping to ping, mean"
@@ -338,18 +328,11 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
         yield "Retried", f"{plural(retried, 'ping')}, on a new connection"
 
 
-def _limit(series: RunSeries) -> str:
-    """Say whether the client was what limited the rate: where that was reached, it was not."""
-    if "client_saturated" not in series.client["notices"]:
-        return ""
-    if is_behind(series) or series.plan.get("rate_hz", 0) is None:
-        return ", and so the limit of the rate"
-    return f"; {series.client['cpu_share']:.0%} of a core"
-
-
 def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what is known of the run, and not of each label."""
-    yield from outages_row(attrs)
+    outages = attrs.get("outages") or {}
+    if outages.get("count"):
+        yield "Outages", f"{outages['count']} in the whole run, {_length(outages['total_s'])} in total"
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         total = format_ms(pauses["total_s"] * 1e3)
@@ -406,13 +389,6 @@ def _errors(series: RunSeries, most_kinds: int) -> str:
     return f"{figures['errors']:.0f}{share}{interval}: {kinds}"
 
 
-def _rate(series: RunSeries) -> str:
-    achieved = format_rate(series.figures["rate_hz"])
-    if "rate_hz" not in series.plan:
-        return achieved
-    return f"{achieved}, {format_plan(series.plan['rate_hz'])}"
-
-
 def _connections(series: RunSeries) -> str:
     df, plan = series.df, series.plan
     kind = [("cold" if plan["cold"] else "warm")] if "cold" in plan else []
@@ -426,29 +402,72 @@ def _connections(series: RunSeries) -> str:
     return ", ".join([*kind, *reused, *at_once, *versions, *tls, *without])
 
 
-def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: tuple[tuple[str, str], ...] = ()) -> tuple[Details, ...]:
+def _outages(attrs: Mapping[str, Any]) -> tuple[tuple[Table, ...], tuple[Details, ...]]:
+    """List the outages of a run, as far as they are described: in sight where they are few, folded where many."""
+    outages = attrs.get("outages") or {}
+    first = outages.get("first") or []
+    if not first:
+        return (), ()
+    caption = f"Outages: {FEWEST} or more pings in a row without an answer or with a server error"
+    if not all(outage["over"] for outage in first):
+        caption += "; ≥: no ping was answered after it"
+    rows = (
+        (
+            format_utc(outage["began_s"]),
+            _length(outage["at_s"]),
+            f"{'' if outage['over'] else '≥ '}{_length(outage['length_s'])}",
+            enumerate_some(outage["kinds"], 1),
+            str(outage["pings"]),
+        )
+        for outage in first
+    )
+    table = Table(caption, tuple(rows), head=("began", "into run", "length", "errors", "pings"))
+    if len(first) <= _MOST_UNFOLDED:
+        return (table,), ()
+    some = f", the first {len(first)}" if outages["count"] > len(first) else ""
+    return (), (Details(f"{plural(outages['count'], 'outage')}{some}", (table,)),)
+
+
+def _length(seconds: float) -> str:
+    return format_ms(seconds * 1e3) if seconds < _MINUTE_S else format_s(seconds)
+
+
+def _details(df: pd.DataFrame, attrs: Mapping[str, Any], more: Iterable[tuple[str, str]]) -> tuple[Details, ...]:
     rows = [*more]
-    if len(df):
-        began = df["timestamp"].min()
-        rows += [] if pd.isna(began) else [("Began", format_utc(began.timestamp()))]
+    began = df["timestamp"].min()
+    if not pd.isna(began):
+        rows.append(("Began", format_utc(began.timestamp())))
     if attrs:
-        versions = attrs.get("versions") or {}
-        rows += [
-            ("Address", _address(attrs)),
-            *_sandbox(attrs),
-            ("Made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
-            ("Platform", str(attrs.get("platform", ""))),
-        ]
+        host, sandbox = attrs.get("host", ""), attrs.get("sandbox")
+        hosts = list(dict.fromkeys(plan.get("host", host) for plan in attrs.get("plan") or [{}]))
+        rows.append(("Address", f"{hosts[0]}{attrs.get('path', '')}" if len(hosts) == 1 else enumerate_some(hosts)))
+        if sandbox and isinstance(sandbox, Mapping):
+            rows.append(("Sandbox", "; ".join(f"{name} {value}" for name, value in sandbox.items())))
+        versions = ", ".join(f"{name} {version}" for name, version in (attrs.get("versions") or {}).items())
+        rows += [("Made with", versions), ("Platform", str(attrs.get("platform", "")))]
     return (Details("Run details", (Table("Run", tuple(rows)),)),) if rows else ()
 
 
-def _sandbox(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    settings = attrs.get("sandbox")
-    if settings and isinstance(settings, Mapping):
-        yield "Sandbox", "; ".join(f"{name} {value}" for name, value in settings.items())
+def skipped_starts(skipped: int) -> str:
+    """Say how many planned starts a monitor has left out."""
+    return f"{plural(skipped, 'planned start')} (during outages, or when more than 30 s behind)"
 
 
-def _address(attrs: Mapping[str, Any]) -> str:
-    host = attrs.get("host", "")
-    hosts = list(dict.fromkeys(plan.get("host", host) for plan in attrs.get("plan") or [{}]))
-    return f"{hosts[0]}{attrs.get('path', '')}" if len(hosts) == 1 else enumerate_some(hosts)
+def _notes(found: Sequence[Finding]) -> Iterator[str]:
+    """Write findings as notes: of two labels all that there is to know, and of more which of them have what.
+
+    A card is not to grow with its labels.
+    """
+    labels = {finding.label for finding in found if finding.label is not None}
+    told: set[str] = set()
+    for finding in found:
+        if finding.label is None:
+            yield str(finding)
+        elif len(labels) <= _MOST_WHOLE:
+            yield f"{short_name(finding.label)}: {finding.text if finding.name in told else finding}"
+            told.add(finding.name)
+        elif finding.name not in told:
+            told.add(finding.name)
+            having = [each.label for each in found if each.name == finding.name and each.label is not None]
+            names = enumerate_some([short_name(label) for label in dict.fromkeys(having)], _MOST_NAMED)
+            yield f"{finding.name[0].upper()}{finding.name[1:]}: {names}"

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Steps, Table
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Picture, Pictures, Section, Steps, Table
 from donutwork_magics.units import clean, fitting, format_share, short_name, shorten, unbroken, width
 
 COLUMNS: Final = 80
@@ -17,20 +17,20 @@ _BAR: Final = 20
 
 def to_text(card: Card) -> str:
     """Render a card as text, without a line break at its end."""
-    return "\n".join(line.rstrip() for line in _card(card, COLUMNS))
-
-
-def _card(card: Card, columns: int) -> Iterator[str]:
+    columns = COLUMNS - len(_INDENT)
     badges = [f"[{clean(badge)}]" for badge in card.badges]
     words = [f"{clean(word)}:" for word in (card.title, card.name) if word]
-    first, *others = _wrapped(" ".join([ICONS[card.tone], *words, clean(card.state), *badges]), columns - len(_INDENT))
     # What it is said of, and how it ended, is not cut.
-    yield from (first, *_indented(iter(others)))
-    yield from _indented(_inside(card, columns - len(_INDENT)))
+    first, *others = _wrapped(" ".join([ICONS[card.tone], *words, clean(card.state), *badges]), columns)
+    lines = (first, *_indented(iter(others)), *_indented(_inside(card, columns)))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _inside(card: Card, columns: int) -> Iterator[str]:
-    yield from _figures(card, columns)
+    values = [clean(figure.value) for figure in card.figures]
+    widest = max(map(width, values), default=0)
+    for value, figure in zip(values, card.figures, strict=True):
+        yield shorten(f"{_right(value, widest)}  {clean(figure.caption)}", columns)
     for note in card.notes:
         yield from _wrapped(clean(note), columns)
     for section in card.sections:
@@ -43,30 +43,21 @@ def _inside(card: Card, columns: int) -> Iterator[str]:
             yield from _indented(itertools.islice(lines, 1 if at == 0 else 0, None))
 
 
-def _figures(card: Card, columns: int) -> Iterator[str]:
-    values = [clean(figure.value) for figure in card.figures]
-    widest = max(map(width, values), default=0)
-    for value, figure in zip(values, card.figures, strict=True):
-        yield shorten(f"{_right(value, widest)}  {clean(figure.caption)}", columns)
-
-
-def _section(section: Breakdown | Table | Steps | Pictures | Card, columns: int) -> Iterator[str]:
+def _section(section: Section, columns: int) -> Iterator[str]:
     match section:
         case Pictures():
             for picture in section.pictures:
                 yield from _captioned(picture.caption, _blocks(picture, columns - len(_INDENT)), columns)
-        case Card():
-            yield ""
-            yield from _card(section, columns)
+            return
         case Breakdown():
-            yield from _captioned(section.caption, _breakdown(section, columns - len(_INDENT)), columns)
+            lines = _breakdown(section, columns - len(_INDENT))
         case Steps():
-            yield from _captioned(section.caption, _steps(section, columns - len(_INDENT)), columns)
+            lines = _steps(section, columns - len(_INDENT))
         case Table(head=()):
-            yield from _captioned(section.caption, _pairs(section, columns - len(_INDENT)), columns)
+            lines = _pairs(section, columns - len(_INDENT))
         case Table():
-            rows = [section.head, *section.rows]
-            yield from _captioned(section.caption, _grid(rows, columns - len(_INDENT)), columns)
+            lines = _grid([section.head, *section.rows], columns - len(_INDENT))
+    yield from _captioned(section.caption, lines, columns)
 
 
 def _captioned(caption: str, lines: Iterator[str], columns: int) -> Iterator[str]:
@@ -107,15 +98,18 @@ def _steps(steps: Steps, columns: int) -> Iterator[str]:
     rows = [(f"{ICONS[row.tone]} {clean(row.state)}", clean(row.name), clean(row.time)) for row in steps.rows]
     head = ("State", "Step", "Time")
     states, names, times = (max(map(width, column)) for column in zip(head, *rows, strict=True))
-    before = states + names + times + 6
-    for (state, name, time), row in zip(rows, steps.rows, strict=True):
+
+    def line(cells: tuple[str, str, str], found: str = "") -> str:
+        state, name, time = cells
+        return f"{_left(state, states)}  {_left(name, names)}  {_right(time, times)}  {found}"
+
+    room = columns - states - names - times - 6
+    yield line(head)
+    for cells, row in zip(rows, steps.rows, strict=True):
         advice = f"→ {clean(row.advice)}" if row.advice else ""
-        found = [*_wrapped(clean(row.found), columns - before), *_wrapped(advice, columns - before)]
-        if row is steps.rows[0]:
-            yield f"{_left(head[0], states)}  {_left(head[1], names)}  {_right(head[2], times)}"
-        for at, line in enumerate(found):
-            cells = (state, name, time) if at == 0 else ("", "", "")
-            yield f"{_left(cells[0], states)}  {_left(cells[1], names)}  {_right(cells[2], times)}  {line}"
+        first, *others = [*_wrapped(clean(row.found), room), *_wrapped(advice, room)]
+        yield line(cells, first)
+        yield from (line(("", "", ""), other) for other in others)
 
 
 def _grid(rows: list[tuple[str, ...]], columns: int, left: set[int] | frozenset[int] = frozenset()) -> Iterator[str]:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from IPython.display import display
 
-from donutwork_magics.display.card import Card, Figure, Pictures, Tone
+from donutwork_magics.display.card import Card, Figure, Tone
+from donutwork_magics.display.cards import badges_of
 from donutwork_magics.display.html import muted, to_html
-from donutwork_magics.display.outages import down_since, skipped_starts
-from donutwork_magics.display.readings import Reading, lately, live_picture
-from donutwork_magics.display.run import RunCard
-from donutwork_magics.display.setup import badges_of
+from donutwork_magics.display.readings import Reading, down_since, live_chart
+from donutwork_magics.display.run import RunCard, skipped_starts
 from donutwork_magics.units import format_plan, format_rate, format_s, format_utc, plural
 
 if TYPE_CHECKING:
@@ -25,22 +24,18 @@ _TONES: Final[dict[State, Tone]] = {"running": "running", "paused": "off", "stop
 
 def live_card(watch: Watch, reading: Reading) -> Card:
     """Make the card of a watch that is not over."""
-    p50_ms, p95_ms = reading.percentiles_ms()
-    drawn = reading.started_s.size > 0
     now_s = watch.elapsed_s
     down = down_since(watch.outage)
     rate_hz, rate_of_s = reading.lately_hz(now_s, began_s=now_s - watch.part_s, window_s=_RATE_OF_S)
+    # With the time: a page that has lost the kernel goes on to show it.
+    state = f"{watch.series.plan.label}: {watch.state} at {format_utc(time.time(), date=False)}"
     return Card(
         title="Watch",
         tone="bad" if down else _TONES[watch.state],
-        # With the time: a page that has lost the kernel goes on to show it.
-        state=", ".join(
-            filter(None, (f"{watch.series.plan.label}: {watch.state} at {format_utc(time.time(), date=False)}", down))
-        ),
+        state=f"{state}, {down}" if down else state,
         badges=badges_of(watch.series.target),
         figures=(
-            lately("p50", p50_ms, 0.50, reading.window),
-            lately("p95", p95_ms, 0.95, reading.window),
+            *reading.figures(),
             Figure(str(watch.rows.total), "pings"),
             Figure(str(watch.rows.errors), "errors"),
             Figure(format_rate(rate_hz), f"rate, last {format_s(rate_of_s)}"),
@@ -49,29 +44,26 @@ def live_card(watch: Watch, reading: Reading) -> Card:
             *((watch.problem,) if watch.problem else ()),
             *((f"Skipped: {skipped_starts(watch.skipped)}.",) if watch.skipped else ()),
         ),
-        sections=(Pictures((live_picture(reading, now_s, _CHART_S),)),) if drawn else (),
+        sections=live_chart(reading, now_s, _CHART_S),
     )
 
 
 def last_card(watch: Watch) -> RunCard:
     """Make the card that a watch leaves."""
-    return RunCard(watch.df, tuple(filter(None, (watch.problem, _made_room(watch)))))
+    rows, file = watch.rows, watch.series.journal
+    made_room = ""
+    if rows.keep is not None and rows.total > rows.keep:
+        where = f"; all{_which(watch)} are in {file.name}." if file else ", the most that --keep allows."
+        made_room = f"The latest {plural(rows.keep, 'row')} of a watch of {plural(rows.total, 'ping')}{where}"
+    return RunCard(watch.df, tuple(filter(None, (watch.problem, made_room))))
 
 
 def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
-    """Render the line below a panel, which is left where the panel itself cannot be shown.
-
-    Parameters
-    ----------
-    ended_s
-        When it was stopped, in seconds since 1970; None where it was not.
-    """
+    """Render the line below a panel, which is left where the panel itself cannot be shown."""
     target = watch.series.target
-    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, "
-    if ended_s is None:
-        text += f"started {format_utc(watch.began_s)}; it ends with its kernel."
-    else:
-        text += f"{format_utc(watch.began_s)} to {format_utc(ended_s)}."
+    began = format_utc(watch.began_s)
+    when = f"started {began}; it ends with its kernel" if ended_s is None else f"{began} to {format_utc(ended_s)}"
+    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, {when}."
     return {"text/plain": text, "text/html": muted(text)}
 
 
@@ -100,7 +92,7 @@ def watch_line(watch: Watch) -> dict[str, str]:
     its state to the panel.
     """
     label, file = watch.series.plan.label, watch.series.journal
-    journal = "" if file is None else f" Each row{_which(watch)} is in {file.name}, too."
+    journal = f" Each row{_which(watch)} is in {file.name}, too." if file else ""
     stopped = watch.state == "stopped"
     if stopped:
         state, use = f"stopped, {plural(watch.rows.total, 'ping')}", f".df has its rows as a DataFrame.{journal}"
@@ -115,14 +107,6 @@ def watch_line(watch: Watch) -> dict[str, str]:
         notes=(*((watch.problem,) if watch.problem else ()), use),
     )
     return {"text/plain": repr(watch), "text/html": to_html(card)}
-
-
-def _made_room(watch: Watch) -> str:
-    rows, file = watch.rows, watch.series.journal
-    if rows.keep is None or rows.total <= rows.keep:
-        return ""
-    where = f"; all{_which(watch)} are in {file.name}." if file else ", the most that --keep allows."
-    return f"The latest {plural(rows.keep, 'row')} of a watch of {plural(rows.total, 'ping')}{where}"
 
 
 def _which(watch: Watch) -> str:

@@ -43,10 +43,9 @@ from donutwork_magics.session import Execution, Session
 if TYPE_CHECKING:
     import pandas as pd
 
-    from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.settings import Target
-    from donutwork_magics.displayed import SandboxStatus
+    from donutwork_magics.displayed import CheckReport, SandboxStatus
     from donutwork_magics.sampling.series import Series
     from donutwork_magics.watch import Watch
 
@@ -262,9 +261,9 @@ class Invocation:
         """
         planned = [self._planned(line, like) for line in lines]
         _prepare()
+        from donutwork_magics.display.cards import badges_of
         from donutwork_magics.display.live import live_view
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.display.setup import badges_of
         from donutwork_magics.measure import measure
         from donutwork_magics.sampling.plan import Course, drawn_seed, interleaved
 
@@ -345,7 +344,7 @@ class Invocation:
         from donutwork_magics.display.live import takes_widgets
 
         if takes_widgets(self._shell):
-            from donutwork_magics.display.watch_panel import WatchPanel
+            from donutwork_magics.display.widgets import WatchPanel
 
             panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else ("auto", "1.1", "2"))
             watch.show_in(panel)
@@ -362,7 +361,7 @@ class Invocation:
             display(value)
             return
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.display.widget import call_widget
+        from donutwork_magics.display.widgets import CallWidget
 
         # The variable of the call keeps the call: a click is no assignment.
         measured = CellLine(_MEASURE.label, PingCommand(replace(command.call, out=None), _MEASURE, quiet=True))
@@ -377,7 +376,7 @@ class Invocation:
         def measure() -> RunCard:
             return RunCard(clicks._measure([measured], clicks._put, like=target))
 
-        call_widget(value, again=again, measure=measure)
+        CallWidget(value, again=again, measure=measure).show()
 
 
 def _prepare() -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import put_notebook
-from tests.browser.test_lab import CARDS, CONTRASTS, START, assert_no_widget_is_left, cards
+from tests.browser.test_lab import CARDS, CONTRASTS, START, assert_no_widget_is_left
 from tests.support.jupyter import PATIENCE_S, App, JupyterServer, Notebook, Theme, open_notebook
 
 pytestmark = pytest.mark.browser
@@ -134,7 +134,6 @@ def test_every_card_is_whole_run_reloaded_without_its_kernel_and_untrusted(
         notebook.save_and_reopen()
         assert look(notebook, len(shown)) == shown
         notebook.restart()
-        assert look(notebook, len(shown)) == shown
         notebook.save_and_reopen()
         assert look(notebook, len(shown)) == shown
     with open_notebook(browser, server, put_stranger(server, name, f"strange-{app}.ipynb"), app=app) as notebook:
@@ -142,57 +141,3 @@ def test_every_card_is_whole_run_reloaded_without_its_kernel_and_untrusted(
         assert look(notebook, len(shown)) == shown
         assert not notebook.is_trusted()
         assert_steps_are_a_table(notebook)
-
-
-def test_in_notebook_7_a_series_shows_progress_and_an_interrupt_leaves_its_card(
-    browser: Browser, server: JupyterServer
-) -> None:
-    name = put_notebook(server, "series-7.ipynb", START, "df = %donutwork ping -n 4000 -r 20", "print('went', 'on')")
-    with open_notebook(browser, server, name, app="Notebook 7") as notebook:
-        page = notebook.page
-        notebook.start_all()
-        expect(page.get_by_role("progressbar", name="pings done")).to_be_visible()
-        done = page.get_by_text(re.compile(r"^\d+/4000$"))
-        expect(done).to_be_visible()
-        expect(done).not_to_have_text(done.inner_text())
-        expect(page.locator(".jp-OutputArea svg[role=img]")).to_be_visible()
-        notebook.command("notebook:interrupt-kernel")
-        interrupted = page.locator("strong", has_text=re.compile(r"interrupted: \d+ pings"))
-        expect(interrupted).to_be_visible()
-        notebook.wait_until_idle()
-        [shown] = cards(notebook)
-        assert_no_widget_is_left(notebook)
-        notebook.save_and_reopen()
-        expect(interrupted).to_be_visible()
-        assert cards(notebook) == [shown]
-        assert_no_widget_is_left(notebook)
-        expect(page.get_by_text("went on")).to_have_count(0)
-
-
-def test_in_notebook_7_space_and_enter_press_the_buttons_of_a_watch(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "watch-7.ipynb", START, "w = %donutwork watch -r 20", "1 + 1")
-    with open_notebook(browser, server, name, app="Notebook 7") as notebook:
-        page = notebook.page
-        notebook.run_all()
-        pause, start, stop = (
-            page.locator(".widget-hbox").get_by_role("button", name=name) for name in ("Pause", "Start", "Stop")
-        )
-        pause.focus()
-        for key in ("Space", "Enter"):
-            expect(page.get_by_text("ping: running")).to_be_visible()
-            page.keyboard.press(key)
-            expect(page.get_by_text("ping: paused")).to_be_visible()
-            expect(start).to_be_focused()
-            page.keyboard.press(key)
-        expect(page.get_by_text("ping: running")).to_be_visible()
-        page.keyboard.press("Tab")
-        expect(stop).to_be_focused()
-        page.keyboard.press("Space")
-        expect(page.get_by_text(re.compile(r"\d+ pings?, no errors"))).to_be_visible()
-        # The panel has the card a moment before the output has.
-        assert_no_widget_is_left(notebook)
-        shown = cards(notebook)
-        notebook.save_and_reopen()
-        expect(page.get_by_text(re.compile(r"\d+ pings?, no errors"))).to_be_visible()
-        assert cards(notebook) == shown
-        assert_no_widget_is_left(notebook)

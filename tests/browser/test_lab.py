@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import get_args
+
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -69,16 +72,29 @@ def assert_no_widget_is_left(notebook: Notebook) -> None:
     expect(notebook.page.locator(".jupyter-widgets")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("app", "theme"), [("JupyterLab", "Light"), ("JupyterLab", "Dark"), ("Notebook 7", "Light")])
-def test_the_first_notebook_runs_and_its_cards_outlive_the_kernel(
-    browser: Browser, server: JupyterServer, app: App, theme: Theme
-) -> None:
-    name = put_copy(server, "01_first_ping.ipynb", f"{app}-{theme}.ipynb")
-    with open_notebook(browser, server, name, app=app, theme=theme) as notebook:
-        notebook.run_all()
-        expect(notebook.page.locator("strong", has_text="success").first).to_be_visible()
-        expect(notebook.page.get_by_text("60 pings, no errors").first).to_be_visible()
+def assert_cards_are_readable_in_both_themes(notebook: Notebook) -> None:
+    for theme in get_args(Theme):
+        notebook.set_theme(theme)
         assert_cards_are_readable(notebook)
+
+
+def test_the_first_notebook_is_readable_as_it_comes_and_runs_and_its_cards_outlive_the_kernel(
+    browser: Browser, server: JupyterServer
+) -> None:
+    name = put_copy(server, "01_first_ping.ipynb", "first.ipynb", outputs=True)
+    with open_notebook(browser, server, name) as notebook:
+        success = notebook.page.locator("strong", has_text="success").first
+        expect(success).to_be_visible()
+        assert not notebook.is_trusted()
+        assert_cards_are_readable_in_both_themes(notebook)
+        assert_no_widget_is_left(notebook)
+
+        notebook.command("notebook:clear-all-cell-outputs")
+        expect(success).to_have_count(0)
+        notebook.run_all()
+        expect(success).to_be_visible()
+        expect(notebook.page.get_by_text("60 pings, no errors").first).to_be_visible()
+        assert_cards_are_readable_in_both_themes(notebook)
         shown = cards(notebook)
         notebook.save_and_reopen()
         notebook.page.wait_for_function(f"count => {CARDS}.length === count", arg=len(shown))
@@ -86,43 +102,48 @@ def test_the_first_notebook_runs_and_its_cards_outlive_the_kernel(
         assert_no_widget_is_left(notebook)
 
 
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_the_saved_outputs_are_readable_to_someone_who_does_not_trust_them(
-    browser: Browser, server: JupyterServer, theme: Theme
+SERIES = (
+    START,
+    "df = %donutwork ping -n 40 -r 20",
+    "%%donutwork -n 30 -r 20 -o both\na: ping\nb: ping --cold",
+    "df = %donutwork ping -n 4000 -r 20",
+    "print('went', 'on')",
+)
+
+
+@pytest.mark.parametrize("app", get_args(App))
+def test_a_series_shows_progress_and_then_its_card_in_the_same_place(
+    browser: Browser, server: JupyterServer, app: App
 ) -> None:
-    name = put_copy(server, "01_first_ping.ipynb", f"untrusted-{theme}.ipynb", outputs=True)
-    with open_notebook(browser, server, name, theme=theme) as notebook:
-        expect(notebook.page.locator("strong", has_text="success").first).to_be_visible()
-        assert not notebook.is_trusted()
-        assert_cards_are_readable(notebook)
-        assert_no_widget_is_left(notebook)
-
-
-def test_a_series_shows_progress_and_then_its_card_in_the_same_place(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "live.ipynb", START, "df = %donutwork ping -n 40 -r 10")
-    with open_notebook(browser, server, name) as notebook:
+    with open_notebook(browser, server, put_notebook(server, f"series-{app}.ipynb", *SERIES), app=app) as notebook:
         page = notebook.page
         notebook.start_all()
         expect(page.get_by_text("ping: running")).to_be_visible()
         expect(page.get_by_role("progressbar", name="pings done")).to_be_visible()
-        notebook.wait_until_done()
         expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
-        expect(page.get_by_text("ping: running")).to_have_count(0)
-        notebook.save_and_reopen()
-        expect(page.get_by_text("40 pings, no errors").first).to_be_visible()
-        assert_no_widget_is_left(notebook)
-
-
-def test_a_cell_of_several_lines_names_the_one_that_pings(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "lines.ipynb", START, "%%donutwork -n 30 -r 10 -o both\na: ping\nb: ping --cold")
-    with open_notebook(browser, server, name) as notebook:
-        page = notebook.page
-        notebook.start_all()
+        # A cell of several lines names the one that pings.
         for title in ("a (1 of 2): running", "b (2 of 2): running"):
             expect(page.get_by_text(title)).to_be_visible()
-        notebook.wait_until_done()
         expect(page.get_by_text("60 pings, no errors").first).to_be_visible()
+        # An interrupt leaves the card of the completed rows, and stops what comes after.
+        done = page.get_by_text(re.compile(r"^\d+/4000$"))
+        expect(done).to_be_visible()
+        expect(done).not_to_have_text(done.inner_text())
+        expect(page.locator(".jp-OutputArea svg[role=img]")).to_be_visible()
+        notebook.command("notebook:interrupt-kernel")
+        interrupted = page.locator("strong", has_text=re.compile(r"interrupted: \d+ pings"))
+        expect(interrupted).to_be_visible()
+        expect(page.get_by_text("rows are kept in _donutwork, and nothing was assigned.").first).to_be_visible()
+        notebook.wait_until_idle()
+        shown = cards(notebook)
+        assert len(shown) == 3
+        assert_no_widget_is_left(notebook)
+        notebook.save_and_reopen()
+        expect(interrupted).to_be_visible()
+        assert cards(notebook) == shown
+        assert_no_widget_is_left(notebook)
         expect(page.get_by_text("running")).to_have_count(0)
+        expect(page.locator(".jp-OutputArea-output", has_text="went on")).to_have_count(0)
 
 
 def test_a_tab_completes_what_the_grammar_has_there(browser: Browser, server: JupyterServer) -> None:
@@ -141,21 +162,6 @@ def test_a_tab_completes_what_the_grammar_has_there(browser: Browser, server: Ju
             expect(offered).to_have_count(words)
         notebook.page.keyboard.press("Enter")
         expect(editor).to_have_text("df = %donutwork sandbox stop")
-
-
-def test_an_interrupt_leaves_the_card_of_the_completed_rows(browser: Browser, server: JupyterServer) -> None:
-    name = put_notebook(server, "interrupt.ipynb", START, "df = %donutwork ping -n 4000 -r 10", "print('went on')")
-    with open_notebook(browser, server, name) as notebook:
-        page = notebook.page
-        notebook.start_all()
-        expect(page.get_by_text("ping: running")).to_be_visible()
-        page.wait_for_timeout(1000)
-        notebook.command("notebook:interrupt-kernel")
-        expect(page.get_by_text("interrupted:").first).to_be_visible()
-        expect(page.get_by_text("rows are kept in _donutwork, and nothing was assigned.").first).to_be_visible()
-        expect(page.get_by_text("ping: running")).to_have_count(0)
-        notebook.wait_until_idle()
-        expect(page.locator(".jp-OutputArea-output", has_text="went on")).to_have_count(0)
 
 
 def test_the_live_card_calls_again_and_measures_by_mouse_and_keyboard(browser: Browser, server: JupyterServer) -> None:

@@ -12,21 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from donutwork_magics.display import mimebundle
+from donutwork_magics.display import chart, mimebundle
 from donutwork_magics.display.card import Picture, Pictures
+from donutwork_magics.display.cards import card_of
 from donutwork_magics.display.chart import (
     LIVE,
     SAVED,
-    WIDE,
     Numbers,
+    bins_of,
     blocks,
-    heights_of_bins,
     heights_over_time,
-    histogram,
-    ridges,
     timeline,
 )
-from donutwork_magics.display.run import RunCard, run_card
+from donutwork_magics.display.run import RunCard
 from tests.display.frames import frame
 from tests.display.values import HOSTILE, comparison
 
@@ -38,6 +36,14 @@ def draw(durations_ms: list[float] | Numbers, failed: tuple[int, ...] = (), ever
     flags = np.zeros(durations.size, dtype=bool)
     flags[list(failed)] = True
     return timeline(every_s * np.arange(durations.size, dtype=np.float64), durations, flags, **look)
+
+
+def histogram(values: Numbers, marks: Mapping[str, float]) -> str:
+    return chart.histogram(bins_of({"": values}), marks)
+
+
+def ridges(parts: Mapping[str, Numbers], p50_ms: Mapping[str, float]) -> str:
+    return chart.ridges(bins_of(parts), p50_ms)
 
 
 def texts(svg: str) -> list[str]:
@@ -138,7 +144,7 @@ class TestTimeline:
         assert time.thread_time() - began_s < 1.0
 
     def test_a_live_one_says_what_it_is_and_takes_the_colours_of_the_page(self) -> None:
-        svg = draw([5.0, 6.0], size=WIDE, colours=LIVE, title="Durations <lately>")
+        svg = draw([5.0, 6.0], look=LIVE, title="Durations <lately>")
         root = ET.fromstring(svg)
         assert root.get("role") == "img"
         assert root.get("aria-label") == "Durations <lately>"
@@ -146,7 +152,7 @@ class TestTimeline:
         assert "var(--jp-" in svg
 
     def test_a_live_one_gives_way_to_a_narrow_page_but_its_letters_do_not(self) -> None:
-        svg = draw([5.0, 900.0, 5.0, 5.0, 900.0], failed=(1, 4), size=WIDE, colours=LIVE, title="Durations")
+        svg = draw([5.0, 900.0, 5.0, 5.0, 900.0], failed=(1, 4), look=LIVE, title="Durations")
         root = ET.fromstring(svg)
         stretched = root.find(f".//{SVG}svg")
         assert stretched is not None
@@ -171,14 +177,14 @@ class TestHistogram:
 
     def test_every_value_is_in_a_bin_and_bins_are_bounded(self) -> None:
         for values in (skewed(100_000), np.array([5.0]), np.array([5.0] * 9), np.array([1.0, 1.0, 1.0, 1e6])):
-            heights = heights_of_bins({"a": values})["a"]
-            assert sum(heights) == values.size
-            assert 8 <= len(heights) <= 48
+            heights = bins_of({"a": values}).counts["a"]
+            assert heights.sum() == values.size
+            assert 8 <= heights.size <= 48
 
     def test_bins_follow_freedman_and_diaconis(self) -> None:
         values = np.random.default_rng(1).uniform(10.0, 20.0, 1000)
         # Twice the interquartile range over the cube root of n: 2 * 5 / 10 is a width of 1.
-        assert len(heights_of_bins({"a": values})["a"]) in {10, 11}
+        assert bins_of({"a": values}).edges.size - 1 in {10, 11}
 
     def test_marks_are_named_unless_their_names_would_collide(self) -> None:
         values = skewed(1000)
@@ -222,11 +228,11 @@ class TestBlocks:
 
     def test_over_time_the_greatest_of_a_stretch_is_seen(self) -> None:
         heights = heights_over_time(np.arange(100.0), np.where(np.arange(100) == 55, 9.0, 1.0), 10)
-        assert heights == [1.0, 1.0, 1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 1.0]
+        assert list(heights) == [1.0, 1.0, 1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def pictures(card: RunCard) -> list[Picture]:
-    return [p for section in run_card(card).sections if isinstance(section, Pictures) for p in section.pictures]
+    return [p for section in card_of(card).sections if isinstance(section, Pictures) for p in section.pictures]
 
 
 class TestOfARun:

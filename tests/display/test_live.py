@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,12 +16,13 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from donutwork_magics.client.results import Sample
-from donutwork_magics.display.live import LiveView, Readout, live_view, takes_widgets
+from donutwork_magics.display.live import LiveView, ProgressLine, Readout, live_view, takes_widgets
 from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.outages import Outage, Outages, Pinged
 from donutwork_magics.sampling.plan import Course, Plan, one_after_the_other
 from donutwork_magics.sampling.rows import Rows, row_of
 from donutwork_magics.sampling.schedule import Slot
+from donutwork_magics.units import width
 from tests.display.values import run
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -60,7 +61,7 @@ class Series:
     def done(self) -> int:
         return len(self.rows) - self._first_row
 
-    def ping(self, duration_ms: float, *, line: int = 0, warmup: bool = False, **outcome: Any) -> None:
+    def ping(self, duration_ms: float, *, line: int = 0, warmup: bool = False, times: int = 1, **outcome: Any) -> None:
         exchange = Exchange(
             started_ns=round(self.elapsed_s * 1e9),
             timestamp_ns=0,
@@ -75,7 +76,8 @@ class Series:
             tcp_retransmits=0,
         )
         slot, label = Slot(self.done, None), self.course.plans[line].label
-        self.rows.extend([row_of(Sample(exchange, **outcome), slot, origin_ns=0, label=label, block=0, warmup=warmup)])
+        row = row_of(Sample(exchange, **outcome), slot, origin_ns=0, label=label, block=0, warmup=warmup)
+        self.rows.extend([row] * times)
         pinged = Pinged(slot.seq, None, time.time_ns(), self.elapsed_s * 1e3, duration_ms, outcome.get("error"))
         self._outages.add(pinged)
         self.elapsed_s += 0.1
@@ -201,8 +203,8 @@ def test_each_run_counts_its_own_errors(screen: Screen) -> None:
 
 def test_running_percentiles_are_those_of_the_latest_rows(screen: Screen) -> None:
     series = Series(Plan(duration_s=1e6))
-    for seq in range(3000):
-        series.ping(1.0 if seq < 2000 else 7.0)
+    series.ping(1.0, times=2000)
+    series.ping(7.0, times=1000)
     with showing_on(screen) as live:
         live.begin(series.course)
         live.observe(series)
@@ -263,20 +265,6 @@ def test_a_terminal_of_an_old_code_page_has_no_unit_that_it_cannot_show(
         assert screen.getvalue().isascii()
 
 
-def test_a_line_starts_no_thread_and_leaves_multiprocessing_alone() -> None:
-    code = (
-        "import io, sys, threading\n"
-        "from donutwork_magics.display.progress_line import ProgressLine\n"
-        "line = ProgressLine(io.StringIO())\n"
-        "line.show('ping', 0.5, ['1/2'])\n"
-        "assert threading.active_count() == 1\n"
-        "line.close()\n"
-        "print('multiprocessing' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
 def test_the_card_follows_as_text(screen: Screen) -> None:
     with showing_on(screen) as live:
         live.begin(course(Plan(count=5)))
@@ -328,7 +316,173 @@ def test_time_left_is_that_of_whichever_ends_first(
 
 
 def test_time_left_is_unknown_before_the_first_ping() -> None:
-    assert Readout(course(Plan(count=100)), "ping").left == ""
+    assert math.isnan(Readout(course(Plan(count=100)), "ping").left_s)
+
+
+FACTS = ("5/10", "10.0/s", "1 s left", "0 errors", "p50 30.0 ms")
+
+
+# The line among what a user, the environment and a broken stream may do to it.
+
+
+def drawn(screen: Screen) -> str:
+    return screen.getvalue().removesuffix("\r").rpartition("\r")[2]
+
+
+def rows(text: str) -> list[str]:
+    """What is left on a screen that is as wide as it takes."""
+    screen = [""]
+    row = column = 0
+    for part in re.split(r"(\r|\n|\x1b\[A)", text):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            screen += [""] * (row + 1 - len(screen))
+        elif part == "\x1b[A":
+            row -= 1
+        else:
+            line = screen[row].ljust(column)
+            screen[row] = line[:column] + part + line[column + len(part) :]
+            column += len(part)
+    return [line.rstrip() for line in screen]
+
+
+def test_nothing_is_drawn_before_there_is_something_to_show(screen: Screen) -> None:
+    with showing_on(screen):
+        pass
+    assert screen.getvalue() == ""
+
+
+def test_a_card_that_stands_is_not_blanked(screen: Screen) -> None:
+    with showing_on(screen) as live:
+        live.begin(course(Plan(count=5)))
+        live.finish(run())
+    assert rows(screen.getvalue())[0].startswith("⚠ Pings: 70 pings, 2 errors")
+
+
+@pytest.mark.parametrize("left", ["bar  10%|#" + "#" * 289, "\ntwo\nbars|||"])
+def test_a_bar_that_the_user_left_there_is_in_neither_the_line_nor_the_card(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    screen.write(left)
+    series = Series(Plan(count=2))
+    with showing_on(screen) as live:
+        live.begin(series.course)
+        series.ping(1.0)
+        live.observe(series)
+        assert not {"\n", "\x1b"} & set(screen.getvalue().removeprefix(left))
+        assert re.fullmatch(r"ping  50%\|█+ +\| 1/2, 1 s left, 0 errors", rows(screen.getvalue())[left.count("\n")])
+        live.finish(run())
+    first = rows(screen.getvalue())[left.count("\n")]
+    assert first.startswith("⚠ Pings: 70 pings, 2 errors")
+    assert "|" not in first
+
+
+class Broken(Screen):
+    """A terminal that is gone after some writes."""
+
+    def __init__(self, error: Exception, method: str, after: int) -> None:
+        super().__init__()
+        self._error, self._method, self._left = error, method, after
+        self.failures = 0
+
+    def write(self, text: str) -> int:
+        self._count("write")
+        return super().write(text)
+
+    def flush(self) -> None:
+        self._count("flush")
+
+    def _count(self, method: str) -> None:
+        if method == self._method:
+            self._left -= 1
+            if self._left < 0:
+                self.failures += 1
+                raise self._error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(5, "gone"), ValueError("closed")])
+@pytest.mark.parametrize("method", ["write", "flush"])
+@pytest.mark.parametrize("after", [0, 2, 3])
+def test_a_broken_stream_does_not_reach_the_series(screen: Screen, error: Exception, method: str, after: int) -> None:
+    del screen
+    broken = Broken(error, method, after)
+    series = Series(Plan(count=2))
+    with showing_on(broken) as live:
+        live.begin(series.course)
+        series.ping(1.0)
+        live.observe(series)
+        live.finish(None)
+    # The first failure is enough to know.
+    assert broken.failures == 1
+
+
+def test_a_stream_that_is_closed_meanwhile_does_not_reach_the_series(screen: Screen) -> None:
+    series = Series(Plan(count=2))
+    with showing_on(screen) as live:
+        live.begin(series.course)
+        screen.close()
+        series.ping(1.0)
+        live.observe(series)
+        live.finish(None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "wide"), [("300", 119), ("121", 119), ("120", 119), ("119", 118), ("4", 3), ("1", 1)]
+)
+def test_the_line_keeps_away_from_the_edge_and_is_not_endless(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, columns: str, wide: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    ProgressLine(screen).show("ping", 0.5, FACTS)
+    assert width(drawn(screen)) == wide
+
+
+def test_without_a_terminal_of_its_own_it_is_rather_too_short(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr(sys, "__stdout__", None)
+    ProgressLine(screen).show("ping", 0.5, ["5/10"])
+    assert width(drawn(screen)) == 59
+
+
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [
+        ("two\nlines", "two lines"),
+        ("back\rto\tthe start", "back to the start"),
+        ("\x1b[2Jred\x07", "[2Jred"),
+        ("{bar} {n} %", "{bar} {n} %"),
+        ("測" * 30, "測" * 11 + "…"),
+        ("a" * 30, "a" * 23 + "…"),
+    ],
+    ids=["newline", "controls", "escape", "braces", "wide", "long"],
+)
+def test_a_label_stays_in_its_place(screen: Screen, label: str, title: str) -> None:
+    # A plan refuses the first three; the line does not rely on that.
+    ProgressLine(screen).show(label, 0.0, ["0/2", "0 errors"])
+    assert last_line(screen) == f"{title}   0% 0/2, 0 errors"
+    assert width(drawn(screen)) == 99
+    assert not {"\n", "\x1b", "\x07"} & set(screen.getvalue())
+
+
+def test_wide_facts_are_left_out_by_the_columns_they_take(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    ProgressLine(screen).show("測" * 4, 0.5, ["測" * 12, "測" * 7])
+    # Of 59 columns the title takes 8, the frame 8 and the least bar 4: 39, enough for 24 but not for 24 + 2 + 14.
+    assert last_line(screen) == f"{'測' * 4}  50% {'測' * 12}"
+    assert width(drawn(screen)) == 59
+
+
+@pytest.mark.parametrize("said", ["^C", "tick number 1\n", "x" * 90 + "\n"])
+def test_what_is_said_beside_the_line_is_not_torn(screen: Screen, said: str) -> None:
+    line = ProgressLine(screen)
+    line.show("ping", 0.5, FACTS)
+    screen.write(said)
+    assert rows(screen.getvalue())[0].startswith(said.strip())
+    line.close()
+    assert rows(screen.getvalue())[-1] == ""
 
 
 # What follows runs in a real kernel.

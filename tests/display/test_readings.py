@@ -9,7 +9,8 @@ from array import array
 import numpy as np
 import pytest
 
-from donutwork_magics.display.readings import LATEST, Reader, lately, live_picture
+from donutwork_magics.display.card import Picture
+from donutwork_magics.display.readings import LATEST, Reader, Reading, live_chart
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from tests.display.test_live import Series
@@ -17,6 +18,11 @@ from tests.display.test_live import Series
 
 def series(rows: Rows | None = None) -> Series:
     return Series(Plan(endless=True), rows=rows)
+
+
+def live_picture(reading: Reading, elapsed_s: float, last_s: float) -> Picture:
+    [[picture]] = (pictures.pictures for pictures in live_chart(reading, elapsed_s, last_s))
+    return picture
 
 
 def texts(svg: str) -> list[str]:
@@ -35,8 +41,7 @@ def test_each_error_is_counted_once_however_often_one_looks() -> None:
 def test_errors_are_counted_also_where_more_came_in_than_are_drawn() -> None:
     run, reader = series(), Reader(0)
     reader.read(run.rows)
-    for _ in range(2 * LATEST):
-        run.ping(1.0, error="timeout")
+    run.ping(1.0, error="timeout", times=2 * LATEST)
     reading = reader.read(run.rows)
     assert reading.errors == 2 * LATEST
     assert reading.duration_ms.size == LATEST
@@ -78,11 +83,10 @@ def test_a_percentile_waits_for_the_successes_that_it_needs() -> None:
 def test_a_percentile_says_of_which_pings_it_is() -> None:
     run, reader = series(), Reader(0)
     captions = {}
-    for n in range(1, LATEST + 2):
-        run.ping(5.0 if n <= 1000 else 7.0)
-        if n in {4, 5, 1000, 1001, 3000, LATEST + 1}:
-            reading = reader.read(run.rows)
-            captions[n] = lately("p50", reading.percentiles_ms()[0], 0.50, reading.window).caption
+    for n in (4, 5, 1000, 1001, 3000, LATEST + 1):
+        run.ping(5.0 if n <= 1000 else 7.0, times=n - len(run.rows))
+        reading = reader.read(run.rows)
+        captions[n] = reading.figures()[0].caption
     assert captions == {
         4: "p50 needs 5 successes",
         **dict.fromkeys((5, 1000), "p50 so far"),
@@ -132,16 +136,15 @@ def test_the_chart_says_in_words_what_it_shows() -> None:
 
 def test_an_update_is_small_after_any_number_of_pings() -> None:
     run, reader = series(), Reader(0)
-    for value in np.random.default_rng(1).lognormal(1.0, 1.0, 3 * LATEST):
-        run.ping(float(value))
+    run.ping(5.0, times=3 * LATEST)
+    run.rows.floats["duration_ms"] = array("d", np.random.default_rng(1).lognormal(1.0, 1.0, 3 * LATEST))
     run.rows.floats["started_ms"] = array("d", np.linspace(0, 59e3, 3 * LATEST))
     assert len(live_picture(reader.read(run.rows), 59.0, 60.0).svg) < 10_000
 
 
 def test_the_chart_is_of_the_time_that_the_rows_cover() -> None:
     run, reader = series(), Reader(0)
-    for _ in range(10 * LATEST):
-        run.ping(5.0)
+    run.ping(5.0, times=10 * LATEST)
     run.rows.floats["started_ms"] = array("d", np.linspace(0, 50e3, 10 * LATEST))
     picture = live_picture(reader.read(run.rows), 50.0, 60.0)
     assert picture.alt.startswith(f"Durations of the last 5 s: {LATEST} pings")
@@ -189,4 +192,4 @@ def test_a_rate_of_more_seconds_than_there_are_rows_is_that_of_the_rows() -> Non
     rate_hz, of_s = reading.lately_hz(100.0, began_s=0.0, window_s=30.0)
     assert rate_hz == pytest.approx(10.0, rel=0.02)
     assert of_s == 100.0 - reading.started_s[0] < 15.0
-    assert reading.window == f"of the latest {reading.started_s.size}"
+    assert reading.figures()[0].name == f"p50 of the latest {reading.started_s.size}"

@@ -11,7 +11,7 @@ from IPython.utils.capture import CapturedIO, capture_output
 from ipywidgets import Button
 from traitlets.config import Config
 
-from donutwork_magics.display.widget import CallWidget, call_widget
+from donutwork_magics.display.widgets import CallWidget
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import DonutworkError, Interrupted
 from tests.display.values import ping, run
@@ -172,7 +172,7 @@ def test_the_next_success_takes_the_error_away() -> None:
 
 def test_it_displays_itself() -> None:
     with capture_output() as shown:
-        call_widget(ping(), again=ping, measure=run)
+        CallWidget(ping(), again=ping, measure=run).show()
     buttons, cards = (output.data for output in shown.outputs)
     assert "application/vnd.jupyter.widget-view+json" in buttons
     assert cards["text/plain"].startswith("✓ Ping: success")

@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from donutwork_magics.check_report import CheckReport, Step
 from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.display.run import RunCard
-from donutwork_magics.displayed import Displayed, KeyStatus, Overview, SandboxStatus
+from donutwork_magics.displayed import CheckReport, Displayed, KeyStatus, Overview, SandboxStatus, Step
 from tests.display.frames import ATTRS, frame
 from tests.support.tables import describe
 

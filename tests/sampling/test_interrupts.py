@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from donutwork_magics import Client, DonutworkError, Interrupted, check, collect, load
+from donutwork_magics.client import settings
 from donutwork_magics.client.settings import Target
-from donutwork_magics.display import setup
 from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
 from donutwork_magics.network.caller import Caller
 from donutwork_magics.sampling.rows import Rows
@@ -307,7 +307,7 @@ class TestSettings:
             return ()
 
         monkeypatch.setenv("DONUTWORK_API_KEY", KEY)
-        monkeypatch.setattr(setup, "proxies", proxies)
+        monkeypatch.setattr(settings, "proxies", proxies)
         raised = OfTheUserError()
         raise_soon(raised, 60)
         with pytest.raises(OfTheUserError):

@@ -195,10 +195,10 @@ def test_help_is_the_text_of_the_question_mark(sandboxed: Kernel) -> None:
 
 
 def test_the_buttons_of_a_live_card_leave_the_variable_of_the_call_alone(sandboxed: Kernel) -> None:
-    sandboxed.run("import gc, time; from donutwork_magics.display import widget as module; made = []")
-    sandboxed.run("_call = module.call_widget; module.call_widget = lambda *a, **k: made.append((_call(*a, **k), k))")
+    sandboxed.run("from donutwork_magics.display import widgets as module; made, _made = [], module.CallWidget")
+    sandboxed.run("module.CallWidget = lambda *a, **k: made.append(k) or _made(*a, **k)")
     sandboxed.run("%donutwork ping --widget -o kept")
-    sandboxed.run("module.call_widget = _call; made[0][1]['measure']()")
+    sandboxed.run("module.CallWidget = _made; made[0]['measure']()")
     assert sandboxed.value("(type(kept).__name__, len(_donutwork))") == "('Ping', 50)"
 
 

@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_one_is_refused_before_anything_is_shown(sandboxed
 
 def test_an_interrupt_while_it_is_shown_gives_the_file_free(sandboxed: Kernel, file: Path) -> None:
     sandboxed.run(
-        "from donutwork_magics.display.watch_panel import WatchPanel\nshow = WatchPanel.show\n"
+        "from donutwork_magics.display.widgets import WatchPanel\nshow = WatchPanel.show\n"
         "def interrupted(panel): raise KeyboardInterrupt\nWatchPanel.show = interrupted"
     )
     cell = sandboxed.run(f"%donutwork watch --journal {file}")
