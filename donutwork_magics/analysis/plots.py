@@ -112,7 +112,7 @@ def timeline(df: pd.DataFrame, ax: Axes | None = None, *, metric: str = "duratio
         failed = rows[rows["error"].notna()]
         errors += len(failed)
         if len(failed):
-            ax.plot(at_s[failed.index] / unit_s, failed["duration_ms"], "x", color=_BAD, ms=6, label="_")
+            ax.plot(at_s[failed.index] / unit_s, failed["duration_ms"], "x", color=_BAD, ms=6, zorder=3, label="_")
     if errors:
         ax.plot([], [], "x", color=_BAD, label="errors")
     for name, spans, colour in (
@@ -214,14 +214,17 @@ def heatmap(df: pd.DataFrame, ax: Axes | None = None, *, metric: str = "duration
 
     Parameters and errors are those of `timeline`.
     """
+    check_matplotlib()
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
     parts = _parts(df, metric)
-    ax = _axes(ax)
     rows = pd.concat(parts.values(), ignore_index=True)
     values = measured(rows, metric)
     values = values[values > 0]
+    if not len(values):
+        raise AnalysisError(f"There is nothing to draw: no ping that counts has a {metric} above 0.")
+    ax = _axes(ax)
     at_s = clock_s(rows)[values.index]
     unit_s, unit = _time(at_s)
     low, high = float(values.min()), float(values.max())

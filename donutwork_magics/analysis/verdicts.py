@@ -38,7 +38,7 @@ def verdict(shift: Shift, ratio: float, baseline_ms: float, pings: int) -> str:
         share = "" if math.isnan(ratio) else f", {_percent(abs(ratio - 1))}"
         return f"{by} {unit} {word} ({ends[0]} to {ends[1]}){share}"
     decimals = _decimals((high - low) / 4 / size)
-    ends = [f"{each / size:+.{decimals}f}" if each else "0" for each in (low, high)]
+    ends = [f"{each / size:+.{decimals}f}" if round(each / size, decimals) else "0" for each in (low, high)]
     needed = pings_to_show(shift, baseline_ms, pings)
     more = f"; some {_roughly(needed[1])} pings a line would show {_percent(needed[0])}" if needed else ""
     return f"no difference shown: {ends[0]} to {ends[1]} {unit}{more}"

@@ -70,7 +70,7 @@ p { margin: 4px 0; } .muted { color: #59636e; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; break-inside: avoid; }
 th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #d1d9e0;
          overflow-wrap: normal; }
-th { font-weight: 600; } tbody th { font-weight: 400; overflow-wrap: anywhere; }
+th { font-weight: 600; } tbody th { font-weight: 400; min-width: 6em; overflow-wrap: anywhere; }
 figure { margin: 12px 0; break-inside: avoid; } img { max-width: 100%; }
 li { margin: 6px 0; break-inside: avoid; }
 @page { size: A4; margin: 15mm; }
@@ -105,10 +105,10 @@ def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | No
     """
     plots.check_matplotlib()
     page = _page(df, question)
-    path = Path(file)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     problem = ""
     try:
+        path = Path(file)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             with part.open("x", encoding="utf-8") as stream:
                 stream.write(page)
@@ -116,7 +116,7 @@ def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | No
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         problem = (isinstance(error, OSError) and error.strerror) or "no name of a file"
     if problem:
         raise DonutworkError(f"The report cannot be written ({problem}). Choose another place.")

@@ -478,7 +478,7 @@ HEADER_OPTIONS: Final = (
         metavar="B",
         read=values.whole(1, 1000),
         help="cut the pings of each line into B blocks: in each round every line has one, in shuffled order; 1: one "
-        "line after the other (default 10, fewer where there are few pings)",
+        "line after the other (default 10, fewer where there are few pings; with --until up to 100)",
     ),
     ORDER_SEED.by("--seed", metavar="S", read=injection.seed, help="the same order of the blocks in each run"),
 )

@@ -317,7 +317,8 @@ class _Donutwork(Magics):
         planned = [self._planned(line, like) for line in lines]
         plans = tuple(series.plan for series in planned)
         seed = drawn_seed() if cell is None or cell.seed is None else cell.seed
-        course = Course(plans, _segments(plans, None if cell is None else cell.blocks, seed))
+        until = any(series.until is not None for series in planned)
+        course = Course(plans, _segments(plans, None if cell is None else cell.blocks, seed, until=until))
         quiet = all(_is_quiet(line) for line in lines)
         with interrupts(), live_view(self.shell, quiet=quiet) as live:
 
@@ -538,12 +539,12 @@ def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
     return f"Stopped {one if watches == 1 else f'{watches} watches'}{which}."
 
 
-def _segments(plans: Sequence[Plan], blocks: int | None, seed: int) -> tuple[Segment, ...]:
+def _segments(plans: Sequence[Plan], blocks: int | None, seed: int, *, until: bool) -> tuple[Segment, ...]:
     from donutwork_magics.sampling.rounds import interleaved
 
     problem = ""
     try:
-        return interleaved(plans, blocks=blocks, seed=seed)
+        return interleaved(plans, blocks=blocks, seed=seed, until=until)
     except ValueError as error:
         problem = str(error)
     raise GrammarError(problem)

@@ -32,6 +32,7 @@ def test_a_difference_that_is_shown(low: float, estimate: float, high: float, ra
         (-5.0, 0.0, 1000.0, "-5 to 0 ms; some 400 pings a line would show 0.3 %"),
         (-0.9, 1.1, 0.0, "-0.9 to +1.1 ms"),
         (0.0, 0.0, 30.0, "0 to 0 ms"),
+        (-0.01, 1.5, 0.0, "0 to +1.5 ms"),
     ],
 )
 def test_one_that_is_not(low: float, high: float, baseline_ms: float, words: str) -> None:
