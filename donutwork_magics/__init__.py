@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 
     from donutwork_magics.analysis.compare import compare
     from donutwork_magics.analysis.diagnose import diagnose
-    from donutwork_magics.analysis.judge import judge
-    from donutwork_magics.analysis.percentiles import percentiles
-    from donutwork_magics.analysis.summary import summary
+    from donutwork_magics.analysis.expectations import judge
+    from donutwork_magics.analysis.summary import percentiles, summary
     from donutwork_magics.check_report import CheckReport
     from donutwork_magics.client.client import Client
     from donutwork_magics.client.results import Connection, Ping
     from donutwork_magics.client.timed_transport import TimedTransport
     from donutwork_magics.display.report import report
     from donutwork_magics.errors import DonutworkError, Interrupted, SeriesError, SettingsError
-    from donutwork_magics.frame.load import load
+    from donutwork_magics.frame.table import load
     from donutwork_magics.measure import collect
     from donutwork_magics.packaged import load_example
     from donutwork_magics.preflight import check
@@ -71,9 +70,9 @@ _HOME: Final = {
     "collect": "measure",
     "compare": "analysis.compare",
     "diagnose": "analysis.diagnose",
-    "judge": "analysis.judge",
-    "load": "frame.load",
-    "percentiles": "analysis.percentiles",
+    "judge": "analysis.expectations",
+    "load": "frame.table",
+    "percentiles": "analysis.summary",
     "report": "display.report",
     "load_example": "packaged",
     "summary": "analysis.summary",

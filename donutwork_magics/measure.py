@@ -220,7 +220,7 @@ def early_end(recording: Recording, place: str, *, interrupted: bool) -> SeriesE
 
 def _disappointment(lines: Sequence[Series], df: pd.DataFrame, place: str) -> SeriesError | None:
     """Return the error of a run that is not as expected, in one line."""
-    from donutwork_magics.analysis.judge import judge
+    from donutwork_magics.analysis.expectations import judge
 
     failed = []
     for line in lines:

@@ -25,7 +25,7 @@ def narrowing(recording: Recording) -> Callable[[], bool]:
 
 
 def _series(recording: Recording, share: float) -> Callable[[], bool]:
-    from donutwork_magics.analysis.stopping import next_look, series_is_narrow
+    from donutwork_magics.analysis.intervals import next_look, series_is_narrow
 
     look = next_look(0)
 
@@ -45,7 +45,7 @@ def _series(recording: Recording, share: float) -> Callable[[], bool]:
 def _cell(recording: Recording, share: float) -> Callable[[], bool]:
     import numpy as np
 
-    from donutwork_magics.analysis.stopping import FEWEST_ROUNDS, cell_is_narrow
+    from donutwork_magics.analysis.intervals import FEWEST_ROUNDS, cell_is_narrow
 
     seen = FEWEST_ROUNDS - 1
     labels = [line.plan.label for line in recording.lines]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import Breakdown, Segment
-from donutwork_magics.frame.schema import PHASES
 from donutwork_magics.units import format_ms
 
 _WAIT_CAPTION: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from donutwork_magics.analysis.quantiles import percentile, pings_needed
+from donutwork_magics.analysis.intervals import percentile, pings_needed
 from donutwork_magics.display.card import Figure, Picture
 from donutwork_magics.display.chart import LIVE, WIDE, Flags, Numbers, over_time, timeline
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows

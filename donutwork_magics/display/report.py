@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from donutwork_magics._version import __version__
-from donutwork_magics.analysis import plots
 from donutwork_magics.analysis.compare import compare
 from donutwork_magics.analysis.counted import attributes, counted
 from donutwork_magics.analysis.diagnose import diagnose
-from donutwork_magics.analysis.percentiles import percentiles
+from donutwork_magics.analysis.plots import Plots, check_matplotlib
 from donutwork_magics.analysis.series import labels_of, with_labels
-from donutwork_magics.analysis.summary import summary
+from donutwork_magics.analysis.summary import percentiles, summary
 from donutwork_magics.errors import DonutworkError
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.frame.schema import COLUMNS, restored
 from donutwork_magics.units import (
     UNKNOWN,
     clean,
@@ -42,12 +40,12 @@ if TYPE_CHECKING:
 
 _MOST_LABELS: Final = 30
 _PLOTS: Final[tuple[Callable[..., Axes], ...]] = (
-    plots.timeline,
-    plots.heatmap,
-    plots.histogram,
-    plots.ecdf,
-    plots.percentiles,
-    plots.phases,
+    Plots.timeline,
+    Plots.heatmap,
+    Plots.histogram,
+    Plots.ecdf,
+    Plots.percentiles,
+    Plots.phases,
 )
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 # Nothing is loaded and nothing is run, whatever a text may hold.
@@ -103,7 +101,7 @@ def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | No
     DonutworkError
         matplotlib is not installed, or the file cannot be written; nothing half written is left.
     """
-    plots.check_matplotlib()
+    check_matplotlib()
     page = _page(df, question)
     problem = ""
     try:
@@ -220,7 +218,7 @@ def _diagnosis(df: pd.DataFrame) -> str:
 
 
 def _figures(df: pd.DataFrame, *, several: bool) -> Iterator[str]:
-    for draw in (*((plots.compare,) if several else ()), *_PLOTS):
+    for draw in (*((Plots.compare,) if several else ()), *_PLOTS):
         title, data = _drawn(draw, df)
         yield f'<figure><img alt="{_text(title)}" src="data:image/png;base64,{data}"></figure>'
 
@@ -235,7 +233,7 @@ def _drawn(draw: Callable[..., Axes], df: pd.DataFrame) -> tuple[str, str]:
     with matplotlib.style.context("default"), warnings.catch_warnings(action="ignore"):
         figure = Figure(figsize=(7.6, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
-        ax = draw(df, figure.subplots())
+        ax = draw(Plots(df), figure.subplots())
         figure.savefig(stream, format="png", dpi=120)
     return ax.get_title().replace(r"\$", "$"), base64.b64encode(stream.getvalue()).decode()
 

@@ -9,23 +9,22 @@ from typing import Any, Final
 
 import pandas as pd
 
-from donutwork_magics.analysis.compare import compare
-from donutwork_magics.analysis.counted import attributes
+from donutwork_magics.analysis.compare import compare, pings_for
+from donutwork_magics.analysis.counted import attributes, counted
 from donutwork_magics.analysis.diagnose import Finding, findings
-from donutwork_magics.analysis.judge import Judgement, Outcome, judge
-from donutwork_magics.analysis.quantiles import pings_needed
+from donutwork_magics.analysis.expectations import Judgement, Outcome, judge
+from donutwork_magics.analysis.intervals import pings_needed
 from donutwork_magics.analysis.series import (
     RunSeries,
     corrected_ms,
-    figures_of,
     is_behind,
     labels_of,
     series_of,
     typical,
     with_labels,
 )
-from donutwork_magics.analysis.summary import PERCENTILES
-from donutwork_magics.analysis.verdicts import pings_for
+from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
+from donutwork_magics.columns import PHASES
 from donutwork_magics.display import card_of
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Table, Tone
 from donutwork_magics.display.outages import outages_details, outages_row, outages_table, skipped_starts
@@ -35,8 +34,7 @@ from donutwork_magics.display.run_notes import notes_of
 from donutwork_magics.display.text import to_text
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import PHASES, missing_columns, repeated_columns
+from donutwork_magics.frame.schema import missing_columns, repeated_columns, restored
 from donutwork_magics.sampling.describe import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
 from donutwork_magics.units import (
     UNKNOWN,
@@ -129,7 +127,9 @@ def _one(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Card:
 def _comparison(df: pd.DataFrame, attrs: Mapping[str, Any], labels: list[Any]) -> Card:
     series = {label: series_of(df, attrs, label) for label in labels[:_MOST_LABELS]}
     found, judged = findings(df, attrs, series), _judged(series)
-    tone, state = _state(figures_of(df), attrs.get("ended"), found, judged.values())
+    tone, state = _state(
+        summarised(counted(df, "duration_ms", more=NEEDED)), attrs.get("ended"), found, judged.values()
+    )
     cut = f'; the first {len(series)} of {len(labels)} labels, all are in df.donutwork.summary(by="label")'
     unfolded = series if len(labels) <= _MOST_CARDS else {}
     figures = {label: own.figures for label, own in series.items()}

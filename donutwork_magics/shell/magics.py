@@ -234,7 +234,7 @@ class _Donutwork(Magics):
 
     def _load(self, command: LoadCommand, results: _Results) -> object:
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.frame.load import load
+        from donutwork_magics.frame.table import load
         from donutwork_magics.packaged import load_example
 
         df = load(command.file) if command.file is not None else load_example(command.example or "")
@@ -522,7 +522,6 @@ def _prepare() -> None:
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
     import donutwork_magics.display.run
-    import donutwork_magics.frame.load
     import donutwork_magics.frame.table
     import donutwork_magics.measure  # noqa: F401
 

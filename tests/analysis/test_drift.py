@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from donutwork_magics.analysis.diagnose import diagnose
-from donutwork_magics.analysis.drift import FEWEST, Drift, drift
+from donutwork_magics.analysis.shape import FEWEST, Drift, drift
 from tests.display.frames import frame
 
 

@@ -9,9 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from donutwork_magics.analysis.expectations import Expectation, parse_expectation
-from donutwork_magics.analysis.judge import judge
-from donutwork_magics.analysis.stopping import cell_is_narrow, next_look, series_is_narrow
+from donutwork_magics.analysis.expectations import Expectation, judge, parse_expectation
+from donutwork_magics.analysis.intervals import cell_is_narrow, next_look, series_is_narrow
 from donutwork_magics.errors import AnalysisError
 from tests.display.frames import frame
 

@@ -14,11 +14,10 @@ from donutwork_magics.analysis.intervals import (
     n_effective,
     quantile_intervals,
     share_interval,
+    signed_rank,
     wilson,
 )
-from donutwork_magics.analysis.percentiles import percentiles
-from donutwork_magics.analysis.signed_rank import signed_rank
-from donutwork_magics.analysis.summary import summary
+from donutwork_magics.analysis.summary import percentiles, summary
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike

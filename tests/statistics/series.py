@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from donutwork_magics.analysis.drift import drift
-from donutwork_magics.analysis.intervals import QuantileInterval, quantile_intervals, share_interval
-from donutwork_magics.analysis.shape import bursts, modes, slow_start
-from donutwork_magics.analysis.stopping import next_look, series_is_narrow
+from donutwork_magics.analysis.intervals import (
+    QuantileInterval,
+    next_look,
+    quantile_intervals,
+    series_is_narrow,
+    share_interval,
+)
+from donutwork_magics.analysis.shape import bursts, drift, modes, slow_start
 from tests.statistics.figures import Share
 from tests.statistics.processes import PROCESSES, in_bursts, true_quantile
 
