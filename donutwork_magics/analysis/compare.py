@@ -20,6 +20,10 @@ NOT_INTERLEAVED: Final = "not interleaved"
 _ELSEWHERE: Final = f"{NOT_INTERLEAVED}, and measured on different machines"
 _ROUND: Final = ["place", "block"]
 _COLUMNS: Final = ("seq", "label", "block", "timestamp", "started_ms", "error", "run", "vantage")
+_FOUND: Final = (
+    *("baseline_ms", "value_ms", "difference_ms", "low_ms", "high_ms", "ratio", "ratio_low", "ratio_high"),
+    *("p_value", "blocks", "verdict"),
+)
 _UNKNOWN: Final = Shift(math.nan, math.nan, math.nan, math.nan)
 _SHARES: Final = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 _SHOWN: Final = 2.0
@@ -99,54 +103,36 @@ def compare(
     found = [
         _compared(
             _rounds_of(by_group, places[first], places[name], metric, quantile),
-            values_ms[first],
-            values_ms[name],
+            (values_ms[first], values_ms[name]),
             quantile,
-            comparisons=len(others),
+            len(others),
         )
         for name in others
     ]
     index = names[[places[name] for name in others]]
-    compared = pd.DataFrame(found, index=index).astype({"blocks": "int64", "verdict": "string"})
+    compared = pd.DataFrame(found, index=index, columns=list(_FOUND)).astype({"blocks": "int64", "verdict": "string"})
     compared.attrs["baseline"] = first
     return compared
 
 
-def _compared(
-    rounds: _Rounds, baseline_ms: float, value_ms: float, quantile: float, *, comparisons: int
-) -> dict[str, Any]:
-    needed = rounds_needed(comparisons + 1)
+def _compared(rounds: _Rounds, both_ms: tuple[float, float], quantile: float, comparisons: int) -> tuple[Any, ...]:
+    """Return a row of the result, in the order of its columns."""
+    baseline_ms, value_ms = both_ms
+    needed, count, reason = rounds_needed(comparisons + 1), rounds.other.size, rounds.reason
     if math.isnan(baseline_ms) or math.isnan(value_ms):
         reason = f"p{100 * quantile:g} needs {pings_needed(quantile)} successes of each"
-    elif rounds.reason or rounds.other.size >= needed:
-        reason = rounds.reason
-    else:
-        reason = f"{rounds.other.size} rounds of the {needed} that it needs"
-    shift = Shift(value_ms - baseline_ms, math.nan, math.nan, math.nan)
-    ratio = _UNKNOWN._replace(estimate=value_ms / baseline_ms if baseline_ms > 0 and value_ms > 0 else math.nan)
-    if not reason:
-        shift, ratio = signed_rank(rounds.other - rounds.baseline, comparisons), _ratio(rounds, comparisons)
-    return {
-        "baseline_ms": baseline_ms,
-        "value_ms": value_ms,
-        "difference_ms": shift.estimate,
-        "low_ms": shift.low,
-        "high_ms": shift.high,
-        "ratio": ratio.estimate,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
-        "p_value": shift.p_value,
-        "blocks": rounds.other.size,
-        "verdict": f"no verdict: {reason}" if reason else verdict(shift, ratio.estimate, baseline_ms, rounds.pings),
-    }
-
-
-def _ratio(rounds: _Rounds, comparisons: int) -> Shift:
-    if min(rounds.baseline.min(), rounds.other.min()) <= 0:
-        return _UNKNOWN
-    found = signed_rank(np.log(rounds.other) - np.log(rounds.baseline), comparisons)
-    estimate, low, high = map(math.exp, found[:3])
-    return Shift(estimate, low, high, found.p_value)
+    elif not reason and count < needed:
+        reason = f"{count} rounds of the {needed} that it needs"
+    if reason:
+        shift = _UNKNOWN._replace(estimate=value_ms - baseline_ms)
+        ratio = _UNKNOWN._replace(estimate=value_ms / baseline_ms if min(both_ms) > 0 else math.nan)
+        return (*both_ms, *shift[:3], *ratio[:3], math.nan, count, f"no verdict: {reason}")
+    shift, ratio = signed_rank(rounds.other - rounds.baseline, comparisons), _UNKNOWN
+    if min(rounds.baseline.min(), rounds.other.min()) > 0:
+        logs = signed_rank(np.log(rounds.other) - np.log(rounds.baseline), comparisons)
+        ratio = Shift(math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high), logs.p_value)
+    words = verdict(shift, ratio.estimate, baseline_ms, rounds.pings)
+    return (*both_ms, *shift[:3], *ratio[:3], shift.p_value, count, words)
 
 
 class _Rounds(NamedTuple):

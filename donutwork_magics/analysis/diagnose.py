@@ -163,24 +163,21 @@ def _of_rows(series: RunSeries) -> Iterator[Finding]:
     rrt_ms = as_array(_successes(series)["rrt_ms"])
     missing = int(np.isnan(rrt_ms).sum())
     if missing > _FEW * rrt_ms.size:
-        yield _rrt_missing(rrt_ms, missing)
-
-
-def _rrt_missing(rrt_ms: Any, missing: int) -> Finding:
-    advice = "Without it the server's part cannot be told from the network's; rrt has the text that came instead."
-    evidence = {"missing": missing, "replies": rrt_ms.size}
-    if missing == rrt_ms.size:
-        return Finding("RRT missing", "No reply has an RRT that is a time.", advice, evidence)
-    where = ""
-    if np.isnan(rrt_ms[-missing:]).all():
-        where = f", and all of the last {missing}: the server stopped reporting it during the run"
-    text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time{where}."
-    return Finding("RRT missing", text, advice, evidence)
+        is_last = np.isnan(rrt_ms[-missing:]).all()
+        where = f", and all of the last {missing}: the server stopped reporting it during the run" if is_last else ""
+        text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time{where}."
+        yield Finding(
+            "RRT missing",
+            text if missing < rrt_ms.size else "No reply has an RRT that is a time.",
+            "Without it the server's part cannot be told from the network's; rrt has the text that came instead.",
+            {"missing": missing, "replies": rrt_ms.size},
+        )
 
 
 def _of_start(series: RunSeries) -> Iterator[Finding]:
     """Find why pings began late."""
-    values = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
+    late = corrected_ms(series)
+    values = ", ".join(f"{name} {format_ms(value)}" for name, value in late.items())
     corrected = f" {_CORRECTED}: {values}." if values else ""
     behind = is_behind(series)
     pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
@@ -202,19 +199,15 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
         yield Finding("rate not reached", text + corrected, advice, {"rate_hz": rate_hz, "planned_hz": planned_hz})
     elif not corrected:
         return
-    elif (
-        series.missing == 0
-        and series.joined == 1
-        and not _behind_others(series.df, series.df["duration_ms"], concurrency=concurrency)
-    ):
-        text = (
-            "Some pings began late, though none before them took that long: other work on this machine, or other pings "
-            f"to the same host, held them up.{corrected}"
-        )
-        yield Finding("late starts", text, "Measure again while nothing else is busy here.")
     else:
-        text = f"Some pings began late, behind others that took long, or timed out.{corrected}"
-        yield Finding("late starts", text, "Judge the service by the corrected times.")
+        whole = series.missing == 0 and series.joined == 1
+        text, advice = "behind others that took long, or timed out.", "Judge the service by the corrected times."
+        if whole and not _behind_others(series.df, series.df["duration_ms"], concurrency=concurrency):
+            text = (
+                "though none before them took that long: other work on this machine, or other pings to the same host, "
+            )
+            text, advice = f"{text}held them up.", "Measure again while nothing else is busy here."
+        yield Finding("late starts", f"Some pings began late, {text}{corrected}", advice, late)
 
 
 def _of_shape(series: RunSeries) -> Iterator[Finding]:

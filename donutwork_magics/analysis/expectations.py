@@ -142,7 +142,7 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
         if expected.quantile == 1:
             value = low = high = float(values.max()) if n else math.nan
         else:
-            value, low, high, _ = quantile_intervals(values, [expected.quantile])[0]
+            value, low, high, _ = quantile_intervals(values, [expected.quantile], cautious=True)[0]
     # NaN is neither below nor above.
     outcome: Outcome = "undecided"
     if high < expected.limit or (expected.or_equal and high == expected.limit):

@@ -27,6 +27,9 @@ FIRST_LOOK: Final = 100
 FEWEST_ROUNDS: Final = 10
 """Of a cell; it is looked at after each further one."""
 
+FEWEST_OUTLIERS: Final = 5
+"""So many show whether they come in bursts."""
+
 _Z_95: Final = 1.959963984540054
 _WINDOW: Final = 2.5
 
@@ -63,7 +66,9 @@ class QuantileInterval(NamedTuple):
     n_effective: float
 
 
-def quantile_intervals(values: Numbers, quantiles: Sequence[float]) -> list[QuantileInterval]:
+def quantile_intervals(
+    values: Numbers, quantiles: Sequence[float], *, cautious: bool = False
+) -> list[QuantileInterval]:
     """Compute percentiles with their 95 % intervals, from order statistics on the effective sample size.
 
     The ranks are those of the binomial distribution (W. J. Conover, "Practical Nonparametric Statistics", 3.2),
@@ -76,27 +81,55 @@ def quantile_intervals(values: Numbers, quantiles: Sequence[float]) -> list[Quan
         Shape (n,), none of them NaN, in the order in which they were measured.
     quantiles
         Between 0 and 1.
+    cautious
+        Take all for as alike as any part of them is, for what is decided by an end of the interval: the few pings of a
+        tail tell too little of their likeness to be wrong there in one of 40 series only.
     """
-    in_order = np.sort(values)
+    if not values.size:
+        return [QuantileInterval(math.nan, math.nan, math.nan, 0.0) for _ in quantiles]
+    in_order, is_outlier = np.sort(values), values > outliers_above(values)
     # In the tail are too few pings to see how alike they are: the median tells it for all.
-    alike = n_effective(values <= np.median(values)) if values.size else 0.0
-    return [_quantile_interval(values, in_order, quantile, alike) for quantile in quantiles]
+    alike = n_effective(values <= np.median(values))
+    # Outliers that come in bursts make the tail more alike than the pings around its percentile.
+    in_bursts = n_effective(is_outlier) if is_outlier.sum() >= FEWEST_OUTLIERS else math.inf
+    found = []
+    for quantile in quantiles:
+        value, effective = percentile(in_order, quantile), alike
+        if quantile != 0.5 and math.isfinite(value):
+            effective = min(n_effective(values <= value), in_bursts if quantile > 0.5 else math.inf)
+        low = high = math.nan
+        if math.isfinite(value) and min(alike, effective) >= FEWEST_EFFECTIVE:
+            low, high = _ends(in_order, quantile, min(alike, effective, in_bursts) if cautious else effective)
+        found.append(QuantileInterval(value, low, high, effective))
+    return found
 
 
-def _quantile_interval(values: Numbers, in_order: Numbers, quantile: float, alike: float) -> QuantileInterval:
-    value = percentile(in_order, quantile)
-    effective = alike if quantile == 0.5 or math.isnan(value) else n_effective(values <= value)
-    if math.isnan(value) or min(alike, effective) < FEWEST_EFFECTIVE:
-        return QuantileInterval(value, math.nan, math.nan, effective)
-    n, m = values.size, math.floor(effective)
+def _ends(in_order: Numbers, quantile: float, effective: float) -> tuple[float, float]:
+    """Return the order statistics between which a quantile lies; NaN where there is no such end."""
+    n = in_order.size
+    # How alike values are is itself estimated, from a fifth as many values: the window is 5 times as long as the time.
+    m = math.floor(n / (1 + (_student(effective / 5) / _Z_95) ** 2 * (n / effective - 1)))
     low, high = binomial_ranks(m, quantile)
     scale = (n + 1) / (m + 1)
-    return QuantileInterval(
-        value,
+    return (
         float(in_order[math.floor(low * scale) - 1]) if low >= 1 else math.nan,
         float(in_order[math.ceil(high * scale) - 1]) if high <= m else math.nan,
-        effective,
     )
+
+
+def outliers_above(values: Numbers) -> float:
+    """Return above which time outliers lie: 3 times the distance between the quartiles above the upper one.
+
+    J. W. Tukey, "Exploratory Data Analysis", 1977, 2D.
+    """
+    quarter, three_quarters = np.quantile(values, [0.25, 0.75])
+    return float(three_quarters + 3 * (three_quarters - quarter))
+
+
+def _student(freedom: float) -> float:
+    """Return the 97.5 % quantile of Student's t (M. Abramowitz, I. Stegun, "Handbook", 1964, 26.7.5)."""
+    z = _Z_95
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def binomial_ranks(n: int, quantile: float) -> tuple[int, int]:

@@ -81,16 +81,8 @@ class Plots:
         for look, (label, rows) in zip(_looks(), parts.items(), strict=False):
             values = measured(rows, metric)
             mark = _MARKERS[COLOURS.index(look["color"])]
-            ax.plot(
-                at_s[values.index] / unit_s,
-                values,
-                mark,
-                ms=3,
-                mew=0,
-                color=look["color"],
-                rasterized=True,
-                label=label,
-            )
+            dots = {"color": look["color"], "ms": 3, "mew": 0, "rasterized": True, "label": label}
+            ax.plot(at_s[values.index] / unit_s, values, mark, **dots)
             failed = rows[rows["error"].notna()]
             errors += len(failed)
             if len(failed):
@@ -106,14 +98,11 @@ class Plots:
                 ends = (begin_s / unit_s, (begin_s + length_s) / unit_s)
                 ax.axvspan(*ends, color=colour, alpha=0.25, lw=0, label="_" if at else name)
         _scale(ax.yaxis, _values(parts, metric))
-        return _finished(
-            ax, f"{_name(metric)} over time", parts, x=f"time since the first ping ({unit})", y=_unit(metric)
-        )
+        return _finished(ax, f"{_name(metric)} over time", parts, x=_SINCE.format(unit), y=_unit(metric))
 
     def histogram(self, ax: Axes | None = None, *, metric: str = "duration_ms") -> Axes:
         """Draw how many pings took how long; parameters and errors are those of `timeline`."""
-        parts = _parts(self._df, metric)
-        ax = _axes(ax)
+        parts, ax = _parts(self._df, metric), _axes(ax)
         everything = _values(parts, metric)
         is_wide = _scale(ax.xaxis, everything)
         low, high = everything.min(), everything.max() or 1.0
@@ -138,8 +127,7 @@ class Plots:
         Dvoretzky-Kiefer-Wolfowitz inequality", 1990), on the effective sample size; it is left out where pings are too
         alike for it.
         """
-        parts = _parts(self._df, metric)
-        ax = _axes(ax)
+        parts, ax = _parts(self._df, metric), _axes(ax)
         for look, (label, rows) in zip(_looks(), parts.items(), strict=False):
             values = as_array(measured(rows, metric))
             if not values.size:
@@ -163,8 +151,7 @@ class Plots:
 
         Each line ends where the sample supports no higher percentile.
         """
-        parts = _parts(self._df, metric)
-        ax = _axes(ax)
+        parts, ax = _parts(self._df, metric), _axes(ax)
         most = 0.5
         for look, (label, rows) in zip(_looks(), parts.items(), strict=False):
             values = as_array(measured(rows, metric))
@@ -187,9 +174,8 @@ class Plots:
         ax.set_xticks([1 / (1 - share) for share in shown], [f"p{100 * share:g}" for share in shown])
         ax.minorticks_off()
         _scale(ax.yaxis, _values(parts, metric))
-        return _finished(
-            ax, f"{_name(metric)}, percentiles with 95 % intervals", parts, x="percentile", y=_unit(metric)
-        )
+        title = f"{_name(metric)}, percentiles with 95 % intervals"
+        return _finished(ax, title, parts, x="percentile", y=_unit(metric))
 
     def heatmap(self, ax: Axes | None = None, *, metric: str = "duration_ms") -> Axes:
         """Draw how many pings took how long over time, all labels together.
@@ -219,9 +205,7 @@ class Plots:
         mesh = ax.pcolormesh(times, heights, shown, norm=LogNorm(vmin=1), cmap=colours, rasterized=True)
         _logarithmic(ax.yaxis)
         _logarithmic(ax.figure.colorbar(mesh, ax=ax, label="pings").ax.yaxis)
-        return _finished(
-            ax, f"{_name(metric)} over time", parts, x=f"time since the first ping ({unit})", y=_unit(metric)
-        )
+        return _finished(ax, f"{_name(metric)} over time", parts, x=_SINCE.format(unit), y=_unit(metric))
 
     def phases(self, ax: Axes | None = None) -> Axes:
         """Draw where the time of a typical ping goes, by label: the mean of those between the 40th and 60th percentile.

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from donutwork_magics.analysis.intervals import Numbers, n_effective
+from donutwork_magics.analysis.intervals import FEWEST_OUTLIERS, Numbers, n_effective, outliers_above
 
 FEWEST: Final = 60
 _SMALLEST_DRIFT: Final = 0.1
@@ -20,7 +20,6 @@ _SMALLEST_MODE: Final = 0.1
 _SMOOTHING: Final = 0.6
 _FEWEST_SLOW: Final = 3
 _SLOWER: Final = 1.2
-_FEWEST_OUTLIERS: Final = 5
 _FEWEST_PAIRS: Final = 3
 _MORE_THAN_CHANCE: Final = 5
 
@@ -128,18 +127,16 @@ def modes(values_ms: Numbers) -> list[Mode]:
 def bursts(values_ms: Numbers) -> Bursts | None:
     """Find outliers that came together; None where they are few, or no closer to each other than by chance.
 
-    Outliers lie more than 3 times the distance between the quartiles above the upper one (J. W. Tukey, "Exploratory
-    Data Analysis", 1977, 2D). By chance, ``k`` of ``n`` stand beside each other about ``k (k - 1) / n`` times.
+    By chance, ``k`` of ``n`` stand beside each other about ``k (k - 1) / n`` times.
     """
     if values_ms.size < FEWEST:
         return None
-    quarter, three_quarters = np.quantile(values_ms, [0.25, 0.75])
-    above_ms = float(three_quarters + 3 * (three_quarters - quarter))
+    above_ms = outliers_above(values_ms)
     is_outlier = values_ms > above_ms
     outliers = int(is_outlier.sum())
     beside = is_outlier[1:] & is_outlier[:-1]
     expected = outliers * (outliers - 1) / values_ms.size
-    if outliers < _FEWEST_OUTLIERS or not beside.sum() >= max(_FEWEST_PAIRS, _MORE_THAN_CHANCE * expected):
+    if outliers < FEWEST_OUTLIERS or not beside.sum() >= max(_FEWEST_PAIRS, _MORE_THAN_CHANCE * expected):
         return None
     together = np.concatenate([beside, [False]]) | np.concatenate([[False], beside])
     return Bursts(outliers, above_ms, int(together.sum()))

@@ -73,12 +73,16 @@ def expected_percentiles(experiments: int) -> Iterator[Share]:
     for name, process in PROCESSES.items():
         for quantile in (0.5, 0.95):
             limit = true_quantile(name, quantile)
-            found = [quantile_intervals(series, [quantile])[0] for series in process(random, experiments, 1000)]
+            found = [
+                quantile_intervals(series, [quantile], cautious=True)[0]
+                for series in process(random, experiments, 1000)
+            ]
             for word, hits in (
                 ("holds", sum(each.high < limit for each in found)),
                 ("fails", sum(each.low > limit for each in found)),
             ):
-                promised = 0.04 if _is_promised(name, 1000, quantile) else 1.0
+                # Where bursts come five times in a series, nothing tells of those that did not come.
+                promised = 1.0 if name == "bursts" and quantile > 0.5 else 0.04
                 what = f'--expect "p{100 * quantile:.0f}<the true one", 1000 pings: {word}'
                 yield Share(what, name, hits, experiments, at_most=promised)
 
