@@ -14,7 +14,7 @@ from donutwork_magics.analysis.intervals import MOST_PAIRS, Numbers, Shift, perc
 from donutwork_magics.analysis.summary import checked_quantiles
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.sampling.rounds import rounds_needed
-from donutwork_magics.units import UNITS, enumerate_some, short_name
+from donutwork_magics.units import UNITS, enumerate_some, plural, short_name
 
 NOT_INTERLEAVED: Final = "not interleaved"
 _ELSEWHERE: Final = f"{NOT_INTERLEAVED}, and measured on different machines"
@@ -122,7 +122,7 @@ def _compared(rounds: _Rounds, both_ms: tuple[float, float], quantile: float, co
     if math.isnan(baseline_ms) or math.isnan(value_ms):
         reason = f"p{100 * quantile:g} needs {pings_needed(quantile)} successes of each"
     elif not reason and count < needed:
-        reason = f"{count} rounds of the {needed} that it needs"
+        reason = f"{plural(count, 'round')} of the {needed} that it needs"
     if reason:
         shift = _UNKNOWN._replace(estimate=value_ms - baseline_ms)
         ratio = _UNKNOWN._replace(estimate=value_ms / baseline_ms if min(both_ms) > 0 else math.nan)

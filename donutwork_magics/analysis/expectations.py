@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from donutwork_magics.columns import METRICS
+from donutwork_magics.errors import AnalysisError
 from donutwork_magics.units import format_ms, format_share, format_tick_ms
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     """Judge whether a series is as expected.
 
     It holds where the 95 % interval lies below the limit, fails where it lies above, and else is undecided: each of the
-    first two is wrong in one of 40 series at most. The longest time is of these pings, and has no interval: it holds or
+    first two is wrong in about one of 40 series. The interval takes the tail for as alike as the middle, so that it may
+    be wider than the one that `percentiles` shows. The longest time is of these pings, and has no interval: it holds or
     fails. Warm-up rows are left out; times are of successes (of ``corrected_ms`` also of timeouts), the share of errors
     is of all pings.
 
@@ -123,14 +125,19 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     Raises
     ------
     AnalysisError
-        A ValueError: the frame lacks a column.
-    ValueError
-        The text is no expectation.
+        A ValueError: the frame lacks a column, or the text is no expectation.
     """
     from donutwork_magics.analysis.counted import as_array, counted, measured
     from donutwork_magics.analysis.intervals import quantile_intervals, share_interval
 
-    expected = parse_expectation(expectation) if isinstance(expectation, str) else expectation
+    expected, problem = expectation, ""
+    if isinstance(expected, str):
+        try:
+            expected = parse_expectation(expected)
+        except ValueError as error:
+            problem = f"expectation {error}"
+    if problem or not isinstance(expected, Expectation):
+        raise AnalysisError(problem or "expectation needs a text such as p95<200ms.")
     rows = counted(df, expected.column or "duration_ms")
     if expected.quantile is None:
         failed = rows["error"].notna().to_numpy(dtype=bool)
