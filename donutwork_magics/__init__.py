@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from donutwork_magics.analysis.compare import compare as compare
     from donutwork_magics.analysis.diagnose import diagnose as diagnose
-    from donutwork_magics.analysis.judge import judge as judge
-    from donutwork_magics.analysis.percentiles import percentiles as percentiles
+    from donutwork_magics.analysis.expectations import judge as judge
+    from donutwork_magics.analysis.summary import percentiles as percentiles
     from donutwork_magics.analysis.summary import summary as summary
     from donutwork_magics.client.client import Client as Client
     from donutwork_magics.client.results import Connection as Connection
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from donutwork_magics.errors import Interrupted as Interrupted
     from donutwork_magics.errors import SeriesError as SeriesError
     from donutwork_magics.errors import SettingsError as SettingsError
-    from donutwork_magics.frame.load import load as load
+    from donutwork_magics.frame.table import load as load
     from donutwork_magics.measure import collect as collect
     from donutwork_magics.packaged import load_example as load_example
     from donutwork_magics.preflight import check as check
@@ -51,10 +51,10 @@ _HOME: Final = {
     "collect": "measure",
     "compare": "analysis.compare",
     "diagnose": "analysis.diagnose",
-    "judge": "analysis.judge",
-    "load": "frame.load",
+    "judge": "analysis.expectations",
+    "load": "frame.table",
     "load_example": "packaged",
-    "percentiles": "analysis.percentiles",
+    "percentiles": "analysis.summary",
     "report": "display.report",
     "summary": "analysis.summary",
 }

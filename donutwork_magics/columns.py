@@ -16,18 +16,7 @@ Dtype: TypeAlias = Literal["string", "int64", "Int16", "Int32", "float64", "bool
 class Column:
     """A column of the DataFrame.
 
-    Attributes
-    ----------
-    name
-        Its name; the unit is its ending.
-    dtype
-        The pandas dtype, as text.
-    unit
-        Of its values; empty where they have none.
-    meaning
-        What it says, as one line without a full stop.
-    missing
-        When a value is missing (NA, NaN); empty where none ever is.
+    The unit of the values is the ending of the name; ``missing`` says when one is missing, and is empty where none is.
     """
 
     name: str
@@ -112,3 +101,16 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("run", "string", "", "the run's id: sorts by time and is unique, so that joined tables can tell runs apart"),
 )
 """The columns in the order of the DataFrame."""
+
+METRICS: Final = tuple(each.name for each in COLUMNS if each.dtype == "float64" and each.unit == "ms")
+"""The columns that can be analysed."""
+
+PHASES: Final[dict[str, str]] = {
+    "dns_ms": "DNS",
+    "connect_ms": "connect",
+    "tls_ms": "TLS",
+    "send_ms": "send",
+    "ttfb_ms": "first byte",
+    "receive_ms": "receive",
+}
+"""Column and name; the first byte is that of the reply, waited for since the last byte of the request."""

@@ -196,7 +196,7 @@ def _early_end(recording: Recording, place: str, *, interrupted: bool) -> Series
 
 def _disappointment(lines: Sequence[Series], df: pd.DataFrame, place: str) -> SeriesError | None:
     """Return the error of a run that is not as expected, in one line."""
-    from donutwork_magics.analysis.judge import judge
+    from donutwork_magics.analysis.expectations import judge
 
     failed = []
     for line in lines:
@@ -255,7 +255,7 @@ def _narrowing(recording: Recording) -> Callable[[], bool]:
 
 
 def _series_narrowing(recording: Recording, share: float) -> Callable[[], bool]:
-    from donutwork_magics.analysis.stopping import next_look, series_is_narrow
+    from donutwork_magics.analysis.intervals import next_look, series_is_narrow
 
     look = next_look(0)
 
@@ -275,7 +275,7 @@ def _series_narrowing(recording: Recording, share: float) -> Callable[[], bool]:
 def _cell_narrowing(recording: Recording, share: float) -> Callable[[], bool]:
     import numpy as np
 
-    from donutwork_magics.analysis.stopping import FEWEST_ROUNDS, cell_is_narrow
+    from donutwork_magics.analysis.intervals import FEWEST_ROUNDS, cell_is_narrow
 
     seen = FEWEST_ROUNDS - 1
     labels = [line.plan.label for line in recording.lines]

@@ -110,7 +110,7 @@ def load_example(name: str = "night") -> pd.DataFrame:
     DonutworkError
         There is no such example, or it cannot be read.
     """
-    from donutwork_magics.frame.load import load
+    from donutwork_magics.frame.table import load
 
     packed = {path.name.removesuffix(_EXAMPLE): path for path in sorted((_PACKAGE / "examples").glob(f"*{_EXAMPLE}"))}
     if not packed:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import donutwork_magics
-from donutwork_magics.analysis.quantiles import pings_needed
+from donutwork_magics.analysis.intervals import pings_needed
 from donutwork_magics.client.key import KEY_VARIABLES
 from donutwork_magics.client.settings import CA_BUNDLE_VARIABLE, DEFAULT_BASE_URL, variables_for
 from donutwork_magics.columns import COLUMNS

@@ -1,18 +1,19 @@
-"""The rows of a table that count, in the order of their starts, and their groups: what every analysis begins with."""
+"""The rows of a table that count, on one clock, their groups, and what is known of their runs together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from donutwork_magics.analysis.runs import clock_s, described
+from donutwork_magics.columns import METRICS
 from donutwork_magics.errors import AnalysisError
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import METRICS, missing_columns, repeated_columns
+from donutwork_magics.frame.schema import missing_columns, repeated_columns, restored, runs_of
+from donutwork_magics.sampling.machine import MOST_PAUSES
+from donutwork_magics.sampling.outages import MOST_OUTAGES
 
 By: TypeAlias = Any
 """What ``DataFrame.groupby`` takes: a column, several, a `pandas.Grouper`, a Series, a function of the index."""
@@ -20,20 +21,18 @@ By: TypeAlias = Any
 _BY: Final = "what groupby takes: a column, several, a Grouper, or a Series with the index of this table"
 
 _NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error", "run"})
+_COUNTS: Final = ("skipped", "in_flight", "unread", "journal_elsewhere")
+_STEERED_S: Final = 1.0
+"""Clocks are steered by less than this from one ping to the next."""
 
 
 def counted(df: pd.DataFrame, metric: str, *, more: Iterable[str] = ()) -> pd.DataFrame:
     """Return the rows of a table that count, those of a warm-up apart, in the order of their starts.
 
-    Parameters
-    ----------
-    more
-        Further columns that the analysis needs.
-
     Raises
     ------
     AnalysisError
-        The table lacks a column or has one twice, or the metric is none of `METRICS`.
+        The table lacks a column, one of `more` too, or has one twice, or the metric is none of `METRICS`.
     """
     return _in_order(_checked(df, metric, more))
 
@@ -43,14 +42,8 @@ def groups(
 ) -> tuple[pd.Index[Any], list[pd.DataFrame]]:
     """Return the groups of a table and, for each, its rows that count, in the order of their starts.
 
-    Labels are in the order of their lines where the table knows it, all other groups in that of their first rows.
-
-    Parameters
-    ----------
-    by
-        None for one group of all rows, named ``all``.
-    more
-        Further columns that the analysis needs.
+    Labels are in the order of their lines where the table knows it, all other groups in that of their first rows. With
+    None for `by` there is one group, ``all``.
 
     Raises
     ------
@@ -81,11 +74,6 @@ def groups(
         order = np.argsort([places.get(label, len(places)) for label in found], kind="stable")
         return found[order], [parts[at] for at in order]
     return found, parts
-
-
-def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
-    """Return what is known of the runs of a table together; empty where nothing is."""
-    return described(df) if "run" in df else {}
 
 
 def planned_order(df: pd.DataFrame) -> dict[str, int]:
@@ -135,3 +123,102 @@ def _in_order(df: pd.DataFrame) -> pd.DataFrame:
     df = df[~df["warmup"].astype(bool)]
     at_s = clock_s(df)
     return df if at_s.is_monotonic_increasing else df.loc[at_s.sort_values(kind="stable").index]
+
+
+def runs(df: pd.DataFrame) -> pd.Series[str]:
+    """Return the id of each row's run; empty where it is missing."""
+    return df["run"].fillna("")
+
+
+def clock_s(df: pd.DataFrame) -> pd.Series[float]:
+    """Return when each row was started, in seconds since the first run began.
+
+    Within a run the monotonic clock counts: the wall clock may be set meanwhile. How long after another a run began,
+    only the wall clock knows.
+    """
+    started_s: pd.Series[float] = df["started_ms"].astype("float64") / 1e3
+    if df["run"].nunique(dropna=False) < 2:
+        return started_s
+    began_s = _began_s(df)
+    return started_s + (df["run"].map(began_s - began_s.min()).astype("float64").fillna(0.0))
+
+
+def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
+    """Return what is known of the runs of a table, as if they were one; empty where nothing is."""
+    runs = runs_of(df) if "run" in df else {}
+    if not runs:
+        return {}
+    *_, last = runs.values()
+    if len(runs) == 1:
+        return last
+    began_s = _began_s(df) if len(df) else pd.Series(dtype="float64")
+    at_s = {run: float(began_s[run] - began_s.min()) if run in began_s else 0.0 for run in runs}
+    journals = [attrs["journal"] for attrs in runs.values() if attrs.get("journal")]
+    return {
+        **last,
+        "plan": [plan for attrs in runs.values() for plan in attrs.get("plan") or ()],
+        "client": [client for attrs in runs.values() for client in _clients(attrs)],
+        **{name: sum(attrs.get(name) or 0 for attrs in runs.values()) for name in _COUNTS},
+        **{
+            name: _joined([(at_s[run], attrs.get(name) or {}) for run, attrs in runs.items()])
+            for name in ("pauses", "machine_pauses")
+        },
+        "outages": _joined_outages([(at_s[run], attrs.get("outages") or {}) for run, attrs in runs.items()]),
+        **({"journal": _joined_journals(journals)} if journals else {}),
+    }
+
+
+def clock_was_set_by_s(df: pd.DataFrame) -> float:
+    """Return by how much the wall clock was set during a run, the largest of several; 0.0 where it was not."""
+    in_order = _in_order_with_zeros(df)
+    steps_s = in_order.groupby(runs(in_order))["zero_s"].diff().dropna().to_numpy()
+    largest_s = float(max(steps_s, key=abs, default=0.0))
+    return largest_s if abs(largest_s) > _STEERED_S else 0.0
+
+
+def _began_s(df: pd.DataFrame) -> pd.Series[float]:
+    """Compute when each run began, by the wall clock at its first row."""
+    began_s: pd.Series[float] = _in_order_with_zeros(df).groupby("run", sort=False)["zero_s"].first()
+    return began_s
+
+
+def _in_order_with_zeros(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the order of their starts, each with what the wall clock showed at the zero of its run."""
+    wall_s = (df["timestamp"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    zero_s = wall_s - df["started_ms"].astype("float64") / 1e3
+    return df.assign(zero_s=zero_s).sort_values("started_ms", kind="stable")
+
+
+def _clients(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # A run that was killed has not come to say what each of its lines cost the client.
+    plans, clients = attrs.get("plan") or [], attrs.get("client") or []
+    return [*clients, *[{}] * len(plans)][: len(plans)]
+
+
+def _joined(pauses: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
+    first = [[began_s + at_s, pause_s] for began_s, of_run in pauses for at_s, pause_s in of_run.get("first", ())]
+    return {
+        "count": sum(of_run.get("count", 0) for _, of_run in pauses),
+        "total_s": sum(of_run.get("total_s", 0.0) for _, of_run in pauses),
+        "longest_s": max(of_run.get("longest_s", 0.0) for _, of_run in pauses),
+        "first": first[:MOST_PAUSES],
+    }
+
+
+def _joined_outages(outages: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
+    first = [(began_s, outage) for began_s, of_run in outages for outage in of_run.get("first", ())]
+    return {
+        "count": sum(of_run.get("count", 0) for _, of_run in outages),
+        "total_s": sum(of_run.get("total_s", 0.0) for _, of_run in outages),
+        "first": [{**outage, "at_s": began_s + outage["at_s"]} for began_s, outage in first[:MOST_OUTAGES]],
+    }
+
+
+def _joined_journals(journals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    gaps = [gap for journal in journals for gap in journal["missing_seq"]]
+    return {
+        "missing": sum(journal["missing"] for journal in journals),
+        # Of several runs a number alone does not say which row is meant.
+        "missing_seq": gaps if len(journals) == 1 else [],
+        "elsewhere": sum(journal["elsewhere"] for journal in journals),
+    }

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from donutwork_magics.analysis.counted import as_array, attributes, counted
-from donutwork_magics.analysis.drift import drift
-from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective
-from donutwork_magics.analysis.machine_pauses import Held, behind_others, held_by_machine
-from donutwork_magics.analysis.quantiles import pings_needed
-from donutwork_magics.analysis.runs import clock_s, clock_was_set_by_s
+from donutwork_magics.analysis.counted import as_array, attributes, clock_s, clock_was_set_by_s, counted
+from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective, pings_needed
 from donutwork_magics.analysis.series import RunSeries, corrected_ms, is_behind, labels_of, series_of, with_labels
-from donutwork_magics.analysis.shape import bursts, modes, slow_start
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import COLUMNS
-from donutwork_magics.sampling.machine import BUSY_WAKE_MS
+from donutwork_magics.analysis.shape import bursts, drift, modes, slow_start
+from donutwork_magics.frame.schema import COLUMNS, restored
+from donutwork_magics.sampling.machine import BUSY_WAKE_MS, MACHINE_PAUSE_MS
 from donutwork_magics.sampling.series import CONTINUED
 from donutwork_magics.units import enumerate_some, format_ms, format_rate, format_share, format_tick_s, plural
 
+_SMALLEST_OVERLAP_MS: Final = MACHINE_PAUSE_MS / 2
+"""Threads wake up one after the other: a ping may begin shortly before the pause is reported to have ended."""
+
+_MOST_LAG: Final = 2.0
+"""A lag may exceed the pause: a worker also waits for the interpreter lock before and after it, for shorter times."""
+
+_MOST_EXPLAINED: Final = 0.1
+"""Where durations explain this share of the largest lag at most, something else made pings late."""
 _FEW: Final = 0.01
 _CORRECTED: Final = "Corrected, what a punctual caller would have waited"
 _MOST_NAMED: Final = 4
@@ -32,30 +36,17 @@ _FEWEST_NEW: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is doubtful about a measurement.
-
-    Attributes
-    ----------
-    name
-        What it is, in a few words that are always the same.
-    text
-        What was seen.
-    advice
-        What to do about it.
-    evidence
-        The numbers behind it, by name.
-    label
-        The series that it is of; None where a table has one series only, or it is of the whole table.
-    casts_doubt
-        Whether it makes the figures that are shown doubtful, and not only those that are not.
-    """
+    """Something that is doubtful about a measurement: a name that is always the same, what was seen, what to do."""
 
     name: str
     text: str
     advice: str
     evidence: Mapping[str, float] = field(default_factory=dict)
+    """The numbers behind it, by name."""
     label: str | None = None
+    """The series that it is of; None where a table has one series only, or it is of the whole table."""
     casts_doubt: bool = True
+    """Whether it makes the figures that are shown doubtful, and not only those that are not."""
 
     def __str__(self) -> str:
         return f"{self.text} {self.advice}"
@@ -91,7 +82,8 @@ def findings(df: pd.DataFrame, attrs: Mapping[str, Any], series: Mapping[Any, Ru
     of_series = [
         replace(finding, label=str(label)) if len(series) > 1 else finding
         for label, own in series.items()
-        for finding in _of_series(own)
+        for find in (_of_rows, _of_start, _of_shape, _of_connections, _of_client)
+        for finding in find(own)
     ]
     return (*_of_journal(attrs), *of_series, *_of_table(df, attrs))
 
@@ -103,8 +95,7 @@ def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
     if missing := journal.get("missing"):
         ranges = [f"{first} to {last}" if last > first else str(first) for first, last in journal["missing_seq"]]
         which = f" (seq {enumerate_some(ranges, _MOST_NAMED)})" if ranges else ""
-        are = "is" if missing == 1 else "are"
-        text = f"{plural(missing, 'row')} {are} missing from the journal{which}."
+        text = f"{_are(missing, 'row')} missing from the journal{which}."
         yield Finding(name, text, advice, {"rows": missing})
     if elsewhere := journal.get("elsewhere"):
         text = (
@@ -120,15 +111,16 @@ def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
         evidence = {"rows": elsewhere}
         yield Finding("journal moved", text, "This table has them all: save it.", evidence, casts_doubt=False)
     if unread := attrs.get("unread"):
-        text = (
-            f"{plural(unread, 'row')} {'is' if unread == 1 else 'are'} not here: the kernel did not read them in time."
-        )
-        yield Finding(
-            "rows unread", text, "The journal of the run has them, if there is one (--journal).", {"rows": unread}
-        )
+        text = f"{_are(unread, 'row')} not here: the kernel did not read them in time."
+        advice = "The journal of the run has them, if there is one (--journal)."
+        yield Finding("rows unread", text, advice, {"rows": unread})
     if attrs.get("ended") == CONTINUED:
         text = "This journal was moved while the run went on: the later rows are in another file."
         yield Finding(name, text, "Load that too, and join the tables.")
+
+
+def _are(count: int, noun: str) -> str:
+    return f"{plural(count, noun)} {'is' if count == 1 else 'are'}"
 
 
 def _of_table(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Iterator[Finding]:
@@ -147,14 +139,6 @@ def _of_table(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Iterator[Finding]:
             "A journal keeps them.",
             casts_doubt=False,
         )
-
-
-def _of_series(series: RunSeries) -> Iterator[Finding]:
-    yield from _of_rows(series)
-    yield from _of_start(series)
-    yield from _of_shape(series)
-    yield from _of_connections(series)
-    yield from _of_client(series)
 
 
 def _of_rows(series: RunSeries) -> Iterator[Finding]:
@@ -185,29 +169,26 @@ def _of_rows(series: RunSeries) -> Iterator[Finding]:
     rrt_ms = as_array(_successes(series)["rrt_ms"])
     missing = int(np.isnan(rrt_ms).sum())
     if missing > _FEW * rrt_ms.size:
-        yield _rrt_missing(rrt_ms, missing)
-
-
-def _rrt_missing(rrt_ms: Any, missing: int) -> Finding:
-    advice = "Without it the server's part cannot be told from the network's; rrt has the text that came instead."
-    evidence = {"missing": missing, "replies": rrt_ms.size}
-    if missing == rrt_ms.size:
-        return Finding("RRT missing", "No reply has an RRT that is a time.", advice, evidence)
-    where = ""
-    if np.isnan(rrt_ms[-missing:]).all():
-        where = f", and all of the last {missing}: the server stopped reporting it during the run"
-    text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time{where}."
-    return Finding("RRT missing", text, advice, evidence)
+        is_last = np.isnan(rrt_ms[-missing:]).all()
+        where = f", and all of the last {missing}: the server stopped reporting it during the run" if is_last else ""
+        text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time{where}."
+        yield Finding(
+            "RRT missing",
+            text if missing < rrt_ms.size else "No reply has an RRT that is a time.",
+            "Without it the server's part cannot be told from the network's; rrt has the text that came instead.",
+            {"missing": missing, "replies": rrt_ms.size},
+        )
 
 
 def _of_start(series: RunSeries) -> Iterator[Finding]:
     """Find why pings began late."""
-    values = ", ".join(f"{name} {format_ms(value)}" for name, value in corrected_ms(series).items())
+    late = corrected_ms(series)
+    values = ", ".join(f"{name} {format_ms(value)}" for name, value in late.items())
     corrected = f" {_CORRECTED}: {values}." if values else ""
     behind = is_behind(series)
     pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
     if pauses.get("count"):
-        held = held_by_machine(series.df, pauses, concurrency=concurrency)
+        held = _held_by_machine(series.df, pauses, concurrency=concurrency)
         began_late = held.late and bool(corrected or behind)
         if held.within or began_late:
             text = _stood_still(pauses, held, began_late=began_late) + (corrected if held.alone else "")
@@ -224,19 +205,15 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
         yield Finding("rate not reached", text + corrected, advice, {"rate_hz": rate_hz, "planned_hz": planned_hz})
     elif not corrected:
         return
-    elif (
-        series.missing == 0
-        and series.joined == 1
-        and not behind_others(series.df, series.df["duration_ms"], concurrency=concurrency)
-    ):
-        text = (
-            "Some pings began late, though none before them took that long: other work on this machine, or other pings "
-            f"to the same host, held them up.{corrected}"
-        )
-        yield Finding("late starts", text, "Measure again while nothing else is busy here.")
     else:
-        text = f"Some pings began late, behind others that took long, or timed out.{corrected}"
-        yield Finding("late starts", text, "Judge the service by the corrected times.")
+        whole = series.missing == 0 and series.joined == 1
+        text, advice = "behind others that took long, or timed out.", "Judge the service by the corrected times."
+        if whole and not _behind_others(series.df, series.df["duration_ms"], concurrency=concurrency):
+            text = (
+                "though none before them took that long: other work on this machine, or other pings to the same host, "
+            )
+            text, advice = f"{text}held them up.", "Measure again while nothing else is busy here."
+        yield Finding("late starts", f"Some pings began late, {text}{corrected}", advice, late)
 
 
 def _of_shape(series: RunSeries) -> Iterator[Finding]:
@@ -294,7 +271,7 @@ def _too_few(n: int, effective: float) -> Finding:
     text, advice = "intervals", "The p50 has one from some 40 on, the p95 from 72, the p99 from 368."
     if n < pings_needed(0.5):
         text, advice = "any percentile", f"The p50 needs {pings_needed(0.5)}."
-    text = f"{plural(n, 'ping')} {'is' if n == 1 else 'are'} too few for {text}."
+    text = f"{_are(n, 'ping')} too few for {text}."
     return Finding("too few pings", text, advice, evidence, casts_doubt=False)
 
 
@@ -349,7 +326,7 @@ def _successes(series: RunSeries) -> pd.DataFrame:
     return series.rows[series.rows["error"].isna()]
 
 
-def _stood_still(pauses: Mapping[str, Any], held: Held, *, began_late: bool) -> str:
+def _stood_still(pauses: Mapping[str, Any], held: _Held, *, began_late: bool) -> str:
     longest = format_ms(pauses["longest_s"] * 1e3)
     often = f"once, for {longest}" if pauses["count"] == 1 else f"{pauses['count']} times, for up to {longest}"
     why = "the process was stopped or suspended, or other code kept its threads waiting"
@@ -370,3 +347,60 @@ def _busy(client: Mapping[str, Any]) -> str:
     supported = client["wakes"] >= pings_needed(0.95)
     late = f"{format_ms(client['wake_p95_ms'])} late (p95)" if supported else f"over {format_ms(BUSY_WAKE_MS)} late"
     return f"it began {'' if supported else 'some '}pings {late}"
+
+
+class _Held(NamedTuple):
+    """How pauses of this machine show in some rows."""
+
+    within: int
+    """Pings whose duration holds one."""
+    failed: int
+    """How many of these failed."""
+    late: bool
+    """Whether pings were to begin during one; also where only some of the pauses are known."""
+    alone: bool
+    """Whether the pauses explain the lags: none is much longer, and durations explain next to nothing of them."""
+
+
+def _held_by_machine(df: pd.DataFrame, pauses: Mapping[str, Any], *, concurrency: int) -> _Held:
+    """Find the pings that pauses of this machine held up.
+
+    A server that stalls shows in a duration: while all workers wait for replies, the next ping cannot begin. A lag that
+    no duration explains comes from this machine. `df` has the rows of one label in planned order, and `concurrency`
+    pings were in flight at most.
+    """
+    started_ms, duration_ms = df["started_ms"], df["duration_ms"]
+    within_ms = _paused_ms(started_ms, started_ms + duration_ms, pauses)
+    within = within_ms > 0
+    late = bool((_paused_ms(df["scheduled_ms"], started_ms, pauses) > 0).any())
+    # A pause may have begun a little earlier than is known.
+    own_ms = duration_ms - within_ms - MACHINE_PAUSE_MS * within
+    explained_ms = _MOST_LAG * (pauses["total_s"] * 1e3 + pauses["count"] * MACHINE_PAUSE_MS)
+    alone = not _behind_others(df, own_ms, concurrency=concurrency) and bool(df["lag_ms"].max() <= explained_ms)
+    failed = int((within & df["error"].notna()).sum())
+    return _Held(int(within.sum()), failed, late or pauses["count"] > len(pauses["first"]), alone)
+
+
+def _behind_others(df: pd.DataFrame, duration_ms: pd.Series[float], *, concurrency: int) -> bool:
+    """Tell whether such durations explain that pings began late: each worker has one ping in flight."""
+    planned = df["scheduled_ms"].notna() & df["started_ms"].notna() & duration_ms.notna()
+    if not planned.any():
+        return False
+    rows = df[planned].assign(duration_ms=duration_ms[planned]).sort_values("scheduled_ms", kind="stable")
+    # Why the first one was late, rows that are no longer here might tell.
+    free_ms = [float(rows["started_ms"].iloc[0])] * concurrency
+    largest_ms = 0.0
+    for scheduled_ms, took_ms in zip(rows["scheduled_ms"].tolist(), rows["duration_ms"].tolist(), strict=True):
+        begins_ms = max(scheduled_ms, free_ms[0])
+        largest_ms = max(largest_ms, begins_ms - scheduled_ms)
+        heapq.heapreplace(free_ms, begins_ms + took_ms)
+    return largest_ms > _MOST_EXPLAINED * float(rows["lag_ms"].max())
+
+
+def _paused_ms(from_ms: pd.Series[float], until_ms: pd.Series[float], pauses: Mapping[str, Any]) -> pd.Series[float]:
+    """Compute for how much of each time this machine stood still, as far as that is known."""
+    paused_ms = pd.Series(0.0, index=from_ms.index)
+    for at_s, pause_s in pauses["first"]:
+        overlap_ms = until_ms.clip(upper=(at_s + pause_s) * 1e3) - from_ms.clip(lower=at_s * 1e3)
+        paused_ms += overlap_ms.where(overlap_ms >= _SMALLEST_OVERLAP_MS, 0.0)
+    return paused_ms

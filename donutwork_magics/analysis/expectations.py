@@ -1,26 +1,24 @@
-"""``--expect``: what a user expects of a series, read from its text; needs neither numpy nor pandas.
-
-Expectations are k6's thresholds, made honest: `donutwork_magics.analysis.judge` judges them by their interval.
-"""
+"""``--expect``: an expectation of a series, read from its text (without pandas), and judged by its interval."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from donutwork_magics.frame.schema import METRICS
-from donutwork_magics.units import format_tick_ms
+from donutwork_magics.columns import METRICS
+from donutwork_magics.errors import AnalysisError
+from donutwork_magics.units import format_ms, format_share, format_tick_ms
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Outcome = Literal["holds", "fails", "undecided"]
 
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_TO_MS: Final = {
-    "us": 1e-3,
-    "\N{MICRO SIGN}s": 1e-3,
-    "\N{GREEK SMALL LETTER MU}s": 1e-3,
-    "ms": 1.0,
-    "s": 1e3,
-    "m": 60e3,
-}
+_MICROSECONDS: Final = ("us", "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s")
+_TO_MS: Final = {**dict.fromkeys(_MICROSECONDS, 1e-3), "ms": 1.0, "s": 1e3, "m": 60e3}
 _TIME: Final = re.compile(
     rf"(?:([a-z_]+)\.)?(?:p([0-9]{{1,2}}(?:\.[0-9]{{1,4}})?)|max)(<=?){_NUMBER}({'|'.join(_TO_MS)})", re.ASCII
 )
@@ -30,24 +28,16 @@ _LONGEST_MS: Final = 3600e3
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """That a percentile, the longest time or the share of errors is below a limit.
-
-    Attributes
-    ----------
-    column
-        Of the time; empty for the share of errors.
-    quantile
-        Between 0 and 1; 1 for the longest time, and None for the share of errors.
-    limit
-        In milliseconds, or from 0 to 1.
-    or_equal
-        Whether the limit itself is still as expected.
-    """
+    """That a percentile, the longest time or the share of errors is below a limit."""
 
     column: str
+    """Of the time; empty for the share of errors."""
     quantile: float | None
+    """Between 0 and 1; 1 for the longest time, and None for the share of errors."""
     limit: float
+    """In milliseconds, or from 0 to 1."""
     or_equal: bool = False
+    """Whether the limit itself is still as expected."""
 
     def __str__(self) -> str:
         sign = "<=" if self.or_equal else "<"
@@ -80,3 +70,90 @@ def parse_expectation(text: str) -> Expectation:
         if (column is None or column in METRICS) and quantile > 0 and 0 < limit_ms <= _LONGEST_MS:
             return Expectation(column or "duration_ms", quantile, limit_ms, sign == "<=")
     raise ValueError("needs a limit with its unit, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%.")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of an expectation.
+
+    Attributes
+    ----------
+    value, low, high
+        Milliseconds, or a share from 0 to 1; NaN where the sample does not support it.
+    n
+        How many pings it is judged by.
+    """
+
+    expectation: Expectation
+    outcome: Outcome
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        from donutwork_magics.analysis.intervals import pings_needed
+
+        verb = "is undecided" if self.outcome == "undecided" else self.outcome
+        quantile = self.expectation.quantile
+        if math.isnan(self.value):
+            needed = 1 if quantile in {None, 1} else pings_needed(quantile)
+            return f"{self.expectation} {verb}: of the {needed} pings that it needs there are {self.n}"
+        as_text = format_share if quantile is None else format_ms
+        interval = f"{as_text(self.low)} to {as_text(self.high)}"
+        if math.isnan(self.low) and math.isnan(self.high):
+            interval = f"no interval: {self.n} pings are too few, or too alike"
+        return f"{self.expectation} {verb}: {as_text(self.value)}{'' if quantile == 1 else f' ({interval})'}"
+
+
+def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
+    """Judge whether a series is as expected.
+
+    It holds where the 95 % interval lies below the limit, fails where it lies above, and else is undecided: each of the
+    first two is wrong in about one of 40 series. The interval takes the tail for as alike as the middle, so that it may
+    be wider than the one that `percentiles` shows. The longest time is of these pings, and has no interval: it holds or
+    fails. Warm-up rows are left out; times are of successes (of ``corrected_ms`` also of timeouts), the share of errors
+    is of all pings.
+
+    Parameters
+    ----------
+    expectation
+        As `parse_expectation` returned it, or a text for that.
+    df
+        A table of schema 1; the rows of one line, where it has several.
+
+    Raises
+    ------
+    AnalysisError
+        A ValueError: the frame lacks a column, or the text is no expectation.
+    """
+    from donutwork_magics.analysis.counted import as_array, counted, measured
+    from donutwork_magics.analysis.intervals import quantile_intervals, share_interval
+
+    expected, problem = expectation, ""
+    if isinstance(expected, str):
+        try:
+            expected = parse_expectation(expected)
+        except ValueError as error:
+            problem = f"expectation {error}"
+    if problem or not isinstance(expected, Expectation):
+        raise AnalysisError(problem or "expectation needs a text such as p95<200ms.")
+    rows = counted(df, expected.column or "duration_ms")
+    if expected.quantile is None:
+        failed = rows["error"].notna().to_numpy(dtype=bool)
+        n, value = failed.size, float(failed.mean()) if failed.size else math.nan
+        low, high = share_interval(failed)
+    else:
+        values = as_array(measured(rows, expected.column))
+        n = values.size
+        if expected.quantile == 1:
+            value = low = high = float(values.max()) if n else math.nan
+        else:
+            value, low, high, _ = quantile_intervals(values, [expected.quantile], cautious=True)[0]
+    # NaN is neither below nor above.
+    outcome: Outcome = "undecided"
+    if high < expected.limit or (expected.or_equal and high == expected.limit):
+        outcome = "holds"
+    elif low > expected.limit or (not expected.or_equal and low == expected.limit):
+        outcome = "fails"
+    return Judgement(expected, outcome, value, low, high, n)

@@ -10,10 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from donutwork_magics.analysis.counted import as_array, counted, measured, planned_order
-from donutwork_magics.analysis.intervals import quantile_intervals
-from donutwork_magics.analysis.quantiles import percentile
-from donutwork_magics.analysis.runs import runs
+from donutwork_magics.analysis.counted import as_array, counted, measured, planned_order, runs
+from donutwork_magics.analysis.intervals import percentile, quantile_intervals
 from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
 from donutwork_magics.sampling.series import CONTINUED
 
@@ -66,14 +64,9 @@ def labels_of(df: pd.DataFrame) -> list[Any]:
 
 
 def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> RunSeries:
-    """Take the rows of one label out of a table of several, and find what its attributes tell of them.
+    """Take the rows of one label out of a restored table of several, and find what its attributes tell of them.
 
-    Parameters
-    ----------
-    df
-        A table that `donutwork_magics.frame.restored.restored` returned.
-    label
-        None for all the rows of a table that has only one: it may be another than that of the plan.
+    None for `label` takes all the rows of a table that has only one: it may be another than that of the plan.
     """
     own = df.copy(deep=False)
     # pandas copies them deeply with every selection.
@@ -99,7 +92,9 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
         plan = {name: value for name, value in plan.items() if name not in _OF_ALL_ROWS}
     rows = counted(own, "duration_ms", more=NEEDED)
     client = clients[-1] if clients else {}
-    return RunSeries(own, rows, summarised(rows), plan, client, attrs, _intervals(rows), missing, joined)
+    found = quantile_intervals(as_array(measured(rows, "duration_ms")), list(PERCENTILES.values()))
+    intervals = {name: (each.low, each.high) for name, each in zip(PERCENTILES, found, strict=True)}
+    return RunSeries(own, rows, summarised(rows), plan, client, attrs, intervals, missing, joined)
 
 
 def _missing(own: pd.DataFrame, df: pd.DataFrame) -> int:
@@ -123,16 +118,6 @@ def _common(plans: list[Mapping[str, Any]]) -> Mapping[str, Any]:
         values = [plan.get(name) for plan in plans]
         alike[name] = None if None in values else sum(filter(None, values))
     return alike
-
-
-def _intervals(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    found = quantile_intervals(as_array(measured(rows, "duration_ms")), list(PERCENTILES.values()))
-    return {name: (each.low, each.high) for name, each in zip(PERCENTILES, found, strict=True)}
-
-
-def figures_of(df: pd.DataFrame) -> Mapping[str, Any]:
-    """Summarise rows, whatever their labels are."""
-    return summarised(counted(df, "duration_ms", more=NEEDED))
 
 
 def typical(rows: pd.DataFrame) -> pd.DataFrame:

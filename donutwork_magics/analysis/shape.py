@@ -1,4 +1,4 @@
-"""What a series of latencies looks like where one percentile does not tell: a slow start, several modes, bursts."""
+"""What a series of latencies looks like where one percentile does not tell: drift, a slow start, modes, bursts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import math
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from donutwork_magics.analysis.intervals import n_effective
+from donutwork_magics.analysis.intervals import FEWEST_OUTLIERS, Numbers, n_effective, outliers_above
 
-Numbers = npt.NDArray[np.float64]
-
-_FEWEST: Final = 60
+FEWEST: Final = 60
+_SMALLEST_DRIFT: Final = 0.1
 _FEWEST_FOR_MODES: Final = 100
 _VALLEY: Final = 0.5
 """Between two modes are at most so many pings as at the lower of them."""
@@ -22,9 +20,34 @@ _SMALLEST_MODE: Final = 0.1
 _SMOOTHING: Final = 0.6
 _FEWEST_SLOW: Final = 3
 _SLOWER: Final = 1.2
-_FEWEST_OUTLIERS: Final = 5
 _FEWEST_PAIRS: Final = 3
 _MORE_THAN_CHANCE: Final = 5
+
+
+class Drift(NamedTuple):
+    """The medians of the first and of the last third, in milliseconds."""
+
+    first_ms: float
+    last_ms: float
+
+
+def drift(values_ms: Numbers) -> Drift | None:
+    """Compare the last third of a series with the first.
+
+    It is a drift where the medians of the thirds go one way, each outer one lies outside of what most of the other
+    third is (its 20th to 80th percentile), and they differ by a tenth at least. Pings one after the other are alike, so
+    that a test which takes them for independent sees a drift in every other run; this rule asks for much more.
+
+    `values_ms` are in the order in which they were measured. Fewer than 60 tell of no drift.
+    """
+    if values_ms.size < FEWEST:
+        return None
+    first, middle, last = (np.percentile(part, [20, 50, 80]) for part in np.array_split(values_ms, 3))
+    apart = not first[0] <= last[1] <= first[2] and not last[0] <= first[1] <= last[2]
+    one_way = min(first[1], last[1]) <= middle[1] <= max(first[1], last[1])
+    if not apart or not one_way or abs(last[1] - first[1]) < _SMALLEST_DRIFT * first[1]:
+        return None
+    return Drift(float(first[1]), float(last[1]))
 
 
 class Mode(NamedTuple):
@@ -50,7 +73,7 @@ def slow_start(values_ms: Numbers) -> int:
     0 for fewer than 3, where their median is not 1.2 times that of the others, or below 60 pings in total.
     """
     n = values_ms.size
-    if n < _FEWEST:
+    if n < FEWEST:
         return 0
     beginning, others = values_ms[: n // 6], values_ms[n // 6 :]
     is_slow = beginning > np.quantile(others, 0.95)
@@ -104,18 +127,16 @@ def modes(values_ms: Numbers) -> list[Mode]:
 def bursts(values_ms: Numbers) -> Bursts | None:
     """Find outliers that came together; None where they are few, or no closer to each other than by chance.
 
-    Outliers lie more than 3 times the distance between the quartiles above the upper one (J. W. Tukey, "Exploratory
-    Data Analysis", 1977, 2D). By chance, ``k`` of ``n`` stand beside each other about ``k (k - 1) / n`` times.
+    By chance, ``k`` of ``n`` stand beside each other about ``k (k - 1) / n`` times.
     """
-    if values_ms.size < _FEWEST:
+    if values_ms.size < FEWEST:
         return None
-    quarter, three_quarters = np.quantile(values_ms, [0.25, 0.75])
-    above_ms = float(three_quarters + 3 * (three_quarters - quarter))
+    above_ms = outliers_above(values_ms)
     is_outlier = values_ms > above_ms
     outliers = int(is_outlier.sum())
     beside = is_outlier[1:] & is_outlier[:-1]
     expected = outliers * (outliers - 1) / values_ms.size
-    if outliers < _FEWEST_OUTLIERS or not beside.sum() >= max(_FEWEST_PAIRS, _MORE_THAN_CHANCE * expected):
+    if outliers < FEWEST_OUTLIERS or not beside.sum() >= max(_FEWEST_PAIRS, _MORE_THAN_CHANCE * expected):
         return None
     together = np.concatenate([beside, [False]]) | np.concatenate([[False], beside])
     return Bursts(outliers, above_ms, int(together.sum()))

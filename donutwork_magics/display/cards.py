@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from donutwork_magics.client.replies import http_version
 from donutwork_magics.client.results import Connection, Ping, Result
+from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Row, Segment, Steps, Table, Tone
 from donutwork_magics.displayed import CheckReport, KeyState, Overview, SandboxStatus, Step, StepState
-from donutwork_magics.frame.schema import PHASES
 from donutwork_magics.units import UNKNOWN, format_ms, format_utc, plural
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from donutwork_magics.analysis.quantiles import percentile, pings_needed
+from donutwork_magics.analysis.intervals import percentile, pings_needed
 from donutwork_magics.display.card import Figure, Picture, Pictures
 from donutwork_magics.display.chart import LIVE, Flags, Numbers, over_time, timeline
 from donutwork_magics.sampling.outages import Outage

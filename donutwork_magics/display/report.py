@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import html
 import io
 import os
@@ -15,16 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from donutwork_magics._version import __version__
-from donutwork_magics.analysis import plots
 from donutwork_magics.analysis.compare import compare
 from donutwork_magics.analysis.counted import attributes, counted
 from donutwork_magics.analysis.diagnose import diagnose
-from donutwork_magics.analysis.percentiles import percentiles
+from donutwork_magics.analysis.plots import Plots, check_matplotlib
 from donutwork_magics.analysis.series import labels_of, with_labels
-from donutwork_magics.analysis.summary import summary
+from donutwork_magics.analysis.summary import percentiles, summary
 from donutwork_magics.errors import DonutworkError
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.frame.schema import COLUMNS, restored
 from donutwork_magics.units import (
     UNKNOWN,
     clean,
@@ -43,12 +40,12 @@ if TYPE_CHECKING:
 
 _MOST_LABELS: Final = 30
 _PLOTS: Final[tuple[Callable[..., Axes], ...]] = (
-    plots.timeline,
-    plots.heatmap,
-    plots.histogram,
-    plots.ecdf,
-    plots.percentiles,
-    plots.phases,
+    Plots.timeline,
+    Plots.heatmap,
+    Plots.histogram,
+    Plots.ecdf,
+    Plots.percentiles,
+    Plots.phases,
 )
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 # Nothing is loaded and nothing is run, whatever a text may hold.
@@ -71,7 +68,7 @@ p { margin: 4px 0; } .muted { color: #59636e; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; break-inside: avoid; }
 th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #d1d9e0;
          overflow-wrap: normal; }
-th { font-weight: 600; } tbody th { font-weight: 400; overflow-wrap: anywhere; }
+th { font-weight: 600; } tbody th { font-weight: 400; min-width: 6em; overflow-wrap: anywhere; }
 figure { margin: 12px 0; break-inside: avoid; } img { max-width: 100%; }
 li { margin: 6px 0; break-inside: avoid; }
 @page { size: A4; margin: 15mm; }
@@ -104,20 +101,21 @@ def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | No
     DonutworkError
         matplotlib is not installed, or the file cannot be written; nothing half written is left.
     """
-    plots.check_matplotlib()
+    check_matplotlib()
     page = _page(df, question)
-    path = Path(file)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     problem = ""
     try:
-        with part.open("x", encoding="utf-8") as stream:
-            stream.write(page)
-        part.replace(path)
-    except (OSError, ValueError) as error:
+        path = Path(file)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with part.open("x", encoding="utf-8") as stream:
+                stream.write(page)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except (OSError, TypeError, ValueError) as error:
         problem = (isinstance(error, OSError) and error.strerror) or "no name of a file"
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            part.unlink()
     if problem:
         raise DonutworkError(f"The report cannot be written ({problem}). Choose another place.")
     return path
@@ -150,7 +148,7 @@ def _page(df: pd.DataFrame, question: str | None) -> str:
         f'<p class="muted">{_OF_RESULT}</p>',
         *(_comparison(df) if several else ()),
         "<h2>Plots</h2>",
-        *(_figure(df, draw) for draw in (*((plots.compare,) if several else ()), *_PLOTS)),
+        *(_figure(df, draw) for draw in (*((Plots.compare,) if several else ()), *_PLOTS)),
         "<h2>Diagnosis</h2>",
         _diagnosis(df),
         "<h2>Versions</h2>",
@@ -229,7 +227,7 @@ def _figure(df: pd.DataFrame, draw: Callable[..., Axes]) -> str:
     with matplotlib.style.context("default"), warnings.catch_warnings(action="ignore"):
         figure = Figure(figsize=(7.6, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
-        title = draw(df, figure.subplots()).get_title().replace(r"\$", "$")
+        title = draw(Plots(df), figure.subplots()).get_title().replace(r"\$", "$")
         figure.savefig(stream, format="png", dpi=120)
     data = base64.b64encode(stream.getvalue()).decode()
     return f'<figure><img alt="{_text(title)}" src="data:image/png;base64,{data}"></figure>'

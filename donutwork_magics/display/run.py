@@ -9,30 +9,28 @@ from typing import Any, Final
 
 import pandas as pd
 
-from donutwork_magics.analysis.compare import compare
-from donutwork_magics.analysis.counted import attributes
+from donutwork_magics.analysis.compare import compare, pings_for
+from donutwork_magics.analysis.counted import attributes, counted
 from donutwork_magics.analysis.diagnose import Finding, findings
-from donutwork_magics.analysis.judge import Judgement, Outcome, judge
-from donutwork_magics.analysis.quantiles import pings_needed
+from donutwork_magics.analysis.expectations import Judgement, Outcome, judge
+from donutwork_magics.analysis.intervals import pings_needed
 from donutwork_magics.analysis.series import (
     RunSeries,
     corrected_ms,
-    figures_of,
     is_behind,
     labels_of,
     series_of,
     typical,
     with_labels,
 )
-from donutwork_magics.analysis.summary import PERCENTILES
-from donutwork_magics.analysis.verdicts import pings_for
+from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
+from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Pictures, Section, Table, Tone
 from donutwork_magics.display.cards import card_of, phases, wait
 from donutwork_magics.display.run_charts import COARSE_PX, comparison_pictures, run_pictures, timelines
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
-from donutwork_magics.frame.restored import restored
-from donutwork_magics.frame.schema import PHASES, missing_columns, repeated_columns
+from donutwork_magics.frame.schema import missing_columns, repeated_columns, restored
 from donutwork_magics.sampling.outages import FEWEST
 from donutwork_magics.sampling.series import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
 from donutwork_magics.units import (
@@ -104,7 +102,8 @@ def _run_card(run: RunCard) -> Card:
     is_comparison = len(labels) > 1
     series = {label: series_of(df, attrs, label if is_comparison else None) for label in labels[:_MOST_LABELS]}
     found, judged = findings(df, attrs, series), _judged(series)
-    tone, state = _state(figures_of(df), attrs.get("ended"), found, judged.values())
+    whole = summarised(counted(df, "duration_ms", more=NEEDED))
+    tone, state = _state(whole, attrs.get("ended"), found, judged.values())
     outages, folded_outages = _outages(attrs)
     detailed = series if is_comparison and len(labels) <= _MOST_CARDS else {}
     return Card(

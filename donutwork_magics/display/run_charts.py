@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from donutwork_magics.analysis.quantiles import pings_needed
-from donutwork_magics.analysis.runs import clock_s
+from donutwork_magics.analysis.counted import clock_s
+from donutwork_magics.analysis.intervals import pings_needed
 from donutwork_magics.display.card import Picture, Pictures
 from donutwork_magics.display.chart import (
     MOST_RIDGES,

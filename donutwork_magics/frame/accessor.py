@@ -30,22 +30,8 @@ class DonutworkAccessor(Displayed):
     def summary(self, by: Any = None, *, metric: str = "duration_ms") -> pd.DataFrame:
         """Summarise the run, or each of its groups: counts, percentiles, shares, the rate.
 
-        Parameters
-        ----------
-        by
-            Whatever ``groupby`` takes: a column, several, a `pandas.Grouper`, a Series; None for one row over all.
-        metric
-            The column that is summarised, in milliseconds.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row a group, as described at `donutwork_magics.analysis.summary.summary`.
-
-        Raises
-        ------
-        AnalysisError
-            A ValueError: the frame lacks a column, or `by` or `metric` is not one.
+        Parameters, result and errors are those of `donutwork_magics.summary`: `by` is whatever ``groupby`` takes (None
+        for one row over all), `metric` a column in milliseconds.
         """
         from donutwork_magics.analysis.summary import summary
 
@@ -60,24 +46,10 @@ class DonutworkAccessor(Displayed):
     ) -> pd.DataFrame:
         """Compute percentiles with 95 % intervals that hold also where pings resemble each other.
 
-        Parameters
-        ----------
-        q
-            Quantiles, each above 0 and below 1.
-        by, metric
-            As for `summary`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row a group and quantile, as described at `donutwork_magics.analysis.percentiles.percentiles`.
-
-        Raises
-        ------
-        AnalysisError
-            A ValueError: the frame lacks a column, or `q`, `by` or `metric` is not one.
+        Parameters, result and errors are those of `donutwork_magics.percentiles`: `q` has quantiles above 0 and below
+        1, `by` is whatever ``groupby`` takes, `metric` a column in milliseconds.
         """
-        from donutwork_magics.analysis.percentiles import percentiles
+        from donutwork_magics.analysis.summary import percentiles
 
         return percentiles(self._df, q, by, metric=metric)
 
@@ -86,44 +58,15 @@ class DonutworkAccessor(Displayed):
     ) -> pd.DataFrame:
         """Compare the lines of an experiment, or other groups, with one of them: by how much, and how surely.
 
-        Parameters
-        ----------
-        baseline
-            The group with which the others are compared; the first line unless named.
-        metric
-            The column that is compared, in milliseconds.
-        q
-            The quantile that is compared.
-        by
-            Whatever ``groupby`` takes.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row a group but the baseline, with a verdict; see `donutwork_magics.analysis.compare.compare`.
-
-        Raises
-        ------
-        AnalysisError
-            A ValueError: the frame lacks a column, an argument does not exist in it, or there are not two groups.
+        Parameters, result and errors are those of `donutwork_magics.compare`: `baseline` is the first line unless
+        named, `metric` a column in milliseconds, `q` the quantile that is compared, `by` whatever ``groupby`` takes.
         """
         from donutwork_magics.analysis.compare import compare
 
         return compare(self._df, baseline, metric, q, by)
 
     def diagnose(self) -> tuple[Finding, ...]:
-        """Say what is doubtful about the measurement, and what to do about it.
-
-        Returns
-        -------
-        tuple of Finding
-            Each with a ``name``, a ``text``, ``advice`` and the numbers behind it; empty where nothing is doubtful.
-
-        Raises
-        ------
-        AnalysisError
-            A ValueError: the frame lacks a column.
-        """
+        """Say what is doubtful about the measurement: each with a ``name``, a ``text``, ``evidence`` and ``advice``."""
         from donutwork_magics.analysis.diagnose import diagnose
 
         return diagnose(self._df)
@@ -136,24 +79,10 @@ class DonutworkAccessor(Displayed):
         return Plots(self._df)
 
     def report(self, file: str | os.PathLike[str], *, question: str | None = None) -> Path:
-        """Write the run as one self-contained page of HTML (extra ``plot``); it prints on A4.
+        """Write the run as one self-contained page of HTML (extra ``plot``) that prints on A4; return its path.
 
-        Parameters
-        ----------
-        file
-            Where; a file of that name is replaced.
-        question
-            What was to be found out, in one line; one that fits the table without it.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
-
-        Raises
-        ------
-        DonutworkError
-            The frame is no table of pings, matplotlib is not installed, or the file cannot be written.
+        Parameters and errors are those of `donutwork_magics.report`: a `file` of that name is replaced, and `question`
+        is what was to be found out, in one line.
         """
         from donutwork_magics.display.report import report
 

@@ -1,13 +1,15 @@
-"""Schema 1 of the DataFrame, as pandas sees it."""
+"""Schema 1 as pandas has it: what a table lacks, its normal form, and what it says of its runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
 
 from donutwork_magics import columns
-
-if TYPE_CHECKING:
-    import pandas as pd
+from donutwork_magics.sampling.series import SCHEMA
 
 COLUMNS: Final[dict[str, str]] = {column.name: column.dtype for column in columns.COLUMNS}
 """The dtype of each column, in the order of the table."""
@@ -15,18 +17,11 @@ COLUMNS: Final[dict[str, str]] = {column.name: column.dtype for column in column
 ATTRS: Final = "donutwork"
 """The key of ``df.attrs`` under which a run describes itself."""
 
-METRICS: Final = tuple(name for name, dtype in COLUMNS.items() if dtype == "float64" and name.endswith("_ms"))
-"""The columns that can be analysed."""
-
-PHASES: Final[dict[str, str]] = {
-    "dns_ms": "DNS",
-    "connect_ms": "connect",
-    "tls_ms": "TLS",
-    "send_ms": "send",
-    "ttfb_ms": "first byte",
-    "receive_ms": "receive",
-}
-"""Column and name; the first byte is that of the reply, waited for since the last byte of the request."""
+_VERSIONS: Final = {1.0: "1.0", 1.1: "1.1", 2.0: "2", 3.0: "3"}
+"""A file of text gives them back as numbers."""
+_MOST_REMEMBERED: Final = 1000
+_remembered: Final[dict[str, Mapping[str, Any]]] = {}
+"""What was said of the runs of this process, by their ids: attributes do not survive ``concat``."""
 
 
 def missing_columns(df: pd.DataFrame) -> list[str]:
@@ -37,3 +32,47 @@ def missing_columns(df: pd.DataFrame) -> list[str]:
 def repeated_columns(df: pd.DataFrame) -> list[str]:
     """Return the columns of the schema that a frame has more than once, as after ``concat(axis=1)``."""
     return [name for name in df.columns[df.columns.duplicated()].unique() if name in COLUMNS]
+
+
+def restored(df: pd.DataFrame) -> pd.DataFrame:
+    """Restore what can be restored without loss; whoever reads a table that he did not make begins with this.
+
+    The rows are numbered anew, as an index may repeat itself, or have the name of a column; time stamps are UTC, also
+    where some are text; times are float64, and none is infinite; texts are pandas' strings. Further columns stay as
+    they are.
+    """
+    columns: dict[str, Any] = {}
+    if "timestamp" in df:
+        moments = pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
+        columns["timestamp"] = moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
+    for name in df.columns.intersection(list(COLUMNS)):
+        values = df[name]
+        if COLUMNS[name] == "float64":
+            # Measured times are never infinite.
+            columns[name] = values.astype("float64").replace([np.inf, -np.inf], np.nan)
+        elif COLUMNS[name] == "string":
+            if name == "http_version" and values.dtype != "string":
+                values = values.astype(object).replace(_VERSIONS)
+            columns[name] = values.astype("string")
+    return df.assign(**columns).reset_index(drop=True)
+
+
+def describe(df: pd.DataFrame, runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let a table say what is known of its runs, each by its id, and remember it."""
+    _remembered.update(runs)
+    for run in list(_remembered)[:-_MOST_REMEMBERED]:
+        del _remembered[run]
+    df.attrs[ATTRS] = {"schema": SCHEMA, "runs": dict(runs)}
+
+
+def runs_of(df: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
+    """Return what is known of the runs that the rows of a table are of, by their ids, in the order of the ids.
+
+    The table itself tells it, or this process remembers it.
+    """
+    described = df.attrs.get(ATTRS)
+    told = described.get("runs") if isinstance(described, dict) else None
+    told = told if isinstance(told, dict) else {}
+    ids = sorted(map(str, df["run"].dropna().unique())) if len(df) else list(told)
+    known = {run: told.get(run, _remembered.get(run)) for run in ids}
+    return {run: attrs for run, attrs in known.items() if isinstance(attrs, Mapping)}

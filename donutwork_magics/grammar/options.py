@@ -400,7 +400,7 @@ HEADER_OPTIONS: Final = (
         "blocks",
         "--blocks B",
         "cut the pings of each line into B blocks: in each round every line has one, in shuffled order; 1: one "
-        "line after the other (default 10, fewer where there are few pings)",
+        "line after the other (default 10, fewer where there are few pings; with --until up to 100)",
         values.whole(1, 1000),
     ),
     Option("seed", "--seed S", "the same order of the blocks in each run", values.seed),

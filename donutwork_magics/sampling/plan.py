@@ -27,6 +27,10 @@ MOST_IN_FLIGHT: Final = 256
 
 USUAL_BLOCKS: Final = 10
 _FEWEST_PINGS_IN_BLOCK: Final = 2
+_MOST_BLOCKS: Final = 100
+_PINGS_UNTIL: Final = 10
+_LEAST_UNTIL_S: Final = 1.0
+"""With ``--until``: blocks as small as those of its simulation, so that there are many rounds after which to stop."""
 _RISK: Final = 0.05
 _SEEDS: Final = 2**31
 
@@ -195,7 +199,7 @@ def rounds_needed(labels: int) -> int:
     return next(rounds for rounds in count(1) if 2 / 2**rounds <= _RISK / max(1, labels - 1))
 
 
-def interleaved(plans: Sequence[Plan], *, blocks: int | None, seed: int) -> tuple[Segment, ...]:
+def interleaved(plans: Sequence[Plan], *, blocks: int | None, seed: int, until: bool = False) -> tuple[Segment, ...]:
     """Divide a run into rounds in which each line has one block.
 
     Parameters
@@ -205,6 +209,9 @@ def interleaved(plans: Sequence[Plan], *, blocks: int | None, seed: int) -> tupl
         would have no two pings; and for one line after the other where that leaves too few rounds for a verdict.
     seed
         What the order within the rounds is drawn from.
+    until
+        Whether the run may end after any round from the tenth on: then the usual number of blocks is up to 100, as long
+        as each has ten pings, or takes a second.
 
     Raises
     ------
@@ -214,7 +221,9 @@ def interleaved(plans: Sequence[Plan], *, blocks: int | None, seed: int) -> tupl
     if blocks is not None and any(plan.count is not None and plan.count < blocks for plan in plans):
         raise ValueError("There are more blocks than pings of a line: lower --blocks, or raise -n.")
     if blocks is None and len(plans) > 1:
-        blocks = min(USUAL_BLOCKS, *(_most_blocks(plan) for plan in plans))
+        blocks = min(_most_blocks(plan, USUAL_BLOCKS, _FEWEST_PINGS_IN_BLOCK) for plan in plans)
+        if until:
+            blocks = max(blocks, min(_most_blocks(plan, _MOST_BLOCKS, _PINGS_UNTIL) for plan in plans))
         blocks = blocks if blocks >= rounds_needed(len(plans)) else 1
     if len(plans) == 1 or blocks is None or blocks == 1:
         return one_after_the_other(plans)
@@ -239,10 +248,13 @@ def interleaved(plans: Sequence[Plan], *, blocks: int | None, seed: int) -> tupl
     return (*warm_up, *rounds)
 
 
-def _most_blocks(plan: Plan) -> int:
-    expected = [USUAL_BLOCKS * _FEWEST_PINGS_IN_BLOCK]
+def _most_blocks(plan: Plan, most: int, pings: int) -> int:
+    """Return how many blocks with so many pings each a line has."""
+    limits = [most]
     if plan.count is not None:
-        expected.append(plan.count)
+        limits.append(plan.count // pings)
     if plan.duration_s is not None and plan.rate_hz is not None:
-        expected.append(int(plan.duration_s * plan.rate_hz))
-    return min(expected) // _FEWEST_PINGS_IN_BLOCK
+        limits.append(int(plan.duration_s * plan.rate_hz) // pings)
+    elif plan.duration_s is not None and most > USUAL_BLOCKS:
+        limits.append(int(plan.duration_s / _LEAST_UNTIL_S))
+    return min(limits)

@@ -212,7 +212,7 @@ class Invocation:
 
     def _load(self, command: LoadCommand) -> object:
         from donutwork_magics.display.run import RunCard
-        from donutwork_magics.frame.load import load
+        from donutwork_magics.frame.table import load
         from donutwork_magics.packaged import load_example
 
         df = load(command.file) if command.file is not None else load_example(command.example or "")
@@ -270,7 +270,8 @@ class Invocation:
         plans = tuple(series.plan for series in planned)
         blocks, seed = (None, None) if cell is None else (cell.blocks, cell.seed)
         seed = drawn_seed() if seed is None else seed
-        course = Course(plans, interleaved(plans, blocks=blocks, seed=seed))
+        until = any(series.until is not None for series in planned)
+        course = Course(plans, interleaved(plans, blocks=blocks, seed=seed, until=until))
         quiet = all(isinstance(line.command, PingCommand) and line.command.quiet for line in lines)
         with interrupts(), live_view(self._shell, quiet=quiet) as live:
 
@@ -387,7 +388,6 @@ def _prepare() -> None:
     # All imports come before the first ping: later they would delay it, or the answer to an interrupt.
     import donutwork_magics.display.live
     import donutwork_magics.display.run
-    import donutwork_magics.frame.load
     import donutwork_magics.frame.table
     import donutwork_magics.measure  # noqa: F401
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import donutwork_magics.frame.accessor  # noqa: F401 - the card is reached from the table
 from donutwork_magics.analysis.diagnose import diagnose
-from donutwork_magics.analysis.drift import FEWEST, Drift, drift
+from donutwork_magics.analysis.shape import FEWEST, Drift, drift
 from tests.display.frames import frame
 
 

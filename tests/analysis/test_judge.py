@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
-from donutwork_magics.analysis.expectations import Expectation, parse_expectation
-from donutwork_magics.analysis.judge import judge
-from donutwork_magics.analysis.stopping import cell_is_narrow, next_look, series_is_narrow
+from donutwork_magics.analysis.expectations import Expectation, judge, parse_expectation
+from donutwork_magics.analysis.intervals import cell_is_narrow, next_look, series_is_narrow
 from donutwork_magics.errors import AnalysisError
 from tests.display.frames import frame
 
@@ -129,6 +129,12 @@ def test_too_few_pings_decide_nothing_but_the_longest_time() -> None:
     assert str(found) == "p50<1s is undecided: 101 ms (no interval: 20 pings are too few, or too alike)"
     assert math.isnan(found.high)
     assert judge("max<1s", frame(pings(20))).outcome == "holds"
+
+
+@pytest.mark.parametrize("text", ["p95<200", 3, None])
+def test_what_is_no_expectation_is_an_exact_error(text: Any) -> None:
+    with pytest.raises(AnalysisError, match=r"^expectation needs a"):
+        judge(text, frame([1.0]))
 
 
 def test_another_table_is_an_exact_error() -> None:

@@ -14,11 +14,10 @@ from donutwork_magics.analysis.intervals import (
     n_effective,
     quantile_intervals,
     share_interval,
+    signed_rank,
     wilson,
 )
-from donutwork_magics.analysis.percentiles import percentiles
-from donutwork_magics.analysis.signed_rank import signed_rank
-from donutwork_magics.analysis.summary import summary
+from donutwork_magics.analysis.summary import percentiles, summary
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike
@@ -81,6 +80,23 @@ def test_alike_pings_have_a_wider_interval_and_a_smaller_effective_size() -> Non
     (wide,), (narrow,) = quantile_intervals(tight, [0.5]), quantile_intervals(loose, [0.5])
     assert wide.n_effective < 0.2 * narrow.n_effective
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_outliers_that_come_in_bursts_make_the_interval_of_the_tail_wider() -> None:
+    values = np.array(independent(1000))
+    apart, together = values.copy(), values.copy()
+    apart[::50] = together.reshape(2, 500)[:, :10] = 200.0
+    (apart_p95,), (together_p95,) = quantile_intervals(apart, [0.95]), quantile_intervals(together, [0.95])
+    assert apart_p95.value == together_p95.value < 100
+    assert together_p95.n_effective < 0.2 * apart_p95.n_effective
+    assert apart_p95.high < 100 < together_p95.high
+
+
+def test_a_decision_takes_the_tail_for_as_alike_as_the_middle() -> None:
+    values = alike(1000, 0.8, np.random.default_rng(1))
+    shown, cautious = quantile_intervals(values, [0.5, 0.95]), quantile_intervals(values, [0.5, 0.95], cautious=True)
+    assert cautious[0] == shown[0]
+    assert cautious[1].low < shown[1].low < shown[1].high < cautious[1].high
 
 
 def test_too_alike_pings_have_no_interval_at_any_percentile() -> None:

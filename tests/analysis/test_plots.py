@@ -111,6 +111,16 @@ def test_nothing_to_draw_is_an_exact_error(name: str) -> None:
         draw(name, frame([1.0]).iloc[:0])
 
 
+@pytest.mark.parametrize("name", SINGLE[:-1])
+def test_a_phase_that_never_happened_is_drawn_as_0_or_is_an_exact_error(name: str) -> None:
+    table = one().assign(dns_ms=0.0)
+    if name == "heatmap":
+        with pytest.raises(AnalysisError, match="no ping that counts has a dns_ms above 0"):
+            DonutworkAccessor(table).plot.heatmap(metric="dns_ms")
+    else:
+        assert getattr(DonutworkAccessor(table).plot, name)(metric="dns_ms").has_data()
+
+
 def test_another_metric_has_its_own_name_and_an_unknown_one_is_an_error() -> None:
     assert DonutworkAccessor(one()).plot.histogram(metric="rrt_ms").get_xlabel() == "RRT (ms)"
     with pytest.raises(AnalysisError, match="metric must be one of"):
@@ -132,7 +142,7 @@ def test_colours_are_seen_on_white_and_on_black(background: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_matplotlib_one_line_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
         DonutworkError, match=r'^Plots need matplotlib, the extra "plot": pip install "donutwork_magics'
     ):

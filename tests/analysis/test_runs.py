@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from donutwork_magics.analysis.runs import clock_s, described, runs
-from donutwork_magics.frame.restored import restored
+from donutwork_magics.analysis.counted import attributes, clock_s, runs
+from donutwork_magics.frame.schema import restored
 from tests.display.frames import ATTRS, frame
 from tests.support.tables import RUN, describe
 
@@ -83,21 +83,21 @@ def joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
 def test_of_one_run_its_own_description_is_told() -> None:
     df = restored(of_run(frame([1.0] * 5), RUN, ended="timeout"))
-    assert described(df)["ended"] == "timeout"
-    assert described(df.iloc[:0])["ended"] == "timeout"
+    assert attributes(df)["ended"] == "timeout"
+    assert attributes(df.iloc[:0])["ended"] == "timeout"
 
 
 def test_without_a_description_nothing_is_known() -> None:
     df = frame([1.0] * 5)
     df.attrs = {}
-    assert described(restored(df.assign(run="20261124T120000.000Z-never"))) == {}
+    assert attributes(restored(df.assign(run="20261124T120000.000Z-never"))) == {}
 
 
 @pytest.mark.parametrize("attrs", [5, [], {}, {"runs": 5}, {"runs": {"x": 5}}, {"schema": 1}])
 def test_attrs_that_are_somebody_elses_are_none(attrs: Any) -> None:
     df = frame([1.0] * 5).assign(run="20261124T120000.000Z-never")
     df.attrs = {"donutwork": attrs}
-    assert described(restored(df)) == {}
+    assert attributes(restored(df)) == {}
 
 
 def test_of_several_runs_what_they_had_is_added_up_on_one_clock() -> None:
@@ -106,7 +106,7 @@ def test_of_several_runs_what_they_had_is_added_up_on_one_clock() -> None:
     one = of_run(frame([1.0] * 50), RUN, pauses=pause, skipped=3, outages=outages, ended=None)
     other = later(frame([1.0] * 30), 60.0)
     other = of_run(other, LATER, pauses=pause, skipped=4, in_flight=1, outages=outages, client=[], ended="interrupted")
-    told = described(joined(one, other))
+    told = attributes(joined(one, other))
     assert told["ended"] == "interrupted"
     assert (told["skipped"], told["in_flight"]) == (7, 1)
     assert told["pauses"] == {"count": 2, "total_s": 1.0, "longest_s": 0.5, "first": [[1.0, 0.5], [61.0, 0.5]]}
@@ -121,6 +121,6 @@ def test_of_several_runs_the_rows_that_are_not_in_their_journals_are_added_up() 
     missing = {"missing": 2, "missing_seq": [[3, 4]], "elsewhere": 1}
     one = of_run(frame([1.0] * 50), RUN, journal=missing)
     other = of_run(later(frame([1.0] * 30), 60.0), LATER)
-    assert described(joined(one, other))["journal"] == missing
+    assert attributes(joined(one, other))["journal"] == missing
     both = of_run(later(frame([1.0] * 30), 60.0), LATER, journal=missing)
-    assert described(joined(one, both))["journal"] == {"missing": 4, "missing_seq": [], "elsewhere": 2}
+    assert attributes(joined(one, both))["journal"] == {"missing": 4, "missing_seq": [], "elsewhere": 2}

@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
-from donutwork_magics.analysis.intervals import wilson
-from donutwork_magics.analysis.quantiles import pings_needed
+from donutwork_magics.analysis.intervals import pings_needed, wilson
 from donutwork_magics.analysis.summary import summary
-from donutwork_magics.frame.schema import METRICS
+from donutwork_magics.columns import METRICS
 from tests.display.frames import frame
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from donutwork_magics.analysis.signed_rank import Shift
-from donutwork_magics.analysis.verdicts import verdict
+from donutwork_magics.analysis.compare import verdict
+from donutwork_magics.analysis.intervals import Shift
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,11 @@ def test_a_difference_that_is_shown(low: float, estimate: float, high: float, ra
 @pytest.mark.parametrize(
     ("low", "high", "baseline_ms", "words"),
     [
-        (-0.9, 1.1, 40.0, "-0.9 to +1.1 ms; some 400 pings a line would show 3 %"),
-        (-5.0, 0.0, 1000.0, "-5 to 0 ms; some 400 pings a line would show 0.3 %"),
+        (-0.9, 1.1, 50.0, "-0.9 to +1.1 ms; some 400 pings a line would show 3 %"),
+        (-5.0, 0.0, 1000.0, "-5 to 0 ms; some 230 pings a line would show 0.5 %"),
         (-0.9, 1.1, 0.0, "-0.9 to +1.1 ms"),
         (0.0, 0.0, 30.0, "0 to 0 ms"),
+        (-0.01, 1.5, 0.0, "0 to +1.5 ms"),
     ],
 )
 def test_one_that_is_not(low: float, high: float, baseline_ms: float, words: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,12 +74,12 @@ def test_a_file_of_that_name_is_replaced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["x.html"]  # noqa: PTH208 - hidden ones too
 
 
-@pytest.mark.parametrize("name", ["missing/x.html", ".", "x\0.html", "y" * 300 + ".html"])
-def test_where_nothing_can_be_written_nothing_is(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["missing/x.html", ".", "/", "x\0.html", "y" * 300 + ".html", "", None, 3])
+def test_where_nothing_can_be_written_nothing_is(tmp_path: Path, name: Any) -> None:
     with pytest.raises(
         DonutworkError, match=r"^The report cannot be written \(.*\)\. Choose another place\.$"
     ) as refused:
-        report(frame([5.0] * 20), tmp_path / name)
+        report(frame([5.0] * 20), tmp_path / name if name and isinstance(name, str) else name)
     assert refused.value.__context__ is None
     assert not list(tmp_path.iterdir())
 

@@ -98,6 +98,20 @@ def test_by_default_there_are_ten_or_as_many_as_leave_two_pings_each_or_none_at_
         assert [(segment.line, segment.count) for segment in segments] == list(enumerate(counts))
 
 
+@pytest.mark.parametrize(
+    ("plans", "blocks"),
+    [
+        (plans_of(3000, 3000), 100),
+        (plans_of(3000, 250), 25),
+        (plans_of(60, 60), 10),
+        ([Plan(duration_s=60, rate_hz=5, label=name) for name in "ab"], 30),
+        ([Plan(duration_s=60, rate_hz=None, label=name) for name in "ab"], 60),
+    ],
+)
+def test_a_run_that_may_end_early_has_rounds_after_which_it_can(plans: list[Plan], blocks: int) -> None:
+    assert len(rounds_of(interleaved(plans, blocks=None, seed=1, until=True))) == blocks
+
+
 def test_one_line_has_no_turns_to_take() -> None:
     [segment] = interleaved(plans_of(100, warmup=3), blocks=None, seed=1)
     assert segment == Segment(line=0, count=103, warmup=3)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from donutwork_magics.analysis.signed_rank import Shift, averages_outside, signed_rank
-from donutwork_magics.analysis.stopping import FEWEST_ROUNDS
-from donutwork_magics.analysis.verdicts import pings_to_show
+from donutwork_magics.analysis.compare import pings_to_show
+from donutwork_magics.analysis.intervals import FEWEST_ROUNDS, Shift, averages_outside, signed_rank
 from tests.statistics.figures import Share
 from tests.statistics.processes import PROCESSES, Numbers, Process
 
@@ -106,7 +105,7 @@ def promised_pings(experiments: int) -> Iterator[Share]:
             again = blocks(process, random, 4, rounds=10, pings=math.ceil(count / 10), shift_ms=share * median_ms)
             tried += 4
             shown += sum(_is_shown(_compared(*each)) for each in zip(*again, strict=True))
-        yield Share("as many pings as the verdict names: it is shown", name, shown, tried, at_least=0.7)
+        yield Share("as many pings as the verdict names: it is shown", name, shown, tried, at_least=0.8)
 
 
 def _quantiles(blocks_ms: Numbers, quantile: float) -> Numbers:

@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 
-from donutwork_magics.analysis.intervals import binomial_ranks, wilson
-from donutwork_magics.analysis.signed_rank import signed_rank
+from donutwork_magics.analysis.intervals import binomial_ranks, signed_rank, wilson
 
 _CLOSE = 1e-9
 

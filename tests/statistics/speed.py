@@ -11,8 +11,7 @@ import pandas as pd
 
 from donutwork_magics.analysis.compare import compare
 from donutwork_magics.analysis.diagnose import diagnose
-from donutwork_magics.analysis.percentiles import percentiles
-from donutwork_magics.analysis.summary import summary
+from donutwork_magics.analysis.summary import percentiles, summary
 from tests.analysis.experiments import experiment
 
 

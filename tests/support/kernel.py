@@ -22,7 +22,7 @@ from jupyter_core.utils import ensure_event_loop
 PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[2]
 
-ABOUT = "__import__('donutwork_magics.analysis.runs').analysis.runs.described"
+ABOUT = "__import__('donutwork_magics.analysis.counted').analysis.counted.attributes"
 """A function in the kernel: what is known of the runs of a table."""
 
 KILL_SANDBOX = """

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from donutwork_magics.analysis.runs import described
-from donutwork_magics.frame.restored import restored
+from donutwork_magics.analysis.counted import attributes
+from donutwork_magics.frame.schema import restored
 
 RUN = "20261124T120000.000Z-0a1b2c"
 
 
 def about(df: pd.DataFrame) -> Mapping[str, Any]:
     """Return what is known of the run of a table; of several, what is known of them together."""
-    return described(restored(df))
+    return attributes(restored(df))
 
 
 def describe(df: pd.DataFrame, attrs: Mapping[str, Any], run: str = RUN) -> None:
