@@ -75,7 +75,7 @@ def collect(
         A file to which each row is written as it is completed, as JSON lines; `donutwork_magics.load` reads it. Where
         the file is a journal already, the run is added to it.
     until
-        End as soon as the 95 % interval of the median is so narrow: half of its width over the median, such as 0.05.
+        End as soon as half the width of the median's 95 % interval is at most this share of the median, such as 0.05.
     expect
         Limits such as ``p95<200ms``, ``ttfb_ms.p50<=40ms`` or ``errors<1%``, judged by their 95 % intervals.
 

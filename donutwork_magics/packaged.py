@@ -118,13 +118,23 @@ def load_example(name: str = "night") -> pd.DataFrame:
     if name not in packed:
         raise DonutworkError(f"There is no such example{did_you_mean(name, packed)} There is {', '.join(packed)}.")
     try:
+        packed_bytes = packed[name].read_bytes()
         with tempfile.TemporaryDirectory() as directory:
             journal = Path(directory) / "journal.jsonl"
-            journal.write_bytes(bz2.decompress(packed[name].read_bytes()))
+            journal.write_bytes(_unpacked(packed_bytes))
             return load(journal)
-    except (OSError, ValueError, EOFError) as error:
-        problem = os_reason(error) if isinstance(error, OSError) else "it is damaged"
+    except OSError as error:
+        problem = os_reason(error)
     raise DonutworkError(f"The example cannot be unpacked ({problem}). Make room, or install donutwork_magics again.")
+
+
+def _unpacked(packed: bytes) -> bytes:
+    try:
+        if unpacked := bz2.decompress(packed):
+            return unpacked
+    except (OSError, ValueError, EOFError):
+        pass
+    raise DonutworkError("The example is damaged: install donutwork_magics again.")
 
 
 def _notebooks() -> list[Path]:

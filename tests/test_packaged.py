@@ -166,9 +166,9 @@ class TestNight:
     @pytest.mark.parametrize("keep", [0, 1000, 30_000])
     def test_a_damaged_one_says_so(self, package: Path, keep: int) -> None:
         (package / "examples").mkdir()
-        (package / "examples" / NIGHT.name).write_bytes(NIGHT.read_bytes()[:keep])
+        (package / "examples" / NIGHT.name).write_bytes(NIGHT.read_bytes()[:keep] + b"\0" * (keep % 7))
 
-        with pytest.raises(DonutworkError, match=r"install donutwork_magics again\.$|^The file is empty"):
+        with pytest.raises(DonutworkError, match=r"^The example is damaged: install donutwork_magics again\.$"):
             load_example("night")
 
     def test_without_room_for_it_is_one_line(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

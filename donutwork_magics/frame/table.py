@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     A line that was torn when its process died is left out. Where the journal has several runs, their rows follow one
     another; the column ``run`` tells them apart. The parts of a run whose journal was moved or truncated load each by
-    itself, and joined in one file as the one run that they are.
+    itself, and joined in one file as one run.
 
     Returns
     -------

@@ -118,9 +118,9 @@ _ERRORS: Final = Subject(
         ),
     ),
     (
-        "unauthorized, forbidden, env_mismatch, and a rest of more than 120 s that the server asks for (Retry-After) "
-        "end a series. So do five dns, connect or tls failures in a row where nothing was ever reached. Once something "
-        "was reached, an outage is data: the series goes on.",
+        "unauthorized, forbidden, env_mismatch, and a Retry-After above 120 s end a series. So do five dns, connect or "
+        "tls failures in a row where nothing was ever reached. Once something was reached, an outage is data: the "
+        "series goes on.",
         "Whatever ends a series, its completed rows are in _donutwork, and in the variable of -o.",
     ),
 )
@@ -300,7 +300,7 @@ def _section(spec: o.Spec, option: o.Option) -> str:
     if spec not in o.CELL_SPECS:
         return "Options"
     if option.scope in ("makes series", "series"):
-        return "A series: -n or -d make it one, the others need one of them"
+        return "A series (needs -n or -d)"
     return "Each call"
 
 

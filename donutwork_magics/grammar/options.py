@@ -136,7 +136,7 @@ _SERIES_OPTIONS: Final = (
     _for_series(
         "rate_hz",
         "-i --interval 200ms",
-        "the same, as the time from start to start",
+        "the rate, given as the time between starts",
         lambda text: 1 / values.duration_s(text),
     ),
     _for_series(
@@ -164,8 +164,8 @@ _SERIES_OPTIONS: Final = (
     _for_series(
         "until",
         "--until 5%",
-        "end as soon as the interval of the p50 is that narrow (in a cell: of the difference, as a share of the "
-        "baseline's p50); -n and -d still cap it",
+        "end as soon as half the width of the p50's 95 % interval is at most this share of the p50 (in a cell: of "
+        "the difference's interval, as a share of the baseline's p50); -n and -d still cap it",
         values.share,
     ),
     _for_series(
@@ -197,16 +197,16 @@ _CALL_OPTIONS: Final = (
     Option(
         "env",
         f"--env {'|'.join(_ENV)}",
-        "which key and base URL (DONUTWORK_STAGING_API_KEY, or PRODUCTION), and the env that the reply must say",
+        "which key and base URL (DONUTWORK_STAGING_... or DONUTWORK_PRODUCTION_...), and the env a reply must name",
         values.choice(_ENV),
     ),
     _OUT,
-    Option("widget", "--widget", "a single call: its card below buttons (again, measure 50)", scope="single"),
+    Option("widget", "--widget", "a single call: a card with buttons (again, measure 50)", scope="single"),
 )
 
 PING: Final = Spec(
     "ping",
-    "is everything right? -n or -d: a latency DataFrame",
+    "one call; with -n or -d a series, as a DataFrame",
     "One call of ping.json, which needs the permission ping:read. The result is a Ping, displayed as a "
     "card. With -n or -d it is a series of calls, and the result is a DataFrame with one row a ping.",
     options=_SERIES_OPTIONS + _CALL_OPTIONS,

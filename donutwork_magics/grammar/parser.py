@@ -357,7 +357,7 @@ def _put(layer: Layer, given: Given) -> None:
     elif option.adds:
         layer[option.setting] = replace(given, value=before.value + given.value)
     elif before.option is option:
-        raise GrammarError(f"{option.long} is given twice: give it once.")
+        raise GrammarError(f"{given.spelling} is given twice: give it once.")
     else:
         raise GrammarError(f"{before.spelling} and {given.spelling} exclude each other: give one of them.")
 
@@ -375,7 +375,8 @@ def _unknown_option(spec: o.Spec, spelling: str) -> GrammarError:
 
 def _owners(spelling: str) -> str:
     names = [spec.name for spec in o.SPECS.values() if spelling in spec.spellings]
-    return " and ".join([*names, o.HEADER.name] if spelling in _HEADER_FLAGS else names)
+    *others, last = [*names, o.HEADER.name] if spelling in _HEADER_FLAGS else names or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _see(spec: o.Spec) -> str:

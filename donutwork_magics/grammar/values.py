@@ -234,7 +234,7 @@ def stall_s(text: str) -> tuple[float, float]:
     if at:
         with suppress(ValueError):
             return duration_s(length), duration_s(begins)
-    raise ValueError("needs a stall's length and when it begins after the start, such as 2s@10s.")
+    raise ValueError("needs LENGTH@START, such as 2s@10s.")
 
 
 def retry_after_s(text: str) -> int:

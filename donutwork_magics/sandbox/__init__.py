@@ -1,11 +1,13 @@
-"""The local stand-in for the API: ``with sandbox()``, ``python -m donutwork_magics.sandbox``, or `process.Sandbox`.
+"""A stand-in for the API on this machine: ``with sandbox():`` sends every call of this process to it.
 
-api.py      what the API answers, and what is injected: latency, server time and faults, drawn from a seed; pure
-server.py   listens, speaks HTTP/1.1, and ends with its parent
-process.py  the parent's side: starts, holds and ends the child, and which sandbox is on in this process
-
-What a sandbox is asked for is one value for all of them: `donutwork_magics.grammar.commands.SandboxOptions`.
+For terminals and CI: ``python -m donutwork_magics.sandbox --help``.
 """
+
+# api.py      what the API answers, and what is injected: latency, server time and faults, drawn from a seed; pure
+# server.py   listens, speaks HTTP/1.1, and ends with its parent
+# process.py  the parent's side: starts, holds and ends the child, and which sandbox is on in this process
+#
+# What a sandbox is asked for is one value for all of them: `donutwork_magics.grammar.commands.SandboxOptions`.
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SandboxModule(ModuleType):
-    """The type of this package, which can be called.
+    """Makes this package callable.
 
     A function of the same name in `donutwork_magics` would be replaced by the package as soon as that is imported.
     """

@@ -131,12 +131,12 @@ def _for_s(text: str) -> float:
 def _options(words: list[str]) -> SandboxOptions:
     """Read the words as ``%donutwork sandbox`` reads them."""
     try:
-        command = parse_line(shlex.join(["sandbox", *words]), secrets=KeysIn(os.environ))
-        if isinstance(command, SandboxCommand) and command.action in (None, "start"):
-            return command.options
-        problem = "stop and status are for the magics: a process is ended with Ctrl-C, or by kill."
+        command = parse_line(shlex.join(["sandbox", "start", *words]), secrets=KeysIn(os.environ))
+        assert isinstance(command, SandboxCommand)
+        return command.options
     except ValueError as error:
         problem = str(error)
+    problem = problem.replace("sandbox takes one action, not more.", "only options are taken; Ctrl-C or kill ends it.")
     raise _UsageError(problem.replace("%donutwork help sandbox", "--help"))
 
 
