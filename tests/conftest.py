@@ -45,6 +45,11 @@ def pytest_configure_node(node: WorkerController) -> None:
     node.workerinput[TIMED] = str(node.config.stash[_TIMED_FILE])
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    # Half of a test's time is waiting: for a reply, a kernel, a page.
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     timed = sort_into_lanes(items)

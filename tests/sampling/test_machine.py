@@ -94,10 +94,10 @@ def test_a_prober_that_was_stopped_between_pings_does_not_blame_the_api() -> Non
     pauses, card = pauses_of(df), card_of(df)
     assert pauses["longest_s"] == pytest.approx(PAUSE_S, abs=0.5)
     assert pauses["longest_s"] <= pauses["total_s"]
-    at_s, pause_s = max(pauses["first"], key=lambda pause: pause[1])
-    assert pause_s == pauses["longest_s"]
-    # It ended as the next ping began, late.
-    assert at_s + pause_s == pytest.approx(df["started_ms"][20] / 1e3, abs=0.2)
+    assert pauses["longest_s"] == max(pause_s for _, pause_s in pauses["first"])
+    # It ended as the next ping began, late. A busy machine may have stood still again.
+    began_s = df["started_ms"][20] / 1e3
+    assert any(at_s + pause_s == pytest.approx(began_s, abs=0.2) for at_s, pause_s in pauses["first"])
     assert "This machine stood still" in card
     assert NOT_THE_API in card
     assert "Corrected, what a punctual caller would have waited:" in card

@@ -40,7 +40,8 @@ App = Literal["JupyterLab", "Notebook 7"]
 
 _PATHS: dict[App, str] = {"JupyterLab": "doc/tree", "Notebook 7": "notebooks"}
 _NOISE: dict[App, tuple[str, ...]] = {
-    "JupyterLab": (),
+    # Its own complaint, where a kernel is restarted before it has made the subshell that a widget asks for.
+    "JupyterLab": ("Error: Canceled future for create_subshell_request", "Canceled future for create_subshell_request"),
     # It lacks some of JupyterLab's plugins, and trips over what these left on the same server.
     "Notebook 7": (
         "Cannot read properties of undefined (reading 'schema')",
