@@ -19,6 +19,8 @@ from donutwork_magics.packaged import copy_tutorial, tutorial, tutorials
 from tests.support.notebooks import NOTEBOOKS
 from tests.support.tables import about
 
+pytestmark = pytest.mark.slow
+
 WORD = "sk_live_abc"
 FIRST = NOTEBOOKS[0]
 NIGHT = Path(packaged.__file__).with_name("examples") / "night.jsonl.bz2"

@@ -87,6 +87,7 @@ def test_every_cell_is_accepted(example: str) -> None:
     assert len(parse_cell(header, body).lines) > 1
 
 
+@pytest.mark.slow
 def test_the_block_of_commands_can_be_pasted_as_it_is(tmp_path: Path) -> None:
     with Kernel(tmp_path) as kernel:
         cell = kernel.run(PASTED)
@@ -96,6 +97,7 @@ def test_the_block_of_commands_can_be_pasted_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.slow
 def test_a_script_runs(script: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

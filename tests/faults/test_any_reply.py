@@ -22,6 +22,8 @@ from tests.faults.calls import assert_one_line, target_of
 from tests.servers import BODY, Server, read_request, reply
 from tests.servers import http2_faults as h2
 
+pytestmark = pytest.mark.slow
+
 quick = settings(max_examples=120, deadline=None, derandomize=bool(os.environ.get("CI")))
 few = settings(quick, max_examples=40)
 
@@ -233,7 +235,6 @@ def _spoilt(body: bytes, at: int, with_bytes: bytes) -> bytes:
 
 @quick
 @given(st.one_of(OBJECTS, VALUES, CONNECTIONS, OBJECTS.map(lambda fields: {**json.loads(BODY), **fields})))
-@pytest.mark.slow
 def test_any_json(parrot: Parrot, client: Client, value: Any) -> None:
     parrot.raw = reply(json.dumps(value).encode())
     sample = outcome(client)
@@ -289,7 +290,6 @@ def test_any_time_of_the_server(parrot: Parrot, client: Client, rrt: str) -> Non
 @given(RRTS, st.text(max_size=20))
 @example("9" * 305 + " ms", "\x1b[31mstaging\x07\u202e")
 @example("0 ms", "x" * 60_000)
-@pytest.mark.slow
 def test_any_texts_in_a_row(parrot: Parrot, client: Client, rrt: str, env: str) -> None:
     parrot.raw = ping_of(rrt, env)
     df = collect(1, target=client.target)

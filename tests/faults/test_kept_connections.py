@@ -19,6 +19,8 @@ from tests.servers import Handler, Server, read_request, reply
 from tests.servers import http2_faults as h2
 from tests.servers.tls import Tls
 
+pytestmark = pytest.mark.slow
+
 COUNT = 400
 FEWER = 120
 """Where a handshake for each ping would take long."""

@@ -22,6 +22,8 @@ from tests.support.kernel import Kernel
 from tests.support.notebooks import ROOT
 from tests.support.processes import probers_of
 
+pytestmark = pytest.mark.slow
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 KEY = "dw_live_Kx81mZq0vTnR57yE"

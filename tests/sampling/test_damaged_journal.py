@@ -24,6 +24,8 @@ from tests.support.processes import until
 from tests.support.recordings import running, target_of
 from tests.support.tables import about, card_of
 
+pytestmark = pytest.mark.slow
+
 DAMAGED = r"^Line (\d+) of the journal is damaged\. [^\n]*\.$"
 
 
@@ -78,7 +80,6 @@ def flipped(content: bytes, place: int, bit: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
 
 
-@pytest.mark.slow
 def test_every_single_bit_that_was_flipped_is_found_in_its_line(file: Path) -> None:
     made = written(file)
     content = file.read_bytes()
@@ -88,7 +89,6 @@ def test_every_single_bit_that_was_flipped_is_found_in_its_line(file: Path) -> N
         assert outcome(file, made) == content.count(b"\n", 0, place) + 1, (place, bit)
 
 
-@pytest.mark.slow
 def test_a_flipped_bit_in_a_journal_that_was_torn_and_continued_costs_no_whole_row(file: Path) -> None:
     written(file)
     file.write_bytes(b"".join(lines_of(file)[:6])[:-30])

@@ -28,6 +28,8 @@ from tests.support.processes import has_ended, until
 from tests.support.recordings import KEY, is_free, target_of
 from tests.support.tables import about
 
+pytestmark = pytest.mark.slow
+
 
 def interrupt_again_and_again(file: Path, first_s: float, for_s: float) -> threading.Thread:
     """Begin a while after the first rows are in the file: an earlier interrupt is not for the series."""
@@ -46,7 +48,6 @@ def interrupt_again_and_again(file: Path, first_s: float, for_s: float) -> threa
     return thread
 
 
-@pytest.mark.slow
 def test_many_interrupts_lose_no_more_than_one(tmp_path: Path) -> None:
     chance = random.Random(1)
     with Server(answer(reply())) as server:

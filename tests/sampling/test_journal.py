@@ -33,6 +33,8 @@ from tests.support.processes import has_ended, probers_of, until
 from tests.support.recordings import KEY, target_of
 from tests.support.tables import RUN, about
 
+pytestmark = pytest.mark.slow
+
 REPLIES = (
     reply(),
     reply(b'{"status": "success", "env": "production", "RRT": "1_000 ms \xf0\x9f\x8d\xa9"}'),
@@ -125,7 +127,6 @@ def child(server: Server, file: Path, concurrency: int, before: str = "") -> Ite
 @pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("victim", ["parent", "prober"])
-@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_no_completed_row(file: Path, victim: str, concurrency: int) -> None:
     chance = random.Random(concurrency)
     for kill in range(3):
@@ -188,7 +189,6 @@ def throttle_every_third(connection: socket.socket) -> None:
         connection.sendall(reply(b"", "429 Too Many Requests", "Retry-After: 1") if number % 3 == 0 else reply())
 
 
-@pytest.mark.slow
 def test_pauses_are_where_their_rows_are(file: Path) -> None:
     with Server(throttle_every_third) as server:
         target = target_of(server)
@@ -211,7 +211,6 @@ def test_pauses_are_where_their_rows_are(file: Path) -> None:
     assert at_s == pytest.approx([at_s for at_s, _pause_s in first], abs=0.05)
 
 
-@pytest.mark.slow
 def test_the_time_between_two_runs_is_not_of_the_rate(file: Path) -> None:
     with Server(answer(reply())) as server:
         for _ in range(2):
@@ -392,7 +391,6 @@ def test_what_is_written_while_it_is_loaded_is_left_out(file: Path, monkeypatch:
     assert file.read_bytes() == whole
 
 
-@pytest.mark.slow
 def test_many_rows_take_little_memory(file: Path) -> None:
     written(file, 2)
     lines = file.read_bytes().splitlines(keepends=True)

@@ -27,6 +27,8 @@ from tests.support.processes import probers_of
 from tests.support.recordings import target_of
 from tests.support.tables import about, card_of
 
+pytestmark = pytest.mark.slow
+
 PAUSE_S = 1.5
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -88,7 +90,6 @@ def while_receiving(connection: socket.socket) -> None:
 
 
 @posix_only
-@pytest.mark.slow
 def test_a_prober_that_was_stopped_between_pings_does_not_blame_the_api() -> None:
     df = collected(while_waiting)
     pauses, card = pauses_of(df), card_of(df)
@@ -107,7 +108,6 @@ def test_a_prober_that_was_stopped_between_pings_does_not_blame_the_api() -> Non
 
 
 @posix_only
-@pytest.mark.slow
 def test_a_prober_that_was_stopped_within_a_ping_says_that_its_duration_contains_it() -> None:
     df = collected(while_receiving)
     card = card_of(df)
@@ -119,7 +119,6 @@ def test_a_prober_that_was_stopped_within_a_ping_says_that_its_duration_contains
 
 
 @posix_only
-@pytest.mark.slow
 def test_a_pause_of_this_machine_and_a_stall_of_the_server_are_both_said() -> None:
     card = card_of(collected(while_waiting, stall_at=40))
     assert "This machine stood still" in card
@@ -128,7 +127,6 @@ def test_a_pause_of_this_machine_and_a_stall_of_the_server_are_both_said() -> No
     assert "not because of the API" not in card
 
 
-@pytest.mark.slow
 def test_a_stall_of_the_server_is_told_as_that() -> None:
     def handler(connection: socket.socket) -> None:
         number = 0
@@ -147,7 +145,6 @@ def test_a_stall_of_the_server_is_told_as_that() -> None:
 
 
 @posix_only
-@pytest.mark.slow
 def test_pauses_too_short_to_be_listed_are_not_blamed_on_other_pings() -> None:
     over = threading.Event()
 
@@ -186,7 +183,6 @@ def backtrack_for(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("keep_busy", [compute_for, backtrack_for])
-@pytest.mark.slow
 def test_whatever_this_process_does_meanwhile_moves_no_number(keep_busy: Callable[[float], None]) -> None:
     box = Sandbox.start(SandboxOptions())
     try:

@@ -31,7 +31,10 @@ from tests.support.tables import RUN, about, card_of
 
 NOTES = b"my notes\n"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move or truncate an open file")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move or truncate an open file"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture
@@ -94,7 +97,6 @@ def rename_and_create(file: Path, old: Path) -> None:
 
 
 @pytest.mark.parametrize("move", [rename, rename_and_create])
-@pytest.mark.slow
 def test_a_run_goes_on_where_its_journal_was_moved_within_some_seconds(
     file: Path, move: Callable[[Path, Path], None]
 ) -> None:
@@ -152,7 +154,6 @@ def test_no_row_is_lost_or_repeated_however_often_it_is_moved(file: Path, concur
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-@pytest.mark.slow
 def test_what_follows_a_truncation_loads(file: Path, concurrency: int) -> None:
     copies = [file.with_suffix(f".{number}") for number in range(12)]
     with writing(file, concurrency, rate_hz=None) as run:

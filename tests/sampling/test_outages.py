@@ -37,6 +37,8 @@ from tests.servers import Server, answer, closed_port, hang, reply
 from tests.support.recordings import KEY
 from tests.support.tables import about
 
+pytestmark = pytest.mark.slow
+
 WALL_NS = 1_700_000_000_000_000_000
 PATIENCE_S = 30.0
 
@@ -239,7 +241,6 @@ class TestWatch:
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
 
-    @pytest.mark.slow
     def test_it_backs_off_during_one_and_goes_on_at_its_rate_after_it(self, tmp_path: Path) -> None:
         port, file = free_port(), tmp_path / "w.jsonl"
         target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)
@@ -288,7 +289,6 @@ class TestWatch:
         assert about(watch.df)["outages"]["count"] == 1
         watch.stop()
 
-    @pytest.mark.slow
     def test_a_wrong_address_ends_it_each_time(self) -> None:
         with closed_port() as port:
             target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)

@@ -38,7 +38,7 @@ from tests.support.tables import about
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes and signals")
 
-pytestmark = posix_only
+pytestmark = [posix_only, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,8 @@ from tests.support.processes import until
 from tests.support.recordings import KEY, carried_out, running, table, target_of
 from tests.support.tables import about
 
+pytestmark = pytest.mark.slow
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows shares memory by name, and has no 0.0.0.0")
 
 
@@ -255,7 +257,6 @@ def test_a_stall_is_not_forgiven_for_the_rest_that_follows_it(raw: bytes) -> Non
     assert shift_ms <= 1000
 
 
-@pytest.mark.slow
 def test_a_rest_is_told_by_each_run_that_it_holds_back() -> None:
     with Server(refuse_once(5, connections=2)) as server:
         target = target_of(server)

@@ -18,6 +18,8 @@ from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import NOT_AVAILABLE, Rows, Words, decode, encode, row_of
 from donutwork_magics.sampling.schedule import Slot
 
+pytestmark = pytest.mark.slow
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 milliseconds = finite | st.just(math.nan)
 words = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
@@ -56,7 +58,6 @@ def columns(rows: Rows) -> dict[str, list[Any]]:
 
 @given(st.lists(samples, max_size=8))
 @settings(derandomize=True, deadline=None)
-@pytest.mark.slow
 def test_a_row_survives_its_line(made: list[Sample]) -> None:
     slots = [Slot(seq, seq if seq % 3 else None) for seq in range(len(made))]
     read = [
@@ -90,7 +91,6 @@ def test_rows_that_are_added_together_are_as_one_by_one(made: list[Sample], firs
 
 
 @pytest.mark.parametrize("count", [10_000, 100_000])
-@pytest.mark.slow
 def test_a_row_takes_300_bytes_at_most_even_if_every_text_differs(count: int) -> None:
     phases = Phases(0.0, 0.0, 0.0, 0.02, 1.0, 0.0)
     rows = Rows()

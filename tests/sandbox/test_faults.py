@@ -22,6 +22,8 @@ from donutwork_magics.sandbox.process import Sandbox
 
 from .conftest import CONNECTION, PING, Start, address, ask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("fault", "status"),

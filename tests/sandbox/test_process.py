@@ -31,6 +31,8 @@ from donutwork_magics.sandbox.process import Sandbox
 
 from .conftest import Start, address, ask, listens
 
+pytestmark = pytest.mark.slow
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 linux_only = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 
