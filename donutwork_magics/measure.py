@@ -78,6 +78,7 @@ def collect(
         End as soon as the 95 % interval of the median is so narrow: half of its width over the median, such as 0.05.
     expect
         Limits such as ``p95<200ms``, ``ttfb_ms.p50<=40ms`` or ``errors<1%``, judged by their 95 % intervals.
+        A ping that timed out took its duration or more; others that failed count for ``errors`` only.
 
     Returns
     -------
