@@ -102,7 +102,7 @@ def _run_card(run: RunCard) -> Card:
     is_comparison = len(labels) > 1
     series = {label: series_of(df, attrs, label if is_comparison else None) for label in labels[:_MOST_LABELS]}
     found, judged = findings(df, attrs, series), _judged(series)
-    whole = summarised(counted(df, "duration_ms", more=NEEDED))
+    whole = summarised(counted(df, "duration_ms", more=NEEDED)) if is_comparison else series[labels[0]].figures
     tone, state = _state(whole, attrs.get("ended"), found, judged.values())
     outages, folded_outages = _outages(attrs)
     detailed = series if is_comparison and len(labels) <= _MOST_CARDS else {}
@@ -116,7 +116,7 @@ def _run_card(run: RunCard) -> Card:
         notes=(*run.notes, *_notes(found)),
         sections=(
             *_expectations(judged),
-            *(_compared(df, series, labels) if is_comparison else _alone(df, series[labels[0]])),
+            *(_compared(df, series, labels) if is_comparison else _alone(series[labels[0]])),
             *outages,
         ),
         details=(
@@ -127,9 +127,9 @@ def _run_card(run: RunCard) -> Card:
     )
 
 
-def _alone(df: pd.DataFrame, series: RunSeries) -> Iterator[Section]:
-    yield from run_pictures(df, series.figures)
-    yield from _breakdowns(df)
+def _alone(series: RunSeries) -> Iterator[Section]:
+    yield from run_pictures(series.df, series.figures)
+    yield from _breakdowns(series.df)
     yield Table("Measured", (*_measured(series), *_of_the_whole(series.attrs)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from donutwork_magics import Client, DonutworkError, SeriesError, collect
 from donutwork_magics.client.settings import Target, sandbox_target
-from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.frame.schema import COLUMNS, restored
+from tests.display.frames import frame
 from tests.servers import Server, answer, reply
 from tests.support.tables import about
 
@@ -80,6 +82,19 @@ def test_frames_of_two_runs_concatenate_and_both_are_still_known() -> None:
     assert both.attrs == {}
     assert [plan["label"] for plan in about(both)["plan"]] == ["a", "b"]
     assert "4 pings, no errors" in repr(both.donutwork)
+
+
+def test_a_table_is_restored_beside_the_one_that_was_given() -> None:
+    given = frame([1.0, math.inf, 3.0]).astype({"ttfb_ms": "float32", "error": object, "seq": "int32"})
+    given = given.set_axis([5, 5, 6])
+    before = given.copy()
+    found = restored(given)
+    pd.testing.assert_frame_equal(given, before, check_exact=True)
+    assert found.attrs == given.attrs
+    assert found.index.tolist() == [0, 1, 2]
+    assert found["duration_ms"].tolist()[::2] == [1.0, 3.0]
+    assert found["duration_ms"].isna().tolist() == [False, True, False]
+    assert found.dtypes.astype(str).to_dict() == {**COLUMNS, "seq": "int32"}
 
 
 def test_a_slice_is_told_of_its_own_runs_only() -> None:
