@@ -348,7 +348,7 @@ def test_a_saturated_client_is_not_told_to_do_more_at_a_time() -> None:
     plan = {**ATTRS["plan"][0], "concurrency": 8}
     text = said(df, plan=[plan], client=[{**CLIENT, "notices": ["client_saturated"]}])
     assert "A lower rate (-r) may reach the planned rate." in text
-    assert "Fewer at a time (-c) measure more truly." in text
+    assert "Lower -c for more accurate times." in text
 
 
 def test_the_card_of_a_table_that_was_read_from_text_is_the_same() -> None:
@@ -533,11 +533,13 @@ def test_the_client_is_the_limit_of_a_rate_only_where_that_was_not_reached() -> 
     assert limit(df[df["seq"] % 2 == 0], rate_hz=10.0) == "; 90% of a core"
 
 
-@pytest.mark.parametrize(("wakes", "late"), [(58, "some pings over 2.00 ms late"), (59, "pings 5.00 ms late (p95)")])
+@pytest.mark.parametrize(
+    ("wakes", "late"), [(58, "some pings began over 2.00 ms late"), (59, "pings began up to 5.00 ms late (p95)")]
+)
 def test_how_late_the_machine_woke_is_a_percentile_only_of_enough_wakes(wakes: int, late: str) -> None:
     df = frame([1.0] * 60)
     client = {**CLIENT, "notices": ["machine_busy"], "wakes": wakes}
-    assert f"affected the timings: it began {late}." in said(df, client=[client])
+    assert f"affected the timings: {late}." in said(df, client=[client])
 
 
 def test_all_that_failed_is_bad_and_says_how_many() -> None:
