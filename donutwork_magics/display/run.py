@@ -43,6 +43,7 @@ from donutwork_magics.units import (
     format_rate,
     format_s,
     format_share,
+    format_tick_s,
     format_utc,
     plural,
     short_name,
@@ -70,6 +71,7 @@ _ENDED: Final = {
 }
 _OUTCOMES: Final[dict[Outcome, Tone]] = {"holds": "ok", "fails": "bad", "undecided": "off"}
 _WIDTHS: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_NARROWER: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -313,7 +315,7 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
         median = ", median" if figures["n"] > 1 else ""
         yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan{median}"
     if series.client:
-        own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
+        own = f"{format_ms(series.client['own_p50_ms'])} per ping (median), outside the measured time"
         if "client_saturated" in series.client["notices"]:
             # Where the rate was reached, the client was not what limited it.
             is_limit = is_behind(series) or series.plan.get("rate_hz", 0) is None
@@ -353,11 +355,12 @@ def _narrower(series: RunSeries) -> str:
     if not half_width_ms > 0:
         return ""
     share = half_width_ms / p50_ms
-    text = f"95 %, within {format_share(share)} of it"
+    text = f"±{format_share(share)} (95 %)"
     for narrow in _WIDTHS:
-        if narrow < share:
+        # Else both would read alike.
+        if narrow < _NARROWER * share:
             pings = pings_for(narrow, half_width_ms, p50_ms, series.figures["ok"])
-            return f"{text}; some {pings} pings would do for {format_share(narrow)}"
+            return f"{text}; about {pings} pings would give ±{100 * narrow:g} %"
     return text
 
 
@@ -365,7 +368,7 @@ def _pings(series: RunSeries) -> str:
     plan = series.plan
     planned = [
         f"of {plan['count']} planned" if plan.get("count") else "",
-        f"in {plan['duration_s']:g} s" if plan.get("duration_s") else "",
+        f"in {format_tick_s(plan['duration_s'])}" if plan.get("duration_s") else "",
     ]
     warmup = int(series.df["warmup"].astype(bool).sum())
     left_out = f", {warmup} more for warm-up left out" if warmup else ""

@@ -517,10 +517,22 @@ def test_a_journal_with_runs_in_several_places_names_them() -> None:
     assert "[sandbox]" in shown(df, plan=plans[:1], sandbox=False)
 
 
+def test_the_interval_of_the_p50_and_what_would_narrow_it_are_shares_of_it() -> None:
+    text = said(frame(list(np.random.default_rng(1).lognormal(3.0, 0.5, 300))))
+    assert "Interval of p50 ±6.1 % (95 %); about 500 pings would give ±5 % " in text
+    # To name a share that is hardly less would read as if nothing were gained.
+    text = said(frame(list(np.random.default_rng(1).lognormal(3.0, 0.44, 300))))
+    assert "Interval of p50 ±5.4 % (95 %); about 2200 pings would give ±2 % " in text
+
+
+def test_a_planned_duration_is_in_a_unit_that_fits() -> None:
+    assert "9 in 8 h" in said(frame([1.0] * 9), plan=[{**ATTRS["plan"][0], "count": None, "duration_s": 28_800.0}])
+
+
 def limit(df: pd.DataFrame, **plan: object) -> str:
     client = {**CLIENT, "notices": ["client_saturated"]}
     text = said(df, plan=[{**ATTRS["plan"][0], **plan}], client=[client])
-    found = re.search("before and after what is measured(.*?) Connections", text)
+    found = re.search(r"per ping \(median\), outside the measured time(.*?) Connections", text)
     assert found is not None
     return found[1]
 
