@@ -61,7 +61,7 @@ _MOST_NAMED: Final = 4
 _MINUTE_S: Final = 60.0
 _USUAL_LABEL: Final = "ping"
 _MOSTLY: Final = 0.8
-_TYPICAL: Final = "Typical ping (mean of the 40th to 60th percentile)"
+_TYPICAL: Final = "Typical ping{} (mean of the 40th to 60th percentile)"
 _ENDED: Final = {
     "journal_failed": "ended early, as the journal could not be written",
     "out_of_files": "ended early, as this machine's limit of open files was reached",
@@ -174,11 +174,12 @@ def _verdicts(compared: pd.DataFrame, labels: list[Any]) -> Table:
 
 def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     columns = {**PHASES, "rrt_ms": "server"}
-    means = {label: typical(own.rows)[list(columns)].mean() for label, own in series.items()}
+    rows = {label: typical(_with_rrt(own.rows[own.rows["error"].isna()])) for label, own in series.items()}
+    means = {label: own[list(columns)].mean(skipna=False) for label, own in rows.items()}
     # NaN is not above 0 either.
     happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
     return Table(
-        f"{_TYPICAL}; server is its RRT, within the first byte",
+        f"{_TYPICAL.format('')}; server is its RRT, within the first byte",
         tuple((short_name(label), *(format_ms(mean[column]) for column in happened)) for label, mean in means.items()),
         head=("label", *(columns[column] for column in happened)),
     )
@@ -283,17 +284,27 @@ def _max(series: RunSeries) -> Figure:
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
-    """Break down the pings in the middle, and their wait for the first byte."""
+    """Break down the pings in the middle, and their wait for the first byte: the same rows, so that both add up."""
     ok = _succeeded(df)
-    n, caption = len(ok), "Phases: mean of all"
+    rows = _with_rrt(ok)
+    n = len(rows)
+    whose, all_of_them = (f" of the {n} with an RRT", f"the {n} with an RRT") if n < len(ok) else ("", "all")
+    caption = f"Phases: mean of {all_of_them}"
     if not _are_few(n):
-        ok, caption = typical(ok), _TYPICAL
+        rows, caption = typical(rows), _TYPICAL.format(whose)
     elif n == 1:
-        caption = "Phases of the ping"
+        caption = f"Phases of the ping{' with an RRT' if whose else ''}"
     value = "mean" if n > 1 else "time"
-    means = {name: float(ok[name].mean()) for name in PHASES}
-    answered = ok[ok["rrt_ms"].notna()][["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean()
-    return (*phases(means, caption, value), *wait(dict(answered), value))
+    means = {name: float(rows[name].mean()) for name in PHASES}
+    # A mean of fewer rows would not be a part of the wait.
+    parts = rows[["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean(skipna=False)
+    return (*phases(means, caption, value), *wait(dict(parts), value))
+
+
+def _with_rrt(ok: pd.DataFrame) -> pd.DataFrame:
+    """Return the successes with an RRT, if at least half of them have one, and else all."""
+    known = ok["rrt_ms"].notna()
+    return ok[known] if known.mean() >= 0.5 else ok
 
 
 def _succeeded(df: pd.DataFrame) -> pd.DataFrame:

@@ -173,6 +173,36 @@ def test_the_phases_of_a_run_add_up_to_its_p50_also_where_their_medians_would_no
     assert phases.caption == "Typical ping (mean of the 40th to 60th percentile)"
 
 
+def gone_missing(n: int = 80) -> pd.DataFrame:
+    """Let the server report no RRT any more from the middle of the run on, and take 4 times as long."""
+    df = frame([1.0] * (n // 2) + [4.0] * (n // 2))
+    df["rrt_ms"] = df["rrt_ms"].where(df["seq"] < n // 2)
+    return df
+
+
+def test_the_phases_and_the_wait_are_of_the_same_pings_where_some_have_no_rrt() -> None:
+    phases, wait = (each for each in card_of(RunCard(gone_missing())).sections if isinstance(each, Breakdown))
+    assert phases.caption == "Typical ping of the 40 with an RRT (mean of the 40th to 60th percentile)"
+    assert {part.name: part.value for part in phases.segments}["first byte"] == "900 µs"
+    assert {part.name: part.value for part in wait.segments} == {
+        "path": "100 µs",
+        "server": "300 µs",
+        "unexplained": "500 µs",
+    }
+    few = shown(gone_missing(4))
+    assert "Phases: mean of the 2 with an RRT\n" in few
+    assert "Phases of the ping with an RRT\n" in shown(gone_missing(2))
+
+
+def test_the_wait_is_not_told_where_most_pings_have_no_rrt() -> None:
+    df = gone_missing()
+    df.loc[0, "rrt_ms"] = np.nan
+    (phases,) = (each for each in card_of(RunCard(df)).sections if isinstance(each, Breakdown))
+    assert phases.caption == "Typical ping (mean of the 40th to 60th percentile)"
+    both = shown(pd.concat([df.assign(label="a"), gone_missing().assign(label="b")], ignore_index=True))
+    assert re.search(r"a +\d+ µs +\d.\d\d ms +\d+ µs +–\n +b +50.0 µs +900 µs +50.0 µs +300 µs\n", both)
+
+
 def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> None:
     text = shown(frame([1.0] * 58))
     assert "–  p95 needs 59 successes" in text
