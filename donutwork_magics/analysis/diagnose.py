@@ -29,7 +29,8 @@ _MOST_EXPLAINED: Final = 0.1
 """Where durations explain this share of the largest lag at most, something else made pings late."""
 _FEW: Final = 0.01
 _MANY: Final = 0.05
-_CORRECTED: Final = "Corrected, what a punctual caller would have waited"
+CORRECTED: Final = "Corrected, what a punctual caller would have waited"
+"""Begins the sentence with the corrected percentiles."""
 _MOST_NAMED: Final = 4
 _NEW: Final = 0.05
 _FEWEST_NEW: Final = 3
@@ -195,7 +196,7 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
     """Find why pings began late."""
     late = corrected_ms(series)
     values = ", ".join(f"{name} {format_ms(value)}" for name, value in late.items())
-    corrected = f" {_CORRECTED}: {values}." if values else ""
+    corrected = f" {CORRECTED}: {values}." if values else ""
     behind = is_behind(series)
     pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
     if pauses.get("count"):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from donutwork_magics.analysis.compare import compare, pings_for
 from donutwork_magics.analysis.counted import attributes, counted
-from donutwork_magics.analysis.diagnose import Finding, findings
+from donutwork_magics.analysis.diagnose import CORRECTED, Finding, findings
 from donutwork_magics.analysis.expectations import Judgement, Outcome, judge
 from donutwork_magics.analysis.intervals import pings_needed
 from donutwork_magics.analysis.series import (
@@ -108,6 +108,8 @@ def _run_card(run: RunCard) -> Card:
     tone, state = _state(whole, attrs.get("ended"), found, judged.values())
     outages, folded_outages = _outages(attrs)
     detailed = series if is_comparison and len(labels) <= _MOST_CARDS else {}
+    # Their corrected times are in sight.
+    late = {finding.label for finding in _told(found) if CORRECTED in finding.text}
     return Card(
         title="Pings",
         tone=tone,
@@ -122,7 +124,10 @@ def _run_card(run: RunCard) -> Card:
             *outages,
         ),
         details=(
-            *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in detailed.items()),
+            *(
+                _label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES, corrected=str(label) not in late)
+                for label, own in detailed.items()
+            ),
             *folded_outages,
             *_details(df, attrs, _of_the_whole(attrs) if is_comparison else ()),
         ),
@@ -185,7 +190,8 @@ def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     )
 
 
-def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
+def _label_details(label: Any, series: RunSeries, *, drawn: bool, corrected: bool) -> Details:
+    late_ms = corrected_ms(series) if corrected else {}
     # In one row, as three labels with figures of their own would make a card of over 30 kB.
     durations = ", ".join(
         figure.name
@@ -193,7 +199,7 @@ def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
         else f"{figure.name} {figure.value}" + (f" ({figure.interval})" if figure.interval else "")
         for figure in (
             *_latency(series),
-            *(Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items()),
+            *(Figure(format_ms(value), f"{name} corrected") for name, value in late_ms.items()),
         )
     )
     rows = (("Durations", durations), *_measured(series, most_kinds=_MOST_KINDS))
@@ -467,20 +473,34 @@ def skipped_starts(skipped: int) -> str:
 
 
 def _notes(found: Sequence[Finding]) -> Iterator[str]:
-    """Write findings as notes: of two labels all that there is to know, and of more which of them have what.
+    """Write findings as notes: of two labels all that there is to know, and of more each kind once, and who has it.
 
     A card is not to grow with its labels.
     """
-    labels = {finding.label for finding in found if finding.label is not None}
     told: set[str] = set()
-    for finding in found:
+    for finding in _told(found):
         if finding.label is None:
             yield str(finding)
-        elif len(labels) <= _MOST_WHOLE:
-            yield f"{short_name(finding.label)}: {finding.text if finding.name in told else finding}"
-            told.add(finding.name)
-        elif finding.name not in told:
-            told.add(finding.name)
-            having = [each.label for each in found if each.name == finding.name and each.label is not None]
-            names = enumerate_some([short_name(label) for label in dict.fromkeys(having)], _MOST_NAMED)
-            yield f"{finding.name[0].upper()}{finding.name[1:]}: {names}"
+            continue
+        text = finding.text if finding.name in told else str(finding)
+        alike = [] if _are_all_told(found) else [each for each in found if each.name == finding.name]
+        others = dict.fromkeys(short_name(each.label) for each in alike if each.label != finding.label)
+        names = enumerate_some(list(others), _MOST_NAMED - 1)
+        also = f" The same of {names}: df.donutwork.diagnose() has their figures." if others else ""
+        yield f"{short_name(finding.label)}: {text}{also}"
+        told.add(finding.name)
+
+
+def _told(found: Sequence[Finding]) -> list[Finding]:
+    """Return the findings whose texts are among the notes."""
+    if _are_all_told(found):
+        return list(found)
+    first: dict[str, Finding] = {}
+    for finding in found:
+        if finding.label is not None:
+            first.setdefault(finding.name, finding)
+    return [finding for finding in found if finding.label is None or finding is first[finding.name]]
+
+
+def _are_all_told(found: Sequence[Finding]) -> bool:
+    return len({finding.label for finding in found} - {None}) <= _MOST_WHOLE

@@ -628,6 +628,38 @@ def test_what_to_know_of_each_label_is_said_in_sight_of_the_comparison() -> None
     assert "one after the other" not in shown(interleaved)
 
 
+def late_labels(*labels: str) -> str:
+    """Return the card of labels whose pings began ever later, each a little later than those of the one before."""
+    parts = [frame([30.0] * 20, label=label, every_ms=200.0) for label in labels]
+    for at, part in enumerate(parts):
+        part["lag_ms"] = part["seq"] * (100.0 + 2 * at)
+        part["corrected_ms"] = part["duration_ms"] + part["lag_ms"]
+    plans = [{**ATTRS["plan"][0], "label": label} for label in labels]
+    return said(pd.concat(parts, ignore_index=True), plan=plans)
+
+
+def test_the_corrected_times_of_a_label_are_told_once() -> None:
+    two = late_labels("a", "b")
+    assert "a: The planned rate was not reached: 5.00/s of 10.0/s. Corrected, what a punctual caller would have" in two
+    assert two.count("980 ms") == 1
+    assert two.count("999 ms") == 1
+    # Of three, the notes have those of the first only.
+    three = late_labels("a", "b", "c")
+    assert three.count("980 ms") == 1
+    assert "p50 corrected 999 ms" in three
+    assert three.count("1.02 s") == 1
+
+
+def test_of_many_labels_each_kind_of_finding_is_told_once_with_its_advice() -> None:
+    text = late_labels(*"abcdefg")
+    assert text.count("A lower rate (-r)") == 1
+    assert (
+        "a: The planned rate was not reached: 5.00/s of 10.0/s. Corrected, what a punctual caller would have waited: "
+        "p50 980 ms. A lower rate (-r), or more at a time (-c), may reach the planned rate. The same of b, c, d and 3 "
+        "more: df.donutwork.diagnose() has their figures." in text
+    )
+
+
 def test_labels_are_compared_to_the_first() -> None:
     text = mimebundle(comparison("x", labels=2))["text/plain"]
     assert re.search(r"x 0 +5.00 ms +– +5.00 ms +5.00 ms +70 +0\n", text)
