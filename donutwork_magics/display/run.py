@@ -105,7 +105,7 @@ def _run_card(run: RunCard) -> Card:
     series = {label: series_of(df, attrs, label if is_comparison else None) for label in labels[:_MOST_LABELS]}
     found, judged = findings(df, attrs, series), _judged(series)
     whole = summarised(counted(df, "duration_ms", more=NEEDED)) if is_comparison else series[labels[0]].figures
-    tone, state = _state(whole, attrs.get("ended"), found, judged.values())
+    tone, state = _state(whole, attrs, found, judged.values())
     outages, folded_outages = _outages(attrs)
     detailed = series if is_comparison and len(labels) <= _MOST_CARDS else {}
     # Their corrected times are in sight.
@@ -223,12 +223,17 @@ def _expectations(judged: Mapping[str, Judgement]) -> tuple[Table, ...]:
 
 
 def _state(
-    figures: Mapping[str, Any], ended: str | None, found: tuple[Finding, ...], judged: Iterable[Judgement]
+    figures: Mapping[str, Any], attrs: Mapping[str, Any], found: tuple[Finding, ...], judged: Iterable[Judgement]
 ) -> tuple[Tone, str]:
+    ended = attrs.get("ended")
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
     if ended in {INTERRUPTED, UNFINISHED, CONTINUED}:
         return "warn", f"{ended}: {counted}"
+    if ended in KINDS and n == _planned(attrs):
+        # The ping that would have ended it was the last one.
+        who = "the planned ping" if n == 1 else f"all {n} planned pings"
+        return "bad", f"{who} failed" if errors == n else f"{counted}, all that were planned"
     if ended and ended != NARROW:
         return "bad", f"{_ENDED.get(ended, f'ended early by {ended}')}: {counted}"
     if ended:
@@ -239,6 +244,12 @@ def _state(
         return "bad", counted
     doubtful = any(finding.casts_doubt for finding in found)
     return ("warn" if errors or doubtful else "ok" if n else "off"), counted
+
+
+def _planned(attrs: Mapping[str, Any]) -> float:
+    """Return how many pings were planned; infinite where that is not known, or a duration was to end them."""
+    counts = [plan.get("count") for plan in attrs.get("plan") or [{}]]
+    return math.inf if None in counts else sum(filter(None, counts))
 
 
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:

@@ -592,6 +592,24 @@ def test_all_that_failed_is_bad_and_says_how_many() -> None:
     assert re.search("×  +×  +×", text)
 
 
+@pytest.mark.parametrize(
+    ("n", "failed", "count", "state"),
+    [
+        (5, 5, 5, "all 5 planned pings failed"),
+        (1, 1, 1, "the planned ping failed"),
+        (5, 1, 5, "5 pings, 1 error, all that were planned"),
+        (5, 5, 6, "ended early by connect: 5 pings, 5 errors"),
+        (5, 5, None, "ended early by connect: 5 pings, 5 errors"),
+    ],
+)
+def test_a_series_that_its_last_planned_ping_ended_was_not_cut(
+    n: int, failed: int, count: int | None, state: str
+) -> None:
+    df = frame([1.0] * n, errors=dict.fromkeys(range(n - failed, n), "connect"))
+    text = shown(df, ended="connect", plan=[{**ATTRS["plan"][0], "count": count}])
+    assert text.startswith(f"✗ Pings: {state} [sandbox]")
+
+
 def test_a_maximum_that_had_to_connect_says_so() -> None:
     df = frame([9.0] + [1.0] * 9)
     df["reused"] = df["seq"] > 0
@@ -603,7 +621,7 @@ def test_a_maximum_that_had_to_connect_says_so() -> None:
 def test_a_long_label_cuts_neither_how_a_run_ended_nor_where_it_was() -> None:
     df = frame([1.0] * 5, label="ping -n 100 --cold --http 2 --timeout 5s --env staging -r 10000x", errors={4: "dns"})
     assert shown(frame([1.0], label="monitor")).startswith("✓ Pings: monitor: 1 ping")
-    head = said(df, ended="dns")
+    head = said(df, ended="dns", plan=[{**ATTRS["plan"][0], "count": 9}])
     assert head.startswith(f"✗ Pings: {df['label'][0]}: ended early by dns: 5 pings, 1 error [sandbox] [staging] ")
 
 

@@ -108,6 +108,14 @@ def test_a_series_that_must_end_raises_with_its_rows() -> None:
         collect(9, rate_hz=100, target=target_of(server))
     assert caught.value.kind == "forbidden"
     assert len(caught.value.df) == 1
+    assert str(caught.value).startswith("The series ended early: 1 row is kept in the df of this error. ")
+
+
+def test_a_series_whose_last_planned_ping_would_have_ended_it_was_not_cut() -> None:
+    with Server(answer(reply(b"{}", "403 Forbidden"))) as server, pytest.raises(SeriesError) as caught:
+        collect(1, rate_hz=100, target=target_of(server))
+    assert str(caught.value).startswith("The series failed: 1 row is kept in the df of this error. ")
+    assert repr(caught.value.df.donutwork).startswith("✗ Pings: the planned ping failed [sandbox]")
 
 
 def test_a_call_that_fails_raises_with_its_kind() -> None:
