@@ -12,7 +12,15 @@ import pandas as pd
 
 from donutwork_magics.analysis.counted import as_array, attributes, clock_s, clock_was_set_by_s, counted
 from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective, pings_needed
-from donutwork_magics.analysis.series import RunSeries, corrected_ms, is_behind, labels_of, series_of, with_labels
+from donutwork_magics.analysis.series import (
+    RunSeries,
+    corrected_ms,
+    is_behind,
+    labels_of,
+    rate_hz,
+    series_of,
+    with_labels,
+)
 from donutwork_magics.analysis.shape import bursts, drift, modes, slow_start
 from donutwork_magics.frame.schema import COLUMNS, restored
 from donutwork_magics.sampling.machine import BUSY_WAKE_MS, MACHINE_PAUSE_MS
@@ -210,11 +218,12 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
             if held.alone:
                 return
     if behind:
-        rate_hz, planned_hz = series.figures["rate_hz"], series.plan["rate_hz"]
+        (reached_hz, in_blocks), planned_hz = rate_hz(series), series.plan["rate_hz"]
         more = "" if _is_saturated(series) or series.plan.get("endless") else ", or more at a time (-c),"
-        text = f"The planned rate was not reached: {format_rate(rate_hz)} of {format_rate(planned_hz)}."
+        of_what = " within its blocks" if in_blocks else ""
+        text = f"The planned rate was not reached: {format_rate(reached_hz)} of {format_rate(planned_hz)}{of_what}."
         advice = f"A lower rate (-r){more} may reach the planned rate."
-        yield Finding("rate not reached", text + corrected, advice, {"rate_hz": rate_hz, "planned_hz": planned_hz})
+        yield Finding("rate not reached", text + corrected, advice, {"rate_hz": reached_hz, "planned_hz": planned_hz})
     elif not corrected:
         return
     else:

@@ -19,6 +19,7 @@ from donutwork_magics.analysis.series import (
     corrected_ms,
     is_behind,
     labels_of,
+    rate_hz,
     series_of,
     typical,
     with_labels,
@@ -336,9 +337,10 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
     yield "Errors", _errors(series, most_kinds)
     if narrower := _narrower(series):
         yield "Interval of p50", narrower
-    if math.isfinite(figures["rate_hz"]):
+    reached_hz, in_blocks = rate_hz(series)
+    if math.isfinite(reached_hz):
         planned = f", {format_plan(series.plan['rate_hz'])}" if "rate_hz" in series.plan else ""
-        yield "Rate", f"{format_rate(figures['rate_hz'])}{planned}"
+        yield "Rate", f"{format_rate(reached_hz)}{' within its blocks' if in_blocks else ''}{planned}"
     if math.isfinite(figures["lag_p50_ms"]):
         median = ", median" if figures["n"] > 1 else ""
         yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan{median}"

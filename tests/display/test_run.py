@@ -28,6 +28,7 @@ from donutwork_magics.grammar.options import PING, WATCH, Spec
 from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.machine import ClientLoad
 from donutwork_magics.sampling.plan import Plan
+from tests.analysis.experiments import experiment
 from tests.display.frames import ATTRS, frame
 from tests.display.values import comparison, run
 from tests.servers import Server, hang
@@ -501,6 +502,19 @@ def test_a_filtered_table_is_not_compared_with_the_plan() -> None:
     assert missing in " ".join(slow.split())
     assert re.search(r"Pings +25\n", slow)
     assert re.search(r"Rate +0.417/s\n", slow)
+
+
+def test_the_rate_of_a_line_that_took_turns_is_that_within_its_blocks() -> None:
+    df = experiment(rounds=10, pings=10)
+    text = shown(df)
+    assert re.findall(r"Rate +(.*)\n", text) == ["10.0/s within its blocks, 10.0/s planned"] * 2
+    # Behind the plan by as much again with each ping.
+    df["started_ms"] *= 2
+    df["lag_ms"] = df["started_ms"] - df["scheduled_ms"]
+    assert "a: The planned rate was not reached: 5.00/s of 10.0/s within its blocks." in said(df)
+    # A block of one ping has no rate.
+    alone = experiment(rounds=20, pings=1)
+    assert re.search(r"Rate +\d.\d\d/s, 10.0/s planned\n", shown(alone))
 
 
 def test_pings_that_were_in_flight_at_the_end_are_no_missing_rows() -> None:
