@@ -146,6 +146,14 @@ def test_a_ping_that_timed_out_took_its_duration_or_more(text: str, each: int, w
     assert found.low <= found.value <= found.high
 
 
+def test_a_time_of_which_only_a_bound_is_known_has_no_high_end() -> None:
+    # 70 pings have none in any case.
+    found = judge("p95<1s", hanging(5, 70))
+    assert math.isnan(judge("p95<1s", frame(pings(70))).high)
+    assert str(found) == "p95<1s is undecided: 300 ms or more (14 of 70 timed out)"
+    assert found.low == 300.0
+
+
 def test_where_all_timed_out_a_limit_below_the_timeout_fails() -> None:
     df = hanging(1, 60)
     assert [judge(text, df).outcome for text in ("p50<200ms", "p50<1s", "max<200ms", "max<1s")] == [
