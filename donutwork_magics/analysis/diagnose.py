@@ -308,8 +308,8 @@ def _of_connections(series: RunSeries) -> Iterator[Finding]:
         )
     ok = _successes(series)
     opened = int((~ok["reused"].astype(bool)).sum())
-    # Each worker opens one, and another in each run.
-    again = opened - series.plan.get("concurrency", 1) * series.joined
+    # Each worker opens one, another in each run, and another where a ping has failed.
+    again = opened - series.plan.get("concurrency", 1) * series.joined - int(series.figures["errors"])
     is_warm = not series.plan["cold"] if "cold" in series.plan else opened < len(ok) / 2
     if is_warm and again >= max(_FEWEST_NEW, _NEW * len(ok)):
         yield Finding(

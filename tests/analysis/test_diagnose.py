@@ -151,6 +151,10 @@ def test_connections_that_are_made_again_and_again() -> None:
     df = frame(steady())
     df.loc[df["seq"] % 12 == 0, "reused"] = False
     assert found(df)["connections re-made"].text.startswith("25 of 300 pings had to open a new connection")
+    # A ping that timed out leaves no connection to the next one.
+    hung = frame(steady(), errors=dict.fromkeys(range(0, 300, 12), "timeout"))
+    hung["reused"] = hung["seq"] % 12 != 1
+    assert "connections re-made" not in found(hung)
     df["reused"] = False
     assert "connections re-made" not in found(described(df, cold=True))
     assert "connections re-made" in found(described(df, cold=False))
