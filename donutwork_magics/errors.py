@@ -150,7 +150,7 @@ _ANY_CALL: Final = {
     "host": "the host",
     "reason": "",
     "duration": "its deadline",
-    "stuck": "in the first phase without a time",
+    "stuck": "in the phase whose time is missing",
     "wait": "Wait a little",
     "key": "the key",
     "permission": "ping:read (for connection: connection:read)",

@@ -16,7 +16,7 @@ from donutwork_magics.errors import Interrupted, SeriesError, SettingsError
 from donutwork_magics.interrupts import Interruption, interrupts
 from donutwork_magics.probers import Prober, Recording
 from donutwork_magics.sampling.journal import check_journal, journal_path
-from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Plan, Segment, one_after_the_other
+from donutwork_magics.sampling.plan import GENTLE_RATE_HZ, Course, Plan, Segment, one_after_the_other
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.series import INTERRUPTED, NARROW, Series
 from donutwork_magics.types import Env, Family, Http, share
@@ -78,6 +78,7 @@ def collect(
         End as soon as half the width of the median's 95 % interval is at most this share of the median, such as 0.05.
     expect
         Limits such as ``p95<200ms``, ``ttfb_ms.p50<=40ms`` or ``errors<1%``, judged by their 95 % intervals.
+        A ping that timed out took its duration or more; others that failed count for ``errors`` only.
 
     Returns
     -------
@@ -190,8 +191,12 @@ def _early_end(recording: Recording, place: str, *, interrupted: bool) -> Series
     if recording.attrs["ended"] in {None, NARROW} and not interrupted:
         return None
     kept, result = _kept(recording.done, place), recording.result
+    if not result.why:
+        return Interrupted(kept)
+    planned = Course((), tuple(recording.segments)).total
+    what = "ended early" if planned is None or recording.done < planned else "failed"
     # The advice comes last: it may end with a command.
-    return SeriesError(f"The series ended early: {kept} {result.why}", result.kind) if result.why else Interrupted(kept)
+    return SeriesError(f"The series {what}: {kept} {result.why}", result.kind)
 
 
 def _disappointment(lines: Sequence[Series], df: pd.DataFrame, place: str) -> SeriesError | None:

@@ -93,9 +93,14 @@ def measured(df: pd.DataFrame, metric: str) -> pd.Series[float]:
     """
     rows = df["error"].isna()
     if metric == "corrected_ms":
-        rows |= (df["error"] == "timeout").fillna(False).astype(bool)
+        rows |= is_timeout(df)
     values: pd.Series[float] = df.loc[rows, metric].dropna()
     return values
+
+
+def is_timeout(df: pd.DataFrame) -> pd.Series[bool]:
+    """Tell of each row whether it is a timeout, whose times are lower bounds."""
+    return (df["error"] == "timeout").fillna(False).astype(bool)
 
 
 def as_array(values: pd.Series[Any]) -> npt.NDArray[np.float64]:

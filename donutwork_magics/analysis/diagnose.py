@@ -12,7 +12,15 @@ import pandas as pd
 
 from donutwork_magics.analysis.counted import as_array, attributes, clock_s, clock_was_set_by_s, counted
 from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective, pings_needed
-from donutwork_magics.analysis.series import RunSeries, corrected_ms, is_behind, labels_of, series_of, with_labels
+from donutwork_magics.analysis.series import (
+    RunSeries,
+    corrected_ms,
+    is_behind,
+    labels_of,
+    rate_hz,
+    series_of,
+    with_labels,
+)
 from donutwork_magics.analysis.shape import bursts, drift, modes, slow_start
 from donutwork_magics.frame.schema import COLUMNS, restored
 from donutwork_magics.sampling.machine import BUSY_WAKE_MS, MACHINE_PAUSE_MS
@@ -28,7 +36,9 @@ _MOST_LAG: Final = 2.0
 _MOST_EXPLAINED: Final = 0.1
 """Where durations explain this share of the largest lag at most, something else made pings late."""
 _FEW: Final = 0.01
-_CORRECTED: Final = "Corrected, what a punctual caller would have waited"
+_MANY: Final = 0.05
+CORRECTED: Final = "Corrected, what a punctual caller would have waited"
+"""Begins the sentence with the corrected percentiles."""
 _MOST_NAMED: Final = 4
 _NEW: Final = 0.05
 _FEWEST_NEW: Final = 3
@@ -130,13 +140,15 @@ def _of_table(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Iterator[Finding]:
             "not interleaved",
             "The labels ran one after the other: drift between the lines can look like a difference.",
             "Measure them in one %%donutwork cell, whose lines run interleaved.",
+            {"labels": len(times)},
             casts_doubt=False,
         )
     if not attrs:
         yield Finding(
             "place unknown",
-            "Where this was measured is not in the table: it lost its attributes, as by concat or in a file.",
-            "A journal keeps them.",
+            "Where this was measured is not in the table: df.attrs was lost, for example by concat or a CSV file.",
+            "A journal keeps it.",
+            {"rows": len(df)},
             casts_doubt=False,
         )
 
@@ -163,28 +175,36 @@ def _of_rows(series: RunSeries) -> Iterator[Finding]:
         yield Finding(
             "clock set",
             f"The clock of this machine was set during the run ({by}), or the machine slept.",
-            "Trust started_ms for the order of the rows, not timestamp. Durations are of another clock, and true.",
+            "Trust started_ms for the order of the rows, not timestamp. Durations use another clock and are correct.",
             {"set_by_s": set_by_s},
+        )
+    failed, pings = int(series.figures["errors"]), int(series.figures["n"])
+    if failed > _MANY * pings and pings - failed >= pings_needed(0.5):
+        yield Finding(
+            "many errors",
+            f"{failed} of {pings} pings failed: the percentiles are of the other {pings - failed} only.",
+            "Look at the share and the kinds of the errors first.",
+            {"failed": failed, "pings": pings},
         )
     rrt_ms = as_array(_successes(series)["rrt_ms"])
     missing = int(np.isnan(rrt_ms).sum())
     if missing > _FEW * rrt_ms.size:
-        is_last = np.isnan(rrt_ms[-missing:]).all()
-        where = f", and all of the last {missing}: the server stopped reporting it during the run" if is_last else ""
-        text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time{where}."
-        yield Finding(
-            "RRT missing",
-            text if missing < rrt_ms.size else "No reply has an RRT that is a time.",
-            "Without it the server's part cannot be told from the network's; rrt has the text that came instead.",
-            {"missing": missing, "replies": rrt_ms.size},
-        )
+        text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time."
+        advice = "For these, server and network time cannot be told apart"
+        if missing == rrt_ms.size:
+            text, advice = "No reply has an RRT that is a time.", "Server and network time cannot be told apart"
+        elif np.isnan(rrt_ms[-missing:]).all():
+            text = f"The server stopped reporting its RRT: the last {missing} of {rrt_ms.size} replies have none."
+        instead = "" if _successes(series)["rrt"][np.isnan(rrt_ms)].isna().all() else "; the column rrt has the text"
+        evidence = {"missing": missing, "replies": rrt_ms.size}
+        yield Finding("RRT missing", text, f"{advice}{instead}.", evidence)
 
 
 def _of_start(series: RunSeries) -> Iterator[Finding]:
     """Find why pings began late."""
     late = corrected_ms(series)
     values = ", ".join(f"{name} {format_ms(value)}" for name, value in late.items())
-    corrected = f" {_CORRECTED}: {values}." if values else ""
+    corrected = f" {CORRECTED}: {values}." if values else ""
     behind = is_behind(series)
     pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
     if pauses.get("count"):
@@ -198,11 +218,12 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
             if held.alone:
                 return
     if behind:
-        rate_hz, planned_hz = series.figures["rate_hz"], series.plan["rate_hz"]
+        (reached_hz, in_blocks), planned_hz = rate_hz(series), series.plan["rate_hz"]
         more = "" if _is_saturated(series) or series.plan.get("endless") else ", or more at a time (-c),"
-        text = f"The planned rate was not reached: {format_rate(rate_hz)} of {format_rate(planned_hz)}."
+        of_what = " within its blocks" if in_blocks else ""
+        text = f"The planned rate was not reached: {format_rate(reached_hz)} of {format_rate(planned_hz)}{of_what}."
         advice = f"A lower rate (-r){more} may reach the planned rate."
-        yield Finding("rate not reached", text + corrected, advice, {"rate_hz": rate_hz, "planned_hz": planned_hz})
+        yield Finding("rate not reached", text + corrected, advice, {"rate_hz": reached_hz, "planned_hz": planned_hz})
     elif not corrected:
         return
     else:
@@ -231,7 +252,7 @@ def _of_shape(series: RunSeries) -> Iterator[Finding]:
         yield Finding(
             "drift",
             f"Latency drifted: its median was {first} in the first third, and {last} in the last.",
-            "No one figure stands for the whole. Lines of one cell drift alike, and can be compared.",
+            "No single figure describes the run. Lines of one cell drift alike, and can be compared.",
             moved._asdict(),
         )
     # The handshake of the first connection is no warm-up.
@@ -250,7 +271,7 @@ def _of_shape(series: RunSeries) -> Iterator[Finding]:
         around = " and ".join(f"{format_ms(mode.median_ms)} ({format_share(mode.share)})" for mode in found)
         yield Finding(
             "several modes",
-            f"Durations gather around {around}: a percentile between them stands for no ping.",
+            f"Durations gather around {around}: no ping took as long as a percentile between them.",
             "See whether peer, http_version or reused tells them apart: df.donutwork.summary(by=...).",
             {f"mode_{at}_ms": mode.median_ms for at, mode in enumerate(found, start=1)},
         )
@@ -268,9 +289,9 @@ def _too_few(n: int, effective: float) -> Finding:
     if n > max(FEWEST_EFFECTIVE, 2 * effective):
         text = f"The pings are too alike for intervals: {n} of them tell as much as {effective:.0f} independent ones."
         return Finding("pings too alike", text, "Measure for longer, or at a lower rate (-r).", evidence)
-    text, advice = "intervals", "The p50 has one from some 40 on, the p95 from 72, the p99 from 368."
+    text, advice = "intervals", "p50 needs about 40 pings for an interval, p95 72, p99 368."
     if n < pings_needed(0.5):
-        text, advice = "any percentile", f"The p50 needs {pings_needed(0.5)}."
+        text, advice = "any percentile", f"p50 needs {pings_needed(0.5)}."
     text = f"{_are(n, 'ping')} too few for {text}."
     return Finding("too few pings", text, advice, evidence, casts_doubt=False)
 
@@ -287,8 +308,8 @@ def _of_connections(series: RunSeries) -> Iterator[Finding]:
         )
     ok = _successes(series)
     opened = int((~ok["reused"].astype(bool)).sum())
-    # Each worker opens one, and another in each run.
-    again = opened - series.plan.get("concurrency", 1) * series.joined
+    # Each worker opens one, another in each run, and another where a ping has failed.
+    again = opened - series.plan.get("concurrency", 1) * series.joined - int(series.figures["errors"])
     is_warm = not series.plan["cold"] if "cold" in series.plan else opened < len(ok) / 2
     if is_warm and again >= max(_FEWEST_NEW, _NEW * len(ok)):
         yield Finding(
@@ -305,7 +326,7 @@ def _of_client(series: RunSeries) -> Iterator[Finding]:
             "client at its limit",
             f"The client was at its limit: its workers took {series.client['cpu_share']:.0%} of a core. Pings in "
             "flight waited for each other, and the times contain that.",
-            "Fewer at a time (-c) measure more truly.",
+            "Lower -c for more accurate times.",
             {"cpu_share": series.client["cpu_share"]},
         )
     if "machine_busy" in (series.client.get("notices") or ()):
@@ -344,9 +365,9 @@ def _stood_still(pauses: Mapping[str, Any], held: _Held, *, began_late: bool) ->
 
 
 def _busy(client: Mapping[str, Any]) -> str:
-    supported = client["wakes"] >= pings_needed(0.95)
-    late = f"{format_ms(client['wake_p95_ms'])} late (p95)" if supported else f"over {format_ms(BUSY_WAKE_MS)} late"
-    return f"it began {'' if supported else 'some '}pings {late}"
+    if client["wakes"] < pings_needed(0.95):
+        return f"some pings began over {format_ms(BUSY_WAKE_MS)} late"
+    return f"pings began up to {format_ms(client['wake_p95_ms'])} late (p95)"
 
 
 class _Held(NamedTuple):

@@ -24,6 +24,8 @@ _TIME: Final = re.compile(
 )
 _ERRORS: Final = re.compile(rf"errors(<=?){_NUMBER}%", re.ASCII)
 _LONGEST_MS: Final = 3600e3
+_TIMED_OUT: Final = ("duration_ms", "corrected_ms")
+"""The times that a timeout has: a lower bound of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,18 @@ class Judgement:
     Attributes
     ----------
     value, low, high
-        Milliseconds, or a share from 0 to 1; NaN where the sample does not support it.
+        Milliseconds, or a share from 0 to 1; NaN where the sample does not support it. Where timeouts reach so far,
+        `value` is a lower bound, and `high` is infinite.
     n
         How many pings it is judged by.
+    timed_out
+        How many of these are timeouts, of which only a lower bound is known.
+    failed
+        How many other pings have failed, and so have no time; 0 for the share of errors, which counts them.
+    pings
+        How many pings there are, these too.
+    at_least
+        Whether `value` is a lower bound.
     """
 
     expectation: Expectation
@@ -90,20 +101,36 @@ class Judgement:
     low: float
     high: float
     n: int
+    timed_out: int = 0
+    failed: int = 0
+    pings: int = 0
+    at_least: bool = False
 
     def __str__(self) -> str:
+        verb = "is undecided" if self.outcome == "undecided" else self.outcome
+        text = f"{self.expectation} {verb}: {self._found()}"
+        if not self.failed:
+            return text
+        failed = f"{self.failed} of {self.pings} pings failed{' otherwise' if self.timed_out else ''}"
+        return f"{text}; {failed} and are not counted: errors<1% judges them"
+
+    def _found(self) -> str:
         from donutwork_magics.analysis.intervals import pings_needed
 
-        verb = "is undecided" if self.outcome == "undecided" else self.outcome
         quantile = self.expectation.quantile
         if math.isnan(self.value):
             needed = 1 if quantile in {None, 1} else pings_needed(quantile)
-            return f"{self.expectation} {verb}: of the {needed} pings that it needs there are {self.n}"
+            return f"of the {needed} pings that it needs there are {self.n}"
         as_text = format_share if quantile is None else format_ms
+        value = f"{as_text(self.value)}{' or more' if self.at_least else ''}"
         interval = f"{as_text(self.low)} to {as_text(self.high)}"
         if math.isnan(self.low) and math.isnan(self.high):
             interval = f"no interval: {self.n} pings are too few, or too alike"
-        return f"{self.expectation} {verb}: {as_text(self.value)}{'' if quantile == 1 else f' ({interval})'}"
+        elif self.at_least or math.isinf(self.high):
+            interval = f"{as_text(self.low)} or more"
+        known = [interval] if quantile != 1 and interval != value else []
+        known += [f"{self.timed_out} of {self.n} timed out"] if self.timed_out else []
+        return f"{value} ({'; '.join(known)})" if known else value
 
 
 def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
@@ -111,9 +138,13 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
 
     It holds where the 95 % interval lies below the limit, fails where it lies above, and else is undecided: each of the
     first two is wrong in about one of 40 series. The interval takes the tail for as alike as the middle, so that it may
-    be wider than the one that `percentiles` shows. The longest time is of these pings, and has no interval: it holds or
-    fails. Warm-up rows are left out; times are of successes (of ``corrected_ms`` also of timeouts), the share of errors
-    is of all pings.
+    be wider than the one that `percentiles` shows. The longest time is of these pings, and has no interval. Warm-up
+    rows are left out; the share of errors is of all pings.
+
+    Times are of successes, and ``duration_ms`` and ``corrected_ms`` also of timeouts: a ping that timed out took its
+    duration or more. So the low end of the interval takes timeouts for as long as their durations, and the high end
+    takes them for endless. Where too many timed out, a limit below their durations fails, and one above is undecided.
+    Pings that failed otherwise have no time and are not counted, which the text of the judgement says.
 
     Parameters
     ----------
@@ -127,8 +158,8 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     AnalysisError
         A ValueError: the frame lacks a column, or the text is no expectation.
     """
-    from donutwork_magics.analysis.counted import as_array, counted, measured
-    from donutwork_magics.analysis.intervals import quantile_intervals, share_interval
+    from donutwork_magics.analysis.counted import as_array, counted, is_timeout
+    from donutwork_magics.analysis.intervals import bounded_interval, share_interval
 
     expected, problem = expectation, ""
     if isinstance(expected, str):
@@ -139,21 +170,33 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     if problem or not isinstance(expected, Expectation):
         raise AnalysisError(problem or "expectation needs a text such as p95<200ms.")
     rows = counted(df, expected.column or "duration_ms")
+    failed = rows["error"].notna()
     if expected.quantile is None:
-        failed = rows["error"].notna().to_numpy(dtype=bool)
-        n, value = failed.size, float(failed.mean()) if failed.size else math.nan
-        low, high = share_interval(failed)
-    else:
-        values = as_array(measured(rows, expected.column))
-        n = values.size
-        if expected.quantile == 1:
-            value = low = high = float(values.max()) if n else math.nan
-        else:
-            value, low, high, _ = quantile_intervals(values, [expected.quantile], cautious=True)[0]
+        value = float(failed.mean()) if len(rows) else math.nan
+        low, high = share_interval(failed.to_numpy(dtype=bool))
+        return Judgement(expected, _outcome(expected, low, high), value, low, high, len(rows))
+    timed_out = is_timeout(rows) & (expected.column in _TIMED_OUT)
+    timed = rows[(~failed | timed_out) & rows[expected.column].notna()]
+    is_bound = timed_out.loc[timed.index].to_numpy(dtype=bool)
+    value, low, high, at_least = bounded_interval(as_array(timed[expected.column]), is_bound, expected.quantile)
+    return Judgement(
+        expected,
+        _outcome(expected, low, high),
+        value,
+        low,
+        high,
+        n=len(timed),
+        timed_out=int(is_bound.sum()),
+        failed=int((failed & ~timed_out).sum()),
+        pings=len(rows),
+        at_least=at_least,
+    )
+
+
+def _outcome(expected: Expectation, low: float, high: float) -> Outcome:
     # NaN is neither below nor above.
-    outcome: Outcome = "undecided"
     if high < expected.limit or (expected.or_equal and high == expected.limit):
-        outcome = "holds"
-    elif low > expected.limit or (not expected.or_equal and low == expected.limit):
-        outcome = "fails"
-    return Judgement(expected, outcome, value, low, high, n)
+        return "holds"
+    if low > expected.limit or (not expected.or_equal and low == expected.limit):
+        return "fails"
+    return "undecided"

@@ -30,6 +30,8 @@ FEWEST_ROUNDS: Final = 10
 FEWEST_OUTLIERS: Final = 5
 """So many show whether they come in bursts."""
 
+_NEVER: Final = 1e12
+"""Stands for a time without an end, in milliseconds: quantiles of infinity are not numbers."""
 _Z_95: Final = 1.959963984540054
 _WINDOW: Final = 2.5
 
@@ -102,6 +104,43 @@ def quantile_intervals(
             low, high = _ends(in_order, quantile, min(alike, effective, in_bursts) if cautious else effective)
         found.append(QuantileInterval(value, low, high, effective))
     return found
+
+
+class BoundedInterval(NamedTuple):
+    """A percentile with its 95 % interval, where of some values only a lower bound is known."""
+
+    value: float
+    low: float
+    high: float
+    """Infinite where values that are only bounded reach so far."""
+    at_least: bool
+    """Whether the percentile itself is a lower bound."""
+
+
+def bounded_interval(values: Numbers, is_bound: npt.NDArray[np.bool_], quantile: float) -> BoundedInterval:
+    """Compute a percentile, or the largest value, with an interval that is cautious, as in `quantile_intervals`.
+
+    The low end takes each lower bound for the value itself, the high end takes such a value for endless: the truth lies
+    between the two.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), none of them NaN, in the order in which they were measured.
+    is_bound
+        Shape (n,), which of them are lower bounds.
+    quantile
+        Between 0 and 1; 1 for the largest value, which has no interval of its own.
+    """
+    if quantile == 1:
+        largest = float(values.max()) if values.size else math.nan
+        return BoundedInterval(largest, largest, math.inf if is_bound.any() else largest, bool(is_bound.any()))
+    (least,) = quantile_intervals(values, [quantile], cautious=True)
+    if not is_bound.any():
+        return BoundedInterval(least.value, least.low, least.high, at_least=False)
+    (most,) = quantile_intervals(np.where(is_bound, _NEVER, values), [quantile], cautious=True)
+    high = math.inf if most.high == _NEVER else most.high
+    return BoundedInterval(least.value, least.low, high, at_least=most.value > least.value)
 
 
 def _ends(in_order: Numbers, quantile: float, effective: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from donutwork_magics.analysis.counted import as_array, counted, measured, planned_order, runs
 from donutwork_magics.analysis.intervals import percentile, quantile_intervals
-from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
+from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, rate_within_blocks_hz, summarised
 from donutwork_magics.sampling.series import CONTINUED
 
 _ADDED: Final = {"count", "duration_s"}
@@ -136,10 +136,22 @@ def corrected_ms(series: RunSeries) -> dict[str, float]:
     return {name.removesuffix("_ms"): late for name, (late, _raw) in known.items()}
 
 
+def rate_hz(series: RunSeries) -> tuple[float, bool]:
+    """Return the starts a second as they compare with the plan, and whether those are within the blocks of a line.
+
+    Of a line that took turns with others, those over the whole run are fewer than planned in any case.
+    """
+    if series.rows["block"].nunique() > 1:
+        within_hz = rate_within_blocks_hz(series.rows)
+        if math.isfinite(within_hz):
+            return within_hz, True
+    return series.figures["rate_hz"], False
+
+
 def is_behind(series: RunSeries) -> bool:
     """Tell whether the rate was not reached, and the last pings began late: one late start alone is no trend."""
     planned_hz = series.plan.get("rate_hz")
-    if not planned_hz or not series.figures["rate_hz"] < _RATE_REACHED * planned_hz:
+    if not planned_hz or not rate_hz(series)[0] < _RATE_REACHED * planned_hz:
         return False
     last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
     return bool(last.median() > 1e3 / planned_hz)

@@ -184,11 +184,16 @@ def _server_share(ok: pd.DataFrame) -> float:
     return rrt_ms / ttfb_ms if ttfb_ms > 0 and rrt_ms <= ttfb_ms else math.nan
 
 
-def _rate_hz(df: pd.DataFrame) -> float:
+def rate_within_blocks_hz(df: pd.DataFrame) -> float:
+    """Compute the starts a second of a line while it had its turn, from the rows that `counted` returned."""
+    return _rate_hz(df, within=["block"])
+
+
+def _rate_hz(df: pd.DataFrame, within: Sequence[str] = ()) -> float:
     """Count the starts over the time in which they were planned; the rows are in the order of their starts."""
     at_s = clock_s(df).dropna()
     df = df.loc[at_s.index]
-    steps = [_steps_s(part, at_s.loc[part.index]) for _, part in df.groupby(runs(df))]
+    steps = [_steps_s(part, at_s.loc[part.index]) for _, part in df.groupby([runs(df), *within])]
     start_s, end_s = np.concatenate([np.empty((0, 2)), *steps]).T
     order = np.argsort(start_s, kind="stable")
     start_s, end_s = start_s[order], end_s[order]

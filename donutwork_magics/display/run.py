@@ -11,7 +11,7 @@ import pandas as pd
 
 from donutwork_magics.analysis.compare import compare, pings_for
 from donutwork_magics.analysis.counted import attributes, counted
-from donutwork_magics.analysis.diagnose import Finding, findings
+from donutwork_magics.analysis.diagnose import CORRECTED, Finding, findings
 from donutwork_magics.analysis.expectations import Judgement, Outcome, judge
 from donutwork_magics.analysis.intervals import pings_needed
 from donutwork_magics.analysis.series import (
@@ -19,6 +19,7 @@ from donutwork_magics.analysis.series import (
     corrected_ms,
     is_behind,
     labels_of,
+    rate_hz,
     series_of,
     typical,
     with_labels,
@@ -43,6 +44,7 @@ from donutwork_magics.units import (
     format_rate,
     format_s,
     format_share,
+    format_tick_s,
     format_utc,
     plural,
     short_name,
@@ -60,7 +62,7 @@ _MOST_NAMED: Final = 4
 _MINUTE_S: Final = 60.0
 _USUAL_LABEL: Final = "ping"
 _MOSTLY: Final = 0.8
-_TYPICAL: Final = "Typical ping (mean of the 40th to 60th percentile)"
+_TYPICAL: Final = "Typical ping{} (mean of the 40th to 60th percentile)"
 _ENDED: Final = {
     "journal_failed": "ended early, as the journal could not be written",
     "out_of_files": "ended early, as this machine's limit of open files was reached",
@@ -70,6 +72,7 @@ _ENDED: Final = {
 }
 _OUTCOMES: Final[dict[Outcome, Tone]] = {"holds": "ok", "fails": "bad", "undecided": "off"}
 _WIDTHS: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_NARROWER: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -102,10 +105,12 @@ def _run_card(run: RunCard) -> Card:
     is_comparison = len(labels) > 1
     series = {label: series_of(df, attrs, label if is_comparison else None) for label in labels[:_MOST_LABELS]}
     found, judged = findings(df, attrs, series), _judged(series)
-    whole = summarised(counted(df, "duration_ms", more=NEEDED))
-    tone, state = _state(whole, attrs.get("ended"), found, judged.values())
+    whole = summarised(counted(df, "duration_ms", more=NEEDED)) if is_comparison else series[labels[0]].figures
+    tone, state = _state(whole, attrs, found, judged.values())
     outages, folded_outages = _outages(attrs)
     detailed = series if is_comparison and len(labels) <= _MOST_CARDS else {}
+    # Their corrected times are in sight.
+    late = {finding.label for finding in _told(found) if CORRECTED in finding.text}
     return Card(
         title="Pings",
         tone=tone,
@@ -116,20 +121,23 @@ def _run_card(run: RunCard) -> Card:
         notes=(*run.notes, *_notes(found)),
         sections=(
             *_expectations(judged),
-            *(_compared(df, series, labels) if is_comparison else _alone(df, series[labels[0]])),
+            *(_compared(df, series, labels) if is_comparison else _alone(series[labels[0]])),
             *outages,
         ),
         details=(
-            *(_label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES) for label, own in detailed.items()),
+            *(
+                _label_details(label, own, drawn=len(labels) <= _MOST_TIMELINES, corrected=str(label) not in late)
+                for label, own in detailed.items()
+            ),
             *folded_outages,
             *_details(df, attrs, _of_the_whole(attrs) if is_comparison else ()),
         ),
     )
 
 
-def _alone(df: pd.DataFrame, series: RunSeries) -> Iterator[Section]:
-    yield from run_pictures(df, series.figures)
-    yield from _breakdowns(df)
+def _alone(series: RunSeries) -> Iterator[Section]:
+    yield from run_pictures(series.df, series.figures)
+    yield from _breakdowns(series.df)
     yield Table("Measured", (*_measured(series), *_of_the_whole(series.attrs)))
 
 
@@ -172,17 +180,19 @@ def _verdicts(compared: pd.DataFrame, labels: list[Any]) -> Table:
 
 def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     columns = {**PHASES, "rrt_ms": "server"}
-    means = {label: typical(own.rows)[list(columns)].mean() for label, own in series.items()}
+    rows = {label: typical(_with_rrt(own.rows[own.rows["error"].isna()])) for label, own in series.items()}
+    means = {label: own[list(columns)].mean(skipna=False) for label, own in rows.items()}
     # NaN is not above 0 either.
     happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
     return Table(
-        f"{_TYPICAL}; server is its RRT, within the first byte",
+        f"{_TYPICAL.format('')}; server is its RRT, within the first byte",
         tuple((short_name(label), *(format_ms(mean[column]) for column in happened)) for label, mean in means.items()),
         head=("label", *(columns[column] for column in happened)),
     )
 
 
-def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
+def _label_details(label: Any, series: RunSeries, *, drawn: bool, corrected: bool) -> Details:
+    late_ms = corrected_ms(series) if corrected else {}
     # In one row, as three labels with figures of their own would make a card of over 30 kB.
     durations = ", ".join(
         figure.name
@@ -190,7 +200,7 @@ def _label_details(label: Any, series: RunSeries, *, drawn: bool) -> Details:
         else f"{figure.name} {figure.value}" + (f" ({figure.interval})" if figure.interval else "")
         for figure in (
             *_latency(series),
-            *(Figure(format_ms(value), f"{name} corrected") for name, value in corrected_ms(series).items()),
+            *(Figure(format_ms(value), f"{name} corrected") for name, value in late_ms.items()),
         )
     )
     rows = (("Durations", durations), *_measured(series, most_kinds=_MOST_KINDS))
@@ -214,12 +224,17 @@ def _expectations(judged: Mapping[str, Judgement]) -> tuple[Table, ...]:
 
 
 def _state(
-    figures: Mapping[str, Any], ended: str | None, found: tuple[Finding, ...], judged: Iterable[Judgement]
+    figures: Mapping[str, Any], attrs: Mapping[str, Any], found: tuple[Finding, ...], judged: Iterable[Judgement]
 ) -> tuple[Tone, str]:
+    ended = attrs.get("ended")
     n, errors = int(figures["n"]), int(figures["errors"])
     counted = f"{plural(n, 'ping')}, {plural(errors, 'error') if errors else 'no errors'}"
     if ended in {INTERRUPTED, UNFINISHED, CONTINUED}:
         return "warn", f"{ended}: {counted}"
+    if ended in KINDS and n == _planned(attrs):
+        # The ping that would have ended it was the last one.
+        who = "the planned ping" if n == 1 else f"all {n} planned pings"
+        return "bad", f"{who} failed" if errors == n else f"{counted}, all that were planned"
     if ended and ended != NARROW:
         return "bad", f"{_ENDED.get(ended, f'ended early by {ended}')}: {counted}"
     if ended:
@@ -230,6 +245,12 @@ def _state(
         return "bad", counted
     doubtful = any(finding.casts_doubt for finding in found)
     return ("warn" if errors or doubtful else "ok" if n else "off"), counted
+
+
+def _planned(attrs: Mapping[str, Any]) -> float:
+    """Return how many pings were planned; infinite where that is not known, or a duration was to end them."""
+    counts = [plan.get("count") for plan in attrs.get("plan") or [{}]]
+    return math.inf if None in counts else sum(filter(None, counts))
 
 
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -281,17 +302,27 @@ def _max(series: RunSeries) -> Figure:
 
 
 def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
-    """Break down the pings in the middle, and their wait for the first byte."""
+    """Break down the pings in the middle, and their wait for the first byte: the same rows, so that both add up."""
     ok = _succeeded(df)
-    n, caption = len(ok), "Phases: mean of all"
+    rows = _with_rrt(ok)
+    n = len(rows)
+    whose, all_of_them = (f" of the {n} with an RRT", f"the {n} with an RRT") if n < len(ok) else ("", "all")
+    caption = f"Phases: mean of {all_of_them}"
     if not _are_few(n):
-        ok, caption = typical(ok), _TYPICAL
+        rows, caption = typical(rows), _TYPICAL.format(whose)
     elif n == 1:
-        caption = "Phases of the ping"
+        caption = f"Phases of the ping{' with an RRT' if whose else ''}"
     value = "mean" if n > 1 else "time"
-    means = {name: float(ok[name].mean()) for name in PHASES}
-    answered = ok[ok["rrt_ms"].notna()][["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean()
-    return (*phases(means, caption, value), *wait(dict(answered), value))
+    means = {name: float(rows[name].mean()) for name in PHASES}
+    # A mean of fewer rows would not be a part of the wait.
+    parts = rows[["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean(skipna=False)
+    return (*phases(means, caption, value), *wait(dict(parts), value))
+
+
+def _with_rrt(ok: pd.DataFrame) -> pd.DataFrame:
+    """Return the successes with an RRT, if at least half of them have one, and else all."""
+    known = ok["rrt_ms"].notna()
+    return ok[known] if known.mean() >= 0.5 else ok
 
 
 def _succeeded(df: pd.DataFrame) -> pd.DataFrame:
@@ -306,14 +337,15 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
     yield "Errors", _errors(series, most_kinds)
     if narrower := _narrower(series):
         yield "Interval of p50", narrower
-    if math.isfinite(figures["rate_hz"]):
+    reached_hz, in_blocks = rate_hz(series)
+    if math.isfinite(reached_hz):
         planned = f", {format_plan(series.plan['rate_hz'])}" if "rate_hz" in series.plan else ""
-        yield "Rate", f"{format_rate(figures['rate_hz'])}{planned}"
+        yield "Rate", f"{format_rate(reached_hz)}{' within its blocks' if in_blocks else ''}{planned}"
     if math.isfinite(figures["lag_p50_ms"]):
         median = ", median" if figures["n"] > 1 else ""
         yield "Start lag", f"{format_ms(figures['lag_p50_ms'])} behind the plan{median}"
     if series.client:
-        own = f"{format_ms(series.client['own_p50_ms'])} a ping, median, before and after what is measured"
+        own = f"{format_ms(series.client['own_p50_ms'])} per ping (median), outside the measured time"
         if "client_saturated" in series.client["notices"]:
             # Where the rate was reached, the client was not what limited it.
             is_limit = is_behind(series) or series.plan.get("rate_hz", 0) is None
@@ -353,11 +385,12 @@ def _narrower(series: RunSeries) -> str:
     if not half_width_ms > 0:
         return ""
     share = half_width_ms / p50_ms
-    text = f"95 %, within {format_share(share)} of it"
+    text = f"±{format_share(share)} (95 %)"
     for narrow in _WIDTHS:
-        if narrow < share:
+        # Else both would read alike.
+        if narrow < _NARROWER * share:
             pings = pings_for(narrow, half_width_ms, p50_ms, series.figures["ok"])
-            return f"{text}; some {pings} pings would do for {format_share(narrow)}"
+            return f"{text}; about {pings} pings would give ±{100 * narrow:g} %"
     return text
 
 
@@ -365,7 +398,7 @@ def _pings(series: RunSeries) -> str:
     plan = series.plan
     planned = [
         f"of {plan['count']} planned" if plan.get("count") else "",
-        f"in {plan['duration_s']:g} s" if plan.get("duration_s") else "",
+        f"in {format_tick_s(plan['duration_s'])}" if plan.get("duration_s") else "",
     ]
     warmup = int(series.df["warmup"].astype(bool).sum())
     left_out = f", {warmup} more for warm-up left out" if warmup else ""
@@ -453,20 +486,34 @@ def skipped_starts(skipped: int) -> str:
 
 
 def _notes(found: Sequence[Finding]) -> Iterator[str]:
-    """Write findings as notes: of two labels all that there is to know, and of more which of them have what.
+    """Write findings as notes: of two labels all that there is to know, and of more each kind once, and who has it.
 
     A card is not to grow with its labels.
     """
-    labels = {finding.label for finding in found if finding.label is not None}
     told: set[str] = set()
-    for finding in found:
+    for finding in _told(found):
         if finding.label is None:
             yield str(finding)
-        elif len(labels) <= _MOST_WHOLE:
-            yield f"{short_name(finding.label)}: {finding.text if finding.name in told else finding}"
-            told.add(finding.name)
-        elif finding.name not in told:
-            told.add(finding.name)
-            having = [each.label for each in found if each.name == finding.name and each.label is not None]
-            names = enumerate_some([short_name(label) for label in dict.fromkeys(having)], _MOST_NAMED)
-            yield f"{finding.name[0].upper()}{finding.name[1:]}: {names}"
+            continue
+        text = finding.text if finding.name in told else str(finding)
+        alike = [] if _are_all_told(found) else [each for each in found if each.name == finding.name]
+        others = dict.fromkeys(short_name(each.label) for each in alike if each.label != finding.label)
+        names = enumerate_some(list(others), _MOST_NAMED - 1)
+        also = f" The same of {names}: df.donutwork.diagnose() has their figures." if others else ""
+        yield f"{short_name(finding.label)}: {text}{also}"
+        told.add(finding.name)
+
+
+def _told(found: Sequence[Finding]) -> list[Finding]:
+    """Return the findings whose texts are among the notes."""
+    if _are_all_told(found):
+        return list(found)
+    first: dict[str, Finding] = {}
+    for finding in found:
+        if finding.label is not None:
+            first.setdefault(finding.name, finding)
+    return [finding for finding in found if finding.label is None or finding is first[finding.name]]
+
+
+def _are_all_told(found: Sequence[Finding]) -> bool:
+    return len({finding.label for finding in found} - {None}) <= _MOST_WHOLE

@@ -41,20 +41,27 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     where some are text; times are float64, and none is infinite; texts are pandas' strings. Further columns stay as
     they are.
     """
-    columns: dict[str, Any] = {}
-    if "timestamp" in df:
-        moments = pd.to_datetime(df["timestamp"], format="ISO8601", utc=True)
-        columns["timestamp"] = moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
-    for name in df.columns.intersection(list(COLUMNS)):
-        values = df[name]
-        if COLUMNS[name] == "float64":
-            # Measured times are never infinite.
-            columns[name] = values.astype("float64").replace([np.inf, -np.inf], np.nan)
-        elif COLUMNS[name] == "string":
-            if name == "http_version" and values.dtype != "string":
-                values = values.astype(object).replace(_VERSIONS)
-            columns[name] = values.astype("string")
-    return df.assign(**columns).reset_index(drop=True)
+    table = df.copy(deep=False)
+    # pandas copies them deeply with every selection.
+    table.attrs = {}
+    table = table.reset_index(drop=True)
+    others = [name for name, dtype in table.dtypes.items() if name in COLUMNS and str(dtype) != COLUMNS[name]]
+    table = table.assign(**{name: _restored(table[name], COLUMNS[name]) for name in others})
+    times = [name for name, dtype in COLUMNS.items() if dtype == "float64" and name in table]
+    # Measured times are never infinite.
+    if np.isinf(table[times].to_numpy()).any():
+        table = table.assign(**table[times].replace([np.inf, -np.inf], np.nan))
+    table.attrs = df.attrs
+    return table
+
+
+def _restored(values: pd.Series[Any], dtype: str) -> pd.Series[Any]:
+    if values.name == "timestamp":
+        moments = pd.to_datetime(values, format="ISO8601", utc=True)
+        return moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
+    if values.name == "http_version":
+        values = values.astype(object).replace(_VERSIONS)
+    return values.astype(pd.api.types.pandas_dtype(dtype)) if dtype in {"float64", "string"} else values
 
 
 def describe(df: pd.DataFrame, runs: Mapping[str, Mapping[str, Any]]) -> None:

@@ -172,7 +172,8 @@ _SERIES_OPTIONS: Final = (
         "expect",
         "--expect LIMIT",
         "what has to hold, such as p95<200ms, ttfb_ms.p50<=40ms, max<1s or errors<1%; repeatable. Judged by its "
-        "interval: it holds, fails (the cell fails, its rows are kept) or is undecided",
+        "interval: it holds, fails (the cell fails, its rows are kept) or is undecided. A ping that timed out took its "
+        "timeout or more; others that failed count for errors only",
         values.expectation,
         adds=True,
     ),

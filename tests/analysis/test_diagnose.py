@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from donutwork_magics.analysis.diagnose import Finding, diagnose
-from donutwork_magics.errors import AnalysisError
+from donutwork_magics.errors import AnalysisError, Kind
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike, experiment
 from tests.display.frames import ATTRS, frame
@@ -39,7 +39,7 @@ def test_a_finding_is_a_value_with_a_name_a_text_advice_and_evidence() -> None:
     finding = found(df)["drift"]
     assert finding == found(df)["drift"]
     assert finding.text.startswith("Latency drifted: its median was 20.2 ms in the first third")
-    assert finding.advice
+    assert finding.advice.startswith("No single figure describes the run.")
     assert finding.evidence["last_ms"] == pytest.approx(9 * finding.evidence["first_ms"], rel=0.1)
     assert str(finding) == f"{finding.text} {finding.advice}"
     assert DonutworkAccessor(df).diagnose() == diagnose(df)
@@ -71,6 +71,7 @@ def test_more_than_one_mode() -> None:
     values = np.array(steady()) * np.where(random.random(300) < 0.3, 3.0, 1.0)
     finding = found(frame(values.tolist()))["several modes"]
     assert finding.text.startswith("Durations gather around 20.0 ms (67.7 %) and 57.8 ms (32.3 %)")
+    assert finding.text.endswith(": no ping took as long as a percentile between them.")
 
 
 def test_bursts_of_outliers() -> None:
@@ -100,6 +101,11 @@ def test_too_few_pings_cast_no_doubt_on_what_is_shown(n: int, words: str) -> Non
     assert not finding.casts_doubt
 
 
+def test_for_an_interval_it_says_how_many_pings_each_percentile_needs() -> None:
+    (finding,) = diagnose(frame(steady(20)))
+    assert finding.advice == "p50 needs about 40 pings for an interval, p95 72, p99 368."
+
+
 def test_no_pings_are_no_finding() -> None:
     assert diagnose(frame([1.0]).iloc[:0]) == ()
 
@@ -109,6 +115,7 @@ def test_a_clock_that_was_set(by_s: float, words: str) -> None:
     df = frame(steady())
     df.loc[df["seq"] > 200, "timestamp"] += pd.Timedelta(seconds=by_s)
     assert f"was set during the run ({words})" in found(df)["clock set"].text
+    assert found(df)["clock set"].advice.endswith("Durations use another clock and are correct.")
     later = df.iloc[:100].assign(timestamp=df["timestamp"] + pd.Timedelta(days=1), run="another")
     joined = pd.concat([frame(steady(100)), later])
     assert "clock set" not in found(joined)
@@ -118,22 +125,44 @@ def test_an_rrt_that_is_missing_or_goes_missing() -> None:
     df = frame(steady())
     df.loc[df["seq"].isin([5, 50, 90, 120]), "rrt_ms"] = np.nan
     assert found(df)["RRT missing"].text == "4 of 300 replies have no RRT that is a time."
+    assert found(df)["RRT missing"].advice.endswith("; the column rrt has the text.")
     df["rrt_ms"] = np.where(df["seq"] < 200, 2.0, np.nan)
-    assert "all of the last 100: the server stopped reporting it during the run" in found(df)["RRT missing"].text
+    df["rrt"] = df["rrt"].where(df["seq"] < 200)
+    assert str(found(df)["RRT missing"]) == (
+        "The server stopped reporting its RRT: the last 100 of 300 replies have none. For these, server and network "
+        "time cannot be told apart."
+    )
     df["rrt_ms"] = np.nan
     assert found(df)["RRT missing"].text == "No reply has an RRT that is a time."
+
+
+def test_many_pings_that_failed() -> None:
+    errors: dict[int, Kind] = dict.fromkeys(range(16), "server_error")
+    finding = found(frame(steady(), errors=errors))["many errors"]
+    assert finding.text == "16 of 300 pings failed: the percentiles are of the other 284 only."
+    assert finding.evidence == {"failed": 16, "pings": 300}
+    del errors[0]
+    assert diagnose(frame(steady(), errors=errors)) == ()
+    # Then there is no percentile.
+    assert "many errors" not in found(frame(steady(9), errors=dict.fromkeys(range(5), "dns")))
 
 
 def test_connections_that_are_made_again_and_again() -> None:
     df = frame(steady())
     df.loc[df["seq"] % 12 == 0, "reused"] = False
     assert found(df)["connections re-made"].text.startswith("25 of 300 pings had to open a new connection")
+    # A ping that timed out leaves no connection to the next one.
+    hung = frame(steady(), errors=dict.fromkeys(range(0, 300, 12), "timeout"))
+    hung["reused"] = hung["seq"] % 12 != 1
+    assert "connections re-made" not in found(hung)
     df["reused"] = False
     assert "connections re-made" not in found(described(df, cold=True))
     assert "connections re-made" in found(described(df, cold=False))
     # Without its attributes a table does not tell whether that was meant.
     df.attrs.clear()
     assert list(found(df)) == ["place unknown"]
+    assert found(df)["place unknown"].evidence == {"rows": 300}
+    assert found(df)["place unknown"].text.endswith("df.attrs was lost, for example by concat or a CSV file.")
 
 
 def test_lines_that_ran_one_after_the_other() -> None:
@@ -142,6 +171,7 @@ def test_lines_that_ran_one_after_the_other() -> None:
     df = pd.concat([a, b], ignore_index=True)
     describe(df, ATTRS)
     assert list(found(df)) == ["not interleaved"]
+    assert found(df)["not interleaved"].evidence == {"labels": 2}
 
 
 def test_another_table_is_an_exact_error() -> None:

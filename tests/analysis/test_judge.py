@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from donutwork_magics.analysis.expectations import Expectation, judge, parse_expectation
@@ -117,6 +118,64 @@ def test_errors_in_a_row_decide_less_than_as_many_apart() -> None:
     together = frame(pings(), errors=dict.fromkeys(range(100, 140), "timeout"))
     assert judge("errors<6%", apart).outcome == "fails"
     assert judge("errors<6%", together).outcome == "undecided"
+
+
+def hanging(each: int, n: int = 200) -> pd.DataFrame:
+    """Let each so-manieth ping hang until its timeout of 300 ms, and the others take about 5 ms."""
+    durations_ms = np.random.default_rng(1).normal(5.0, 0.5, n)
+    durations_ms[::each] = 300.0
+    return frame(durations_ms.tolist(), errors=dict.fromkeys(range(0, n, each), "timeout"))
+
+
+@pytest.mark.parametrize(
+    ("text", "each", "words"),
+    [
+        ("p95<200ms", 5, "fails: 300 ms or more (40 of 200 timed out)"),
+        ("p95<200ms", 20, "is undecided: 6.44 ms (5.81 ms or more; 10 of 200 timed out)"),
+        ("p95<1s", 5, "is undecided: 300 ms or more (40 of 200 timed out)"),
+        ("p50<20ms", 5, "holds: 5.09 ms (5.02 ms to 5.17 ms; 40 of 200 timed out)"),
+        ("p50<4ms", 5, "fails: 5.09 ms (5.02 ms to 5.17 ms; 40 of 200 timed out)"),
+        ("corrected_ms.p95<200ms", 5, "fails: 300 ms or more (40 of 200 timed out)"),
+        ("max<250ms", 20, "fails: 300 ms or more (10 of 200 timed out)"),
+        ("max<1s", 20, "is undecided: 300 ms or more (10 of 200 timed out)"),
+    ],
+)
+def test_a_ping_that_timed_out_took_its_duration_or_more(text: str, each: int, words: str) -> None:
+    found = judge(text, hanging(each))
+    assert str(found).removeprefix(f"{text} ") == words
+    assert found.low <= found.value <= found.high
+
+
+def test_a_time_of_which_only_a_bound_is_known_has_no_high_end() -> None:
+    # 70 pings have none in any case.
+    found = judge("p95<1s", hanging(5, 70))
+    assert math.isnan(judge("p95<1s", frame(pings(70))).high)
+    assert str(found) == "p95<1s is undecided: 300 ms or more (14 of 70 timed out)"
+    assert found.low == 300.0
+
+
+def test_where_all_timed_out_a_limit_below_the_timeout_fails() -> None:
+    df = hanging(1, 60)
+    assert [judge(text, df).outcome for text in ("p50<200ms", "p50<1s", "max<200ms", "max<1s")] == [
+        "fails",
+        "undecided",
+    ] * 2
+
+
+def test_pings_that_failed_otherwise_have_no_time_and_it_says_so() -> None:
+    df = frame(pings(100), errors=dict.fromkeys(range(61), "server_error"))
+    text = str(judge("p50<1s", df))
+    assert text.startswith("p50<1s holds: ")
+    assert text.endswith("; 61 of 100 pings failed and are not counted: errors<1% judges them")
+    df.loc[:19, "error"] = "timeout"
+    text = str(judge("p50<1s", df))
+    assert "; 20 of 59 timed out)" in text
+    assert text.endswith("; 41 of 100 pings failed otherwise and are not counted: errors<1% judges them")
+    # The server's own time of a ping that timed out is not known at all.
+    assert "; 61 of 100 pings failed and are not counted" in str(judge("rrt_ms.p50<1s", df))
+    assert "not counted" not in str(judge("errors<1%", df))
+    # With -r max no ping has one.
+    assert "; 41 of 100 pings failed and" in str(judge("corrected_ms.p50<1s", df.assign(corrected_ms=np.nan)))
 
 
 @pytest.mark.parametrize("df", [frame([1.0]).iloc[:0], frame([1.0] * 30, errors=dict.fromkeys(range(30), "dns"))])

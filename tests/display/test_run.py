@@ -28,6 +28,7 @@ from donutwork_magics.grammar.options import PING, WATCH, Spec
 from donutwork_magics.network.exchange import Exchange, Phases
 from donutwork_magics.sampling.machine import ClientLoad
 from donutwork_magics.sampling.plan import Plan
+from tests.analysis.experiments import experiment
 from tests.display.frames import ATTRS, frame
 from tests.display.values import comparison, run
 from tests.servers import Server, hang
@@ -171,6 +172,36 @@ def test_the_phases_of_a_run_add_up_to_its_p50_also_where_their_medians_would_no
     times_ms = [float(number) * in_ms[unit] for number, unit in (part.value.split() for part in phases.segments)]
     assert sum(times_ms) == pytest.approx(p50_ms, rel=0.05)
     assert phases.caption == "Typical ping (mean of the 40th to 60th percentile)"
+
+
+def gone_missing(n: int = 80) -> pd.DataFrame:
+    """Let the server report no RRT any more from the middle of the run on, and take 4 times as long."""
+    df = frame([1.0] * (n // 2) + [4.0] * (n // 2))
+    df["rrt_ms"] = df["rrt_ms"].where(df["seq"] < n // 2)
+    return df
+
+
+def test_the_phases_and_the_wait_are_of_the_same_pings_where_some_have_no_rrt() -> None:
+    phases, wait = (each for each in card_of(RunCard(gone_missing())).sections if isinstance(each, Breakdown))
+    assert phases.caption == "Typical ping of the 40 with an RRT (mean of the 40th to 60th percentile)"
+    assert {part.name: part.value for part in phases.segments}["first byte"] == "900 µs"
+    assert {part.name: part.value for part in wait.segments} == {
+        "path": "100 µs",
+        "server": "300 µs",
+        "unexplained": "500 µs",
+    }
+    few = shown(gone_missing(4))
+    assert "Phases: mean of the 2 with an RRT\n" in few
+    assert "Phases of the ping with an RRT\n" in shown(gone_missing(2))
+
+
+def test_the_wait_is_not_told_where_most_pings_have_no_rrt() -> None:
+    df = gone_missing()
+    df.loc[0, "rrt_ms"] = np.nan
+    (phases,) = (each for each in card_of(RunCard(df)).sections if isinstance(each, Breakdown))
+    assert phases.caption == "Typical ping (mean of the 40th to 60th percentile)"
+    both = shown(pd.concat([df.assign(label="a"), gone_missing().assign(label="b")], ignore_index=True))
+    assert re.search(r"a +\d+ µs +\d.\d\d ms +\d+ µs +–\n +b +50.0 µs +900 µs +50.0 µs +300 µs\n", both)
 
 
 def test_a_percentile_that_the_sample_does_not_support_says_what_it_needs() -> None:
@@ -348,7 +379,7 @@ def test_a_saturated_client_is_not_told_to_do_more_at_a_time() -> None:
     plan = {**ATTRS["plan"][0], "concurrency": 8}
     text = said(df, plan=[plan], client=[{**CLIENT, "notices": ["client_saturated"]}])
     assert "A lower rate (-r) may reach the planned rate." in text
-    assert "Fewer at a time (-c) measure more truly." in text
+    assert "Lower -c for more accurate times." in text
 
 
 def test_the_card_of_a_table_that_was_read_from_text_is_the_same() -> None:
@@ -473,6 +504,19 @@ def test_a_filtered_table_is_not_compared_with_the_plan() -> None:
     assert re.search(r"Rate +0.417/s\n", slow)
 
 
+def test_the_rate_of_a_line_that_took_turns_is_that_within_its_blocks() -> None:
+    df = experiment(rounds=10, pings=10)
+    text = shown(df)
+    assert re.findall(r"Rate +(.*)\n", text) == ["10.0/s within its blocks, 10.0/s planned"] * 2
+    # Behind the plan by as much again with each ping.
+    df["started_ms"] *= 2
+    df["lag_ms"] = df["started_ms"] - df["scheduled_ms"]
+    assert "a: The planned rate was not reached: 5.00/s of 10.0/s within its blocks." in said(df)
+    # A block of one ping has no rate.
+    alone = experiment(rounds=20, pings=1)
+    assert re.search(r"Rate +\d.\d\d/s, 10.0/s planned\n", shown(alone))
+
+
 def test_pings_that_were_in_flight_at_the_end_are_no_missing_rows() -> None:
     df = frame([5.0] * 20)
     describe(df, {**ATTRS, "in_flight": 2, "plan": [{**ATTRS["plan"][0], "count": 30, "concurrency": 2}]})
@@ -517,10 +561,22 @@ def test_a_journal_with_runs_in_several_places_names_them() -> None:
     assert "[sandbox]" in shown(df, plan=plans[:1], sandbox=False)
 
 
+def test_the_interval_of_the_p50_and_what_would_narrow_it_are_shares_of_it() -> None:
+    text = said(frame(list(np.random.default_rng(1).lognormal(3.0, 0.5, 300))))
+    assert "Interval of p50 ±6.1 % (95 %); about 500 pings would give ±5 % " in text
+    # To name a share that is hardly less would read as if nothing were gained.
+    text = said(frame(list(np.random.default_rng(1).lognormal(3.0, 0.44, 300))))
+    assert "Interval of p50 ±5.4 % (95 %); about 2200 pings would give ±2 % " in text
+
+
+def test_a_planned_duration_is_in_a_unit_that_fits() -> None:
+    assert "9 in 8 h" in said(frame([1.0] * 9), plan=[{**ATTRS["plan"][0], "count": None, "duration_s": 28_800.0}])
+
+
 def limit(df: pd.DataFrame, **plan: object) -> str:
     client = {**CLIENT, "notices": ["client_saturated"]}
     text = said(df, plan=[{**ATTRS["plan"][0], **plan}], client=[client])
-    found = re.search("before and after what is measured(.*?) Connections", text)
+    found = re.search(r"per ping \(median\), outside the measured time(.*?) Connections", text)
     assert found is not None
     return found[1]
 
@@ -533,11 +589,13 @@ def test_the_client_is_the_limit_of_a_rate_only_where_that_was_not_reached() -> 
     assert limit(df[df["seq"] % 2 == 0], rate_hz=10.0) == "; 90% of a core"
 
 
-@pytest.mark.parametrize(("wakes", "late"), [(58, "some pings over 2.00 ms late"), (59, "pings 5.00 ms late (p95)")])
+@pytest.mark.parametrize(
+    ("wakes", "late"), [(58, "some pings began over 2.00 ms late"), (59, "pings began up to 5.00 ms late (p95)")]
+)
 def test_how_late_the_machine_woke_is_a_percentile_only_of_enough_wakes(wakes: int, late: str) -> None:
     df = frame([1.0] * 60)
     client = {**CLIENT, "notices": ["machine_busy"], "wakes": wakes}
-    assert f"affected the timings: it began {late}." in said(df, client=[client])
+    assert f"affected the timings: {late}." in said(df, client=[client])
 
 
 def test_all_that_failed_is_bad_and_says_how_many() -> None:
@@ -546,6 +604,24 @@ def test_all_that_failed_is_bad_and_says_how_many() -> None:
     assert "3 of 3  failed" in text
     assert "Duration over time, × errors" in text
     assert re.search("×  +×  +×", text)
+
+
+@pytest.mark.parametrize(
+    ("n", "failed", "count", "state"),
+    [
+        (5, 5, 5, "all 5 planned pings failed"),
+        (1, 1, 1, "the planned ping failed"),
+        (5, 1, 5, "5 pings, 1 error, all that were planned"),
+        (5, 5, 6, "ended early by connect: 5 pings, 5 errors"),
+        (5, 5, None, "ended early by connect: 5 pings, 5 errors"),
+    ],
+)
+def test_a_series_that_its_last_planned_ping_ended_was_not_cut(
+    n: int, failed: int, count: int | None, state: str
+) -> None:
+    df = frame([1.0] * n, errors=dict.fromkeys(range(n - failed, n), "connect"))
+    text = shown(df, ended="connect", plan=[{**ATTRS["plan"][0], "count": count}])
+    assert text.startswith(f"✗ Pings: {state} [sandbox]")
 
 
 def test_a_maximum_that_had_to_connect_says_so() -> None:
@@ -559,7 +635,7 @@ def test_a_maximum_that_had_to_connect_says_so() -> None:
 def test_a_long_label_cuts_neither_how_a_run_ended_nor_where_it_was() -> None:
     df = frame([1.0] * 5, label="ping -n 100 --cold --http 2 --timeout 5s --env staging -r 10000x", errors={4: "dns"})
     assert shown(frame([1.0], label="monitor")).startswith("✓ Pings: monitor: 1 ping")
-    head = said(df, ended="dns")
+    head = said(df, ended="dns", plan=[{**ATTRS["plan"][0], "count": 9}])
     assert head.startswith(f"✗ Pings: {df['label'][0]}: ended early by dns: 5 pings, 1 error [sandbox] [staging] ")
 
 
@@ -582,6 +658,38 @@ def test_what_to_know_of_each_label_is_said_in_sight_of_the_comparison() -> None
     b[["started_ms", "scheduled_ms"]] -= 9_000.0
     interleaved = pd.concat([a, b], ignore_index=True)
     assert "one after the other" not in shown(interleaved)
+
+
+def late_labels(*labels: str) -> str:
+    """Return the card of labels whose pings began ever later, each a little later than those of the one before."""
+    parts = [frame([30.0] * 20, label=label, every_ms=200.0) for label in labels]
+    for at, part in enumerate(parts):
+        part["lag_ms"] = part["seq"] * (100.0 + 2 * at)
+        part["corrected_ms"] = part["duration_ms"] + part["lag_ms"]
+    plans = [{**ATTRS["plan"][0], "label": label} for label in labels]
+    return said(pd.concat(parts, ignore_index=True), plan=plans)
+
+
+def test_the_corrected_times_of_a_label_are_told_once() -> None:
+    two = late_labels("a", "b")
+    assert "a: The planned rate was not reached: 5.00/s of 10.0/s. Corrected, what a punctual caller would have" in two
+    assert two.count("980 ms") == 1
+    assert two.count("999 ms") == 1
+    # Of three, the notes have those of the first only.
+    three = late_labels("a", "b", "c")
+    assert three.count("980 ms") == 1
+    assert "p50 corrected 999 ms" in three
+    assert three.count("1.02 s") == 1
+
+
+def test_of_many_labels_each_kind_of_finding_is_told_once_with_its_advice() -> None:
+    text = late_labels(*"abcdefg")
+    assert text.count("A lower rate (-r)") == 1
+    assert (
+        "a: The planned rate was not reached: 5.00/s of 10.0/s. Corrected, what a punctual caller would have waited: "
+        "p50 980 ms. A lower rate (-r), or more at a time (-c), may reach the planned rate. The same of b, c, d and 3 "
+        "more: df.donutwork.diagnose() has their figures." in text
+    )
 
 
 def test_labels_are_compared_to_the_first() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from donutwork_magics import Client, DonutworkError, SeriesError, collect
 from donutwork_magics.client.settings import Target, sandbox_target
-from donutwork_magics.frame.schema import COLUMNS
+from donutwork_magics.frame.schema import COLUMNS, restored
+from tests.display.frames import frame
 from tests.servers import Server, answer, reply
 from tests.support.tables import about
 
@@ -82,6 +84,19 @@ def test_frames_of_two_runs_concatenate_and_both_are_still_known() -> None:
     assert "4 pings, no errors" in repr(both.donutwork)
 
 
+def test_a_table_is_restored_beside_the_one_that_was_given() -> None:
+    given = frame([1.0, math.inf, 3.0]).astype({"ttfb_ms": "float32", "error": object, "seq": "int32"})
+    given = given.set_axis([5, 5, 6])
+    before = given.copy()
+    found = restored(given)
+    pd.testing.assert_frame_equal(given, before, check_exact=True)
+    assert found.attrs == given.attrs
+    assert found.index.tolist() == [0, 1, 2]
+    assert found["duration_ms"].tolist()[::2] == [1.0, 3.0]
+    assert found["duration_ms"].isna().tolist() == [False, True, False]
+    assert found.dtypes.astype(str).to_dict() == {**COLUMNS, "seq": "int32"}
+
+
 def test_a_slice_is_told_of_its_own_runs_only() -> None:
     with Server(answer(reply())) as server:
         both = pd.concat([collect(2, rate_hz=100, label=label, target=target_of(server)) for label in ("a", "b")])
@@ -93,6 +108,14 @@ def test_a_series_that_must_end_raises_with_its_rows() -> None:
         collect(9, rate_hz=100, target=target_of(server))
     assert caught.value.kind == "forbidden"
     assert len(caught.value.df) == 1
+    assert str(caught.value).startswith("The series ended early: 1 row is kept in the df of this error. ")
+
+
+def test_a_series_whose_last_planned_ping_would_have_ended_it_was_not_cut() -> None:
+    with Server(answer(reply(b"{}", "403 Forbidden"))) as server, pytest.raises(SeriesError) as caught:
+        collect(1, rate_hz=100, target=target_of(server))
+    assert str(caught.value).startswith("The series failed: 1 row is kept in the df of this error. ")
+    assert repr(caught.value.df.donutwork).startswith("✗ Pings: the planned ping failed [sandbox]")
 
 
 def test_a_call_that_fails_raises_with_its_kind() -> None:
