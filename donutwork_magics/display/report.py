@@ -135,7 +135,7 @@ def _page(df: pd.DataFrame, question: str | None) -> str:
         ("platform", str(attrs.get("platform", ""))),
     ]
     if not attrs:
-        setup = [("measured", "not known: the table lost its attributes, as by concat or in a file")]
+        setup = [("measured", "not known: df.attrs was lost, for example by concat or a CSV file")]
     versions = [*(attrs.get("versions") or {}).items(), ("this report", __version__)]
     body = [
         f"<h1>{_text(asked)}</h1>",
@@ -171,7 +171,7 @@ def _when(df: pd.DataFrame, attrs: Mapping[str, Any]) -> str:
         parts.append(f"{format_utc(began.timestamp())} to {until}")
     if attrs:
         parts.append("sandbox" if attrs.get("sandbox") else str(attrs.get("host", "")))
-        parts += [f"ended early: {attrs['ended']}"] if attrs.get("ended") else []
+        parts += [f"ended: {attrs['ended']}"] if attrs.get("ended") else []
     return ", ".join(filter(None, parts))
 
 
