@@ -23,6 +23,8 @@ from tests.analysis.experiments import alike, experiment
 from tests.display.frames import ATTRS, frame
 from tests.support.tables import describe
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("timeline", "histogram", "ecdf", "percentiles", "heatmap", "phases", "compare")
 SINGLE = NAMES[:-1]
 

@@ -20,6 +20,8 @@ from tests.display.test_cards import Page
 from tests.display.values import HOSTILE
 from tests.support.tables import describe
 
+pytestmark = pytest.mark.slow
+
 
 def page_of(path: Path) -> Page:
     text = path.read_text(encoding="utf-8")

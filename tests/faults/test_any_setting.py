@@ -13,6 +13,8 @@ from donutwork_magics import Client, SettingsError
 from donutwork_magics.client.settings import read_setup
 from tests.faults.calls import FOREIGN, KEY
 
+pytestmark = pytest.mark.slow
+
 quick = settings(max_examples=150, deadline=None, derandomize=bool(os.environ.get("CI")))
 
 PIECES = (

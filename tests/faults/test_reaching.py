@@ -26,6 +26,8 @@ from tests.faults.cases import reset_now
 from tests.servers import Handler, Server, answer, closed_port, hang, read_request, reply
 from tests.servers.tls import Tls, expired, named_in_the_subject_only, self_signed, trusted
 
+pytestmark = pytest.mark.slow
+
 SHORT_S = 0.2
 LONG_S = 5.0
 

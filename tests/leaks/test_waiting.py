@@ -25,6 +25,8 @@ from tests.servers import Handler, Server, answer_then_hang, hang, reply
 from tests.servers import http2_faults as h2
 from tests.servers.tls import trusted
 
+pytestmark = pytest.mark.slow
+
 # A function may hold the key in its closure, which is where it is kept.
 CLOSED = (types.FunctionType, types.MethodType, types.ModuleType, types.FrameType, types.CodeType, type)
 

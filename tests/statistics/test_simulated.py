@@ -9,6 +9,8 @@ import pytest
 from tests.statistics import comparison, series
 from tests.statistics.figures import Share
 
+pytestmark = pytest.mark.slow
+
 _EXPERIMENTS = 60
 
 
