@@ -36,9 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
         ("JUPYTER_RUNTIME_DIR", "runtime"),
     ):
         os.environ[name] = str(Path(home.name).resolve() / directory)
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-        # Else each of the many processes here would compile pandas and IPython anew.
-        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(home.name).resolve() / "compiled")
+    # Else each of the many processes here would compile pandas, IPython and these tests anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure_node(node: WorkerController) -> None:
