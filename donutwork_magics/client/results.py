@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from donutwork_magics.client.replies import Endpoint
-from donutwork_magics.client.settings import Setup
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import OUTCOMES, Kind
 from donutwork_magics.network.exchange import Exchange
+
+if TYPE_CHECKING:
+    # A card is made of a result, without httpx.
+    from donutwork_magics.client.replies import Endpoint
+    from donutwork_magics.client.settings import Setup
 
 _STUCK: Final = {
     "dns_ms": "while resolving the name",
