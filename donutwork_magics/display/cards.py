@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 _WAIT: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
 _WAIT_WITH_PATH: Final = (
-    "Wait for the first byte: on the path (the least round trip that the system saw), in the server (RRT in its "
-    "reply), and what neither explains, such as a gateway or a queue"
+    "Wait for the first byte: path (smallest TCP round trip), server (RRT), unexplained (gateway, queue)"
 )
 _KEY_SET: Final = "key set"
 _TRY: Final = "Whether it is accepted shows in a call: %donutwork check tries it, step by step."
