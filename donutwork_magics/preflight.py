@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,13 +20,14 @@ from donutwork_magics.client.replies import (
     EndpointSeen,
     http_version,
 )
-from donutwork_magics.client.results import Sample, advice
+from donutwork_magics.client.results import Sample, advice, stood_still
 from donutwork_magics.client.settings import Setup, Target
 from donutwork_magics.client.target import current_setup
 from donutwork_magics.displayed import CheckReport, Step
 from donutwork_magics.errors import Kind
 from donutwork_magics.network.caller import Opened
 from donutwork_magics.network.sockets import ALPN
+from donutwork_magics.pulse import Stillness
 from donutwork_magics.types import Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14
@@ -72,13 +74,16 @@ def check(
 
 def preflight(setup: Setup, *, http: Http, family: Family | None, timeout_s: float) -> CheckReport:
     """Check what was read of the settings; as `check`."""
-    found = _look(setup, http, family, timeout_s)
+    with Stillness() as stillness:
+        found = _look(setup, http, family, timeout_s)
+    found = replace(found, stillness=stillness)
     stop = _stops_after(found.ping) if found.ping else ""
     return CheckReport(
         host=setup.host,
         sandbox=setup.sandbox,
         env=found.env if found.env in _ENVIRONMENTS else None,
-        steps=(
+        steps=_warned_of_pauses(
+            found,
             _key(setup),
             _environment(found),
             _address(setup),
@@ -105,6 +110,7 @@ class _Found:
     opened: Opened | None = None
     ping: Answer | None = None
     connection: Answer | None = None
+    stillness: Stillness | None = None
 
     @property
     def answers(self) -> list[tuple[Answer, Endpoint]]:
@@ -140,7 +146,12 @@ class _Found:
 
     def failed(self, name: str, sample: Sample, endpoint: Endpoint = PING) -> Step:
         """Say what became of a call that failed at a step."""
-        return _bad(name, advice(sample, self.setup, endpoint), sample.error)
+        paused_ms = self.paused_ms(sample.exchange.started_ns, sample.exchange.duration_ms)
+        return _bad(name, advice(sample, self.setup, endpoint, paused_ms), sample.error)
+
+    def paused_ms(self, started_ns: int, duration_ms: float) -> float:
+        """Compute how much of a time this machine stood still; NaN where that is not known."""
+        return math.nan if self.stillness is None else self.stillness.paused_ms(started_ns, duration_ms)
 
     def not_opened(self, name: str, opened: Opened) -> Step:
         """Say why there is no connection, at the step that it failed at."""
@@ -174,6 +185,37 @@ def _stops_after(ping: Answer) -> str:
     if sample.error == "rate_limited" or sample.retry_after_s is not None:
         return "the server asks for fewer requests"
     return ""
+
+
+def _warned_of_pauses(found: _Found, *steps: Step) -> tuple[Step, ...]:
+    """Warn once where this machine stood still, at the step that most of that time is in."""
+    paused_ms = {name: found.paused_ms(began_ns, took_ms) for name, began_ns, took_ms in _times(found)}
+    longest = max(paused_ms, key=lambda name: paused_ms[name], default="")
+    # NaN, where it is not known, is not above 0 either.
+    if not sum(paused_ms.values()) > 0:
+        return steps
+    pause, advised = stood_still(sum(paused_ms.values())), "That time is in the numbers: repeat the check."
+    return tuple(
+        replace(
+            step, state="warn", detail=f"{step.detail}. {pause}.", advice=" ".join(filter(None, (advised, step.advice)))
+        )
+        if step.name == longest
+        else step
+        for step in steps
+    )
+
+
+def _times(found: _Found) -> Iterator[tuple[str, int, float]]:
+    """Give the name of each step that is timed, when it began and how long it took; those that failed say more."""
+    if found.opened is not None and found.opened.fault is None:
+        exchange = found.opened.exchange
+        began_ns = exchange.started_ns
+        for name, took_ms in zip(("DNS", "TCP", "TLS"), exchange.phases, strict=False):
+            yield name, began_ns, took_ms
+            began_ns += int(took_ms * 1e6)
+    for answer, endpoint in found.answers:
+        if answer.sample.error is None:
+            yield endpoint.permission, answer.sample.exchange.started_ns, answer.sample.exchange.duration_ms
 
 
 def _key(setup: Setup) -> Step:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 UNKNOWN: Final = "–"
+MINUS: Final = "−"
 
 UNITS: Final = ((1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
 _LONG_UNITS: Final = ((86_400, 2, "d"), (3600, 1, "h"), (60, 1, "min"), (1, 1, "s"))
@@ -33,7 +34,7 @@ def format_ms(value_ms: float) -> str:
     # Rounded first: 999.9 µs is 1.00 ms.
     rounded = float(f"{abs(value_ms):.3g}")
     size, unit = _unit(rounded)
-    return f"{'−' if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
+    return f"{MINUS if value_ms < 0 else ''}{_three_digits(rounded / size)} {unit}"
 
 
 def format_interval_ms(low_ms: float, high_ms: float) -> str:
@@ -41,7 +42,7 @@ def format_interval_ms(low_ms: float, high_ms: float) -> str:
     if not (math.isfinite(low_ms) and math.isfinite(high_ms)):
         return ""
     size, unit = _unit(high_ms)
-    return f"{_three_digits(low_ms / size)} to {_three_digits(high_ms / size)} {unit}"
+    return f"{_three_digits(low_ms / size)} to {_three_digits(high_ms / size)} {unit}".replace("-", MINUS)
 
 
 def format_tick_ms(value_ms: float) -> str:
@@ -54,7 +55,7 @@ def format_tick_ms(value_ms: float) -> str:
 
 def format_tick_s(seconds: float) -> str:
     """Format a round longer time as briefly as it goes: ``30 s``, ``5 min``, ``2 h``, ``3 d``, with its sign."""
-    sign, size = "−" if seconds < 0 else "", abs(seconds)
+    sign, size = MINUS if seconds < 0 else "", abs(seconds)
     if size < 1:
         return sign + (format_tick_ms(size * 1e3) if size else "0 s")
     unit_s, unit = next((unit_s, unit) for unit_s, first, unit in _LONG_UNITS if size * 1.0001 >= first * unit_s)

@@ -28,6 +28,7 @@ from donutwork_magics.sandbox.process import Sandbox
 from donutwork_magics.types import Env, Http
 from tests.servers import BODY, Handler, Server, answer_api, closed_port, hang, read_request, refuse_tls, reply, reset
 from tests.servers.http2 import answer_api_http2
+from tests.support.pauses import backtrack_for
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
 SEEN = (
@@ -516,6 +517,49 @@ class TestPermissions:
         assert step(report, "ping:read").kind == "timeout"
         assert "waiting for the first byte" in step(report, "ping:read").detail
         assert step(report, "connection:read").detail == "the connection did not last"
+
+
+@pytest.mark.slow
+class TestPause:
+    def test_of_this_machine_is_said_once_as_a_warning(self, examine: Examine) -> None:
+        def served(connection: socket.socket) -> None:
+            while request := read_request(connection):
+                backtrack_for(0.3 if b"ping.json" in request else 1.0)
+                connection.sendall(GOOD[b"connection.json" in request])
+
+        report = examine(served, timeout_s=30).report
+        assert report.ok
+        assert "warn" not in {step(report, name).state for name in ("TCP", "ping:read")}
+        longer = step(report, "connection:read")
+        assert longer.state == "warn"
+        assert longer.detail.startswith("connection.json answered as documented. This machine stood still for ")
+        assert longer.advice == "That time is in the numbers: repeat the check."
+        assert repr(report).count("stood still") == 1
+        assert repr(report).startswith("⚠ Check: ready, with 1 warning")
+
+    def test_in_the_tls_handshake_is_said_there(self, aim: Aim, authority: Authority) -> None:
+        def held_up(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, first: ssl.SSLSocket) -> None:
+            backtrack_for(1.0)
+
+        tls = authority.serving()
+        tls.set_servername_callback(held_up)
+        with Server(answer_api(*GOOD, []), tls=tls) as server:
+            aim(server.url)
+            report = check(timeout_s=30)
+        assert by_state(report)["warn"] == ["TLS"]
+        assert "certificate verified" in step(report, "TLS").detail
+        assert "This machine stood still for " in step(report, "TLS").detail
+
+    def test_in_a_call_that_failed_is_said_in_its_line(self, examine: Examine) -> None:
+        def served(connection: socket.socket) -> None:
+            read_request(connection)
+            backtrack_for(1.0)
+
+        report = examine(served, timeout_s=0.5).report
+        failed = step(report, "ping:read")
+        assert (failed.state, failed.kind) == ("bad", "timeout")
+        assert "This machine stood still for " in failed.advice
+        assert repr(report).count("stood still") == 1
 
 
 class TestEnvironment:

@@ -14,7 +14,7 @@ from donutwork_magics.analysis.intervals import MOST_PAIRS, Numbers, Shift, perc
 from donutwork_magics.analysis.summary import checked_quantiles
 from donutwork_magics.errors import AnalysisError
 from donutwork_magics.sampling.plan import rounds_needed
-from donutwork_magics.units import UNITS, enumerate_some, plural, short_name
+from donutwork_magics.units import MINUS, UNITS, enumerate_some, plural, short_name
 
 NOT_INTERLEAVED: Final = "not interleaved"
 _ELSEWHERE: Final = f"{NOT_INTERLEAVED}, and measured on different machines"
@@ -221,7 +221,8 @@ def verdict(shift: Shift, ratio: float, baseline_ms: float, pings: int) -> str:
         share = "" if math.isnan(ratio) else f", {_percent(abs(ratio - 1))}"
         return f"{by} {unit} {word} ({ends[0]} to {ends[1]}){share}"
     decimals = _decimals((high - low) / 4 / size)
-    ends = [f"{each / size:+.{decimals}f}" if round(each / size, decimals) else "0" for each in (low, high)]
+    signed = (f"{each / size:+.{decimals}f}" if round(each / size, decimals) else "0" for each in (low, high))
+    ends = [text.replace("-", MINUS) for text in signed]
     needed = pings_to_show(shift, baseline_ms, pings)
     more = f"; some {_roughly(needed[1])} pings a line would show {_percent(needed[0])}" if needed else ""
     return f"no difference shown: {ends[0]} to {ends[1]} {unit}{more}"

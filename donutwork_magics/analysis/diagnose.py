@@ -23,7 +23,8 @@ from donutwork_magics.analysis.series import (
 )
 from donutwork_magics.analysis.shape import bursts, drift, modes, slow_start
 from donutwork_magics.frame.schema import COLUMNS, restored
-from donutwork_magics.sampling.machine import BUSY_WAKE_MS, MACHINE_PAUSE_MS
+from donutwork_magics.pulse import MACHINE_PAUSE_MS
+from donutwork_magics.sampling.machine import BUSY_WAKE_MS
 from donutwork_magics.sampling.series import CONTINUED
 from donutwork_magics.units import enumerate_some, format_ms, format_rate, format_share, format_tick_s, plural
 

@@ -33,6 +33,7 @@ from donutwork_magics.errors import DonutworkError, Kind, SettingsError
 from donutwork_magics.network.caller import Caller, Opened
 from donutwork_magics.network.exchange import Exchange, NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.network.sockets import tls_context
+from donutwork_magics.pulse import Stillness
 from donutwork_magics.types import Env, Family, Http, flag, one_of, seconds
 from donutwork_magics.units import without_markup
 
@@ -92,8 +93,8 @@ class Client:
     Parameters
     ----------
     target
-        Where to call; by default the sandbox that is on, else what the environment variables say. A client that was
-        given none makes no more calls once a sandbox was switched on or off.
+        Where to call; by default the sandbox that is on, else what the environment variables say. Without a target, a
+        client refuses calls after a sandbox is switched on or off.
     env
         The environment to ask for, where no target is given.
     http
@@ -155,14 +156,14 @@ class Client:
         DonutworkError
             The call failed; ``kind`` is one of `donutwork_magics.errors.KINDS`.
         """
-        sample, reply, raw, _date = self.answer(PING)
-        if not isinstance(reply, PingReply):
-            raise DonutworkError(advice(sample, self.target, PING), sample.error)
+        (sample, reply, raw, _date), paused_ms = self._answer_or_raise(PING)
+        assert isinstance(reply, PingReply)
         return Ping(
             host=self.target.host,
             sandbox=self.target.sandbox,
             timing=sample.timing(),
             raw=raw,
+            paused_ms=paused_ms,
             status=reply.status,
             env=reply.env,
             rrt=reply.rrt,
@@ -177,14 +178,14 @@ class Client:
         DonutworkError
             The call failed; ``kind`` is one of `donutwork_magics.errors.KINDS`.
         """
-        sample, reply, raw, _date = self.answer(CONNECTION)
-        if not isinstance(reply, ConnectionReply):
-            raise DonutworkError(advice(sample, self.target, CONNECTION), sample.error)
+        (sample, reply, raw, _date), paused_ms = self._answer_or_raise(CONNECTION)
+        assert isinstance(reply, ConnectionReply)
         return Connection(
             host=self.target.host,
             sandbox=self.target.sandbox,
             timing=sample.timing(),
             raw=raw,
+            paused_ms=paused_ms,
             user_agent=reply.client.user_agent,
             ipv4=reply.client.ips.ipv4,
             ipv6=reply.client.ips.ipv6,
@@ -234,6 +235,16 @@ class Client:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+    def _answer_or_raise(self, endpoint: Endpoint) -> tuple[Answer, float]:
+        """Call an endpoint, and return the reply, and for how long this machine stood still meanwhile."""
+        with Stillness() as stillness:
+            answer = self.answer(endpoint)
+        sample = answer.sample
+        paused_ms = stillness.paused_ms(sample.exchange.started_ns, sample.exchange.duration_ms)
+        if sample.error is not None:
+            raise DonutworkError(advice(sample, self.target, endpoint, paused_ms), sample.error)
+        return answer, paused_ms
 
     def _check_switch(self) -> None:
         if self._follows_switch and SWITCH.sandbox is not self._sandbox:

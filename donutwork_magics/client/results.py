@@ -12,8 +12,11 @@ from donutwork_magics.client.replies import Endpoint
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import OUTCOMES, Kind
 from donutwork_magics.network.exchange import Exchange
+from donutwork_magics.units import format_ms
 
 if TYPE_CHECKING:
+    # A card is made of a result, without httpx.
+    from donutwork_magics.client.replies import Endpoint
     from donutwork_magics.client.settings import Setup
 
 _STUCK: Final = {
@@ -62,7 +65,12 @@ class Sample(NamedTuple):
         }
 
 
-def advice(sample: Sample, setup: Setup, endpoint: Endpoint) -> str:
+def stood_still(paused_ms: float) -> str:
+    """Say for how long this machine stood still during a call; nothing where it did not, or where that is unknown."""
+    return f"This machine stood still for {format_ms(paused_ms)} during the call" if paused_ms > 0 else ""
+
+
+def advice(sample: Sample, setup: Setup, endpoint: Endpoint, paused_ms: float = 0.0) -> str:
     """Say in one line why a call failed, and what to do next; it holds neither the key nor any text of the server."""
     assert sample.error is not None
     variables = setup.variables
@@ -88,6 +96,9 @@ def advice(sample: Sample, setup: Setup, endpoint: Endpoint) -> str:
     )
     if setup.proxy_variables and sample.error in {"dns", "connect", "tls", "timeout"}:
         line += f" Connections are direct: {', '.join(setup.proxy_variables)} is not used."
+    # A server that gave a status did so whatever this machine did.
+    if (pause := stood_still(paused_ms)) and sample.status_code is None:
+        line += f" {pause}: that may be why."
     return line
 
 
@@ -99,11 +110,15 @@ class Result(Displayed):
     sandbox: bool
     timing: Mapping[str, Any] = field(repr=False)
     raw: Mapping[str, Any] = field(repr=False)
+    paused_ms: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but `raw` by name, `timing` among it."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in own.items() if name not in {"timing", "raw"}} | dict(self.timing)
+        """Return everything but `raw` by name, `timing` among it, as JSON has it.
+
+        `json.dumps` takes it as it is: ``timestamp`` is a text of ISO 8601, and what is not known (NaN) is None.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in {"timing", "raw"}}
+        return {name: _as_json(value) for name, value in (own | dict(self.timing)).items()}
 
     def __getattr__(self, name: str) -> Any:
         # What `timing` has, as in `ping.duration_ms`. A copy that is still being made has none yet.
@@ -113,6 +128,12 @@ class Result(Displayed):
 
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *self.timing})
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +155,11 @@ class Ping(Result):
         attribute too: ``duration_ms``, ``ttfb_ms``, ``peer`` and so on.
     raw : Mapping
         The reply as decoded JSON, with the fields that the documentation does not name; its texts are cleaned as by
-        `donutwork_magics.plain.plain`, and the key is redacted.
+        `donutwork_magics.units.plain`, and the key is redacted.
+    paused_ms : float
+        For how long this machine stood still during the call: the process was stopped or suspended, or other code kept
+        its threads waiting. That time is in `timing`, and says nothing of the API. 0 where it did not, or for less than
+        a tenth of a second; NaN where the system had no thread to see it with.
     host : str
         Who answered: host, and port unless it is the usual one.
     sandbox : bool
@@ -157,7 +182,7 @@ class Connection(Result):
         As answered.
     ipv4, ipv6 : str or None
         The client's addresses; one of them at least.
-    timing, raw, host, sandbox
+    timing, raw, paused_ms, host, sandbox
         As for `Ping`.
     """
 

@@ -11,7 +11,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any, Final
 
 from donutwork_magics.client.replies import http_version
-from donutwork_magics.client.results import Connection, Ping, Result
+from donutwork_magics.client.results import Connection, Ping, Result, stood_still
 from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Row, Segment, Steps, Table, Tone
 from donutwork_magics.displayed import CheckReport, KeyState, Overview, SandboxStatus, Step, StepState
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 _WAIT: Final = "Wait for the first byte: in the server (RRT in its reply), and outside of it"
 _WAIT_WITH_PATH: Final = (
-    "Wait for the first byte: on the path (the least round trip that the system saw), in the server (RRT in its "
-    "reply), and what neither explains, such as a gateway or a queue"
+    "Wait for the first byte: path (smallest TCP round trip), server (RRT), unexplained (gateway, queue)"
 )
 _KEY_SET: Final = "key set"
 _TRY: Final = "Whether it is accepted shows in a call: %donutwork check tries it, step by step."
@@ -57,26 +56,40 @@ def card_of(value: object) -> Card:
 @card_of.register
 def _ping_card(ping: Ping) -> Card:
     timing = ping.timing
-    # The server may say that it took longer than anybody waited.
-    is_possible = not timing["network_ms"] < 0
     opening_ms = sum(timing[phase] for phase in ("dns_ms", "connect_ms", "tls_ms"))
     figures = (
         Figure(format_ms(timing["duration_ms"]), "in total"),
         *((Figure(format_ms(opening_ms), "to open the connection"),) if opening_ms else ()),
-        Figure(format_ms(timing["network_ms"]), "network, outside the server")
-        if is_possible
-        else Figure(UNKNOWN, "network: the server reports more than the wait"),
+        _network(ping),
         Figure(ping.rrt, "server (RRT in its reply)"),
     )
+    notes = _of_pause(ping)
     return Card(
         title="Ping",
-        tone="ok",
+        tone="warn" if notes else "ok",
         state=ping.status,
         badges=_badges(ping, ping.env),
         figures=figures,
-        sections=(*_phases_of_call(timing), *wait(timing, "time")),
+        notes=notes,
+        # The time of a pause is in the wait, and nobody knows of which part it would have been.
+        sections=(*_phases_of_call(timing), *(() if notes else wait(timing, "time"))),
         details=(Details("Connection and reply", (_call(ping),)),),
     )
+
+
+def _network(ping: Ping) -> Figure:
+    if ping.paused_ms > 0:
+        return Figure(UNKNOWN, "network: not known, as this machine stood still")
+    network_ms = ping.timing["network_ms"]
+    # The server may say that it took longer than anybody waited.
+    if network_ms < 0:
+        return Figure(UNKNOWN, "network: the server reports more than the wait")
+    return Figure(format_ms(network_ms), "network, outside the server")
+
+
+def _of_pause(result: Result) -> tuple[str, ...]:
+    pause = stood_still(result.paused_ms)
+    return (f"{pause}: that time is in the numbers. Repeat the call.",) if pause else ()
 
 
 @card_of.register
@@ -91,11 +104,13 @@ def _connection_card(connection: Connection) -> Card:
     }
     spoken = connection.timing["http_version"]
     is_another = http_version(connection.protocol) != spoken
+    translated = f"HTTP/{spoken} was spoken from here, and the API saw {connection.protocol}."
+    notes = (*_of_pause(connection), *((translated,) if is_another else ()))
     return Card(
         title="Connection",
-        tone="warn" if is_another else "ok",
+        tone="warn" if notes else "ok",
         state="connected",
-        notes=(f"HTTP/{spoken} was spoken from here, and the API saw {connection.protocol}.",) if is_another else (),
+        notes=notes,
         badges=_badges(connection, connection.env),
         figures=(
             Figure(connection.ipv4 or connection.ipv6 or "", "your address, as the API sees it"),

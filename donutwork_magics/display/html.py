@@ -52,10 +52,11 @@ _CAMELS: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _PARTS: Final = re.compile(r"(?:&\w+;|&#\w+;|[^/._:=,@|-]){1,12}[/._:=,@|-]{0,12}|[/._:=,@|-]{1,12}")
 # A row of steps: state, step and time in a line, and below it, across, what was found.
 _FLOW: Final = "display:flex;flex-wrap:wrap"
-_STATE: Final = "width:14%;min-width:84px;white-space:nowrap"
-_STEP: Final = "flex-grow:1;flex-basis:0px"
-_TIME: Final = "padding-left:12px;white-space:nowrap"
-_FOUND: Final = "width:100%;padding-left:14%"
+_STATE: Final = "width:14%;min-width:84px;text-align:left;white-space:nowrap"
+_STEP: Final = "flex-grow:99;flex-basis:0px;text-align:left"
+# Beside a long name in a narrow cell there is no room for it: then it stands at the right of a line of its own.
+_TIME: Final = "flex-grow:1;padding-left:10px;text-align:right;white-space:nowrap"
+_FOUND: Final = "width:100%;padding-left:14%;text-align:left"
 # As the longest IPv6 address: a figure is not wrapped, and some are texts of the server.
 _WIDEST_FIGURE: Final = 39
 _FIGURES: Final = "display:flex;flex-wrap:wrap;gap:6px 28px;align-items:flex-end"
@@ -201,12 +202,14 @@ def _columns(table: Table) -> str:
         f'{_ROW}<th scope="row" style="{_NAME}">{_text(name)}</th>{_numbers(values)}</tr>'
         for name, *values in table.rows
     )
-    # It is scrolled where the page is narrow. The keyboard has to get there, and JupyterLab must leave it the arrows,
-    # which fold and unfold headings in a notebook.
+    # It is scrolled where the page is narrow, and its caption, which stands outside, is not. The keyboard has to get
+    # there, and JupyterLab must leave it the arrows, which fold and unfold headings in a notebook.
+    name = f'aria-label="{_text(table.caption)}"'
     return (
-        f'<div tabindex="0" role="group" aria-label="{_text(table.caption)}" data-lm-suppress-shortcuts="true" '
-        f'style="overflow-x:auto;margin-top:10px"><table style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
-        f"{_caption(table)}{_head(table.head)}<tbody>{rows}</tbody></table></div>"
+        f'<div style="{_MUTED};margin-top:10px;padding:0 0 2px 0">{_text(table.caption)}</div>'
+        f'<div tabindex="0" role="group" {name} data-lm-suppress-shortcuts="true" style="overflow-x:auto">'
+        f'<table {name} style="{_TABLE}table-layout:auto;margin:0;min-width:85%">'
+        f"{_head(table.head)}<tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -237,7 +240,7 @@ def _step(row: Row) -> str:
 def _cell(tag: str, look: str, content: str, scope: str = "") -> str:
     scope = f' scope="{scope}"' if scope else ""
     return (
-        f'<{tag}{scope} style="display:block;box-sizing:border-box;border:none;padding:0;text-align:left;'
+        f'<{tag}{scope} style="display:block;box-sizing:border-box;border:none;padding:0;'
         f'font-weight:400;{look}">{content}</{tag}>'
     )
 

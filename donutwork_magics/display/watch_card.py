@@ -58,12 +58,15 @@ def last_card(watch: Watch) -> RunCard:
     return RunCard(watch.df, tuple(filter(None, (watch.problem, made_room))))
 
 
-def caption(watch: Watch, ended_s: float | None) -> dict[str, str]:
+def caption(watch: Watch, ended_s: float | None, *, state: bool = True) -> dict[str, str]:
     """Render the line below a panel, which is left where the panel itself cannot be shown."""
     target = watch.series.target
     began = format_utc(watch.began_s)
-    when = f"started {began}; it ends with its kernel" if ended_s is None else f"{began} to {format_utc(ended_s)}"
-    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, {when}."
+    # With the time: a notebook that was saved goes on to show it.
+    now = f"; {watch.state}, {plural(watch.rows.total, 'ping')} by {format_utc(time.time())}" if state else ""
+    when = f"started {began}{now}; it stops when its kernel stops"
+    text = f"Watch of {'the sandbox' if target.sandbox else target.host}, "
+    text += f"{when if ended_s is None else f'{began} to {format_utc(ended_s)}'}."
     return {"text/plain": text, "text/html": muted(text)}
 
 

@@ -31,6 +31,8 @@ from donutwork_magics.watch import Watch
 _LINE: Final = "Buttons to call again, and to measure: they work while their kernel runs."
 _RATES_HZ: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _MORE_RATES_HZ: Final = (50.0, 100.0)
+_NOTED_EVERY_S: Final = 30.0
+"""Each update of the line below the panel changes the notebook, which is then saved anew; those of a widget do not."""
 
 
 class Box(VBox):  # type: ignore[misc]
@@ -166,6 +168,8 @@ class WatchPanel:
         self._line: DisplayHandle | None = None
         self._handle: DisplayHandle | None = None
         self._ended_s: float | None = None
+        self._noted: tuple[str, float] = ("", 0.0)
+        """State and time of the last update of the line."""
         self._left = False
         self._free = watch.series.plan.allow_load or watch.series.target.is_loopback
         self._in_menus: Series | None = None
@@ -190,6 +194,7 @@ class WatchPanel:
         """Display the panel in the running cell."""
         self.draw()
         self._handle = display(self._bundle(), display_id=True)
+        self._noted = self._watch.state, time.monotonic()
         self._line = display(caption(self._watch, None), raw=True, display_id=True)
 
     def draw(self) -> None:
@@ -200,6 +205,9 @@ class WatchPanel:
         if self._ended_s is not None:
             self._ended_s, self._left = None, False
             self._put(self._bundle())
+        state, noted_s = self._noted
+        if self._line is not None and (state != self._watch.state or time.monotonic() - noted_s >= _NOTED_EVERY_S):
+            self._note()
 
     def freeze(self, *, in_cell: bool) -> None:
         """Put the card of the rows in the panel's place, and into the panel where a page still shows that."""
@@ -215,11 +223,16 @@ class WatchPanel:
 
     def _put(self, shown: object) -> None:
         if self._line is not None and self._handle is not None:
-            self._line.update(caption(self._watch, self._ended_s), raw=True)
+            self._note()
             self._handle.update(shown)
 
+    def _note(self) -> None:
+        self._noted = self._watch.state, time.monotonic()
+        if self._line is not None:
+            self._line.update(caption(self._watch, self._ended_s), raw=True)
+
     def _bundle(self) -> WidgetAndLine:
-        return WidgetAndLine(self.box, caption(self._watch, self._ended_s)["text/plain"])
+        return WidgetAndLine(self.box, caption(self._watch, self._ended_s, state=False)["text/plain"])
 
     def _set_buttons(self) -> None:
         running = self._watch.running

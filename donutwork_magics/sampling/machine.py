@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from donutwork_magics.interrupts import start_thread
-
 MOST_PAUSES: Final = 20
 """A watch may have many in a week: the first ones are kept, and all are counted."""
-MACHINE_PAUSE_MS: Final = 100.0
-"""A thread that woke up so late tells of a pause of this machine: usual are 0.2 ms, and 5 ms beside a busy kernel."""
-_BEAT_NS: Final = 50_000_000
-"""The beginning of a pause is known to within this time."""
 
 Notice = Literal["client_saturated", "machine_busy"]
 SATURATED_CPU_SHARE: Final = 0.5
@@ -49,40 +42,6 @@ class Pauses:
     def as_attrs(self) -> dict[str, Any]:
         """Return them as a small dict of plain values."""
         return {**asdict(self), "first": list(map(list, self.first))}
-
-
-@contextlib.contextmanager
-def pulse(paused: Callable[[int, int], None]) -> Iterator[None]:
-    """Look for pauses of this machine until the block is left.
-
-    A process that was stopped, a suspend, and code that keeps the interpreter lock have one thing in common: a thread
-    that only sleeps wakes up late. So does a worker, but it may be waiting for a reply, or for another worker.
-
-    Parameters
-    ----------
-    paused
-        Called with the beginning and the end of each pause, on the monotonic clock, from a thread of its own.
-    """
-    ended = threading.Event()
-
-    def beat() -> None:
-        now_ns = time.perf_counter_ns()
-        is_last = False
-        while not is_last:
-            # From the beat before: a pause may also begin while the last one is reported.
-            due_ns = now_ns + _BEAT_NS
-            is_last = ended.wait(_BEAT_NS / 1e9)
-            now_ns = time.perf_counter_ns()
-            if now_ns - due_ns >= MACHINE_PAUSE_MS * 1e6:
-                paused(due_ns, now_ns)
-
-    beating = threading.Thread(target=beat, name="donutwork-pulse", daemon=True)
-    start_thread(beating)
-    try:
-        yield
-    finally:
-        ended.set()
-        beating.join()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.errors import OutOfFilesError, OutOfThreadsError
 from donutwork_magics.interrupts import start_thread
 from donutwork_magics.network.exchange import CallCancelledError
+from donutwork_magics.pulse import pulse
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
-from donutwork_magics.sampling.machine import ClientMeter, Pauses, pulse
+from donutwork_magics.sampling.machine import ClientMeter, Pauses
 from donutwork_magics.sampling.outages import Outages, StopRules, is_throttled, pinged
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import encode, row_of

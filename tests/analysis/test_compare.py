@@ -38,7 +38,7 @@ def test_each_line_but_the_first_is_compared_with_it_in_words() -> None:
     assert warm["verdict"] == "2.0 ms faster (1.2 to 2.9), 10 %"
     assert warm["low_ms"] < -2.1 < warm["high_ms"] < 0
     assert warm["p_value"] < 0.05 < again["p_value"]
-    assert again["verdict"].startswith("no difference shown: -")
+    assert again["verdict"].startswith("no difference shown: −")
     assert found["blocks"].tolist() == [10, 10]
     assert found["blocks"].dtype == "int64"
     pd.testing.assert_frame_equal(DonutworkAccessor(df).compare(baseline="cold"), found)
@@ -60,7 +60,7 @@ def test_any_line_can_be_the_baseline() -> None:
 
 def test_a_difference_that_is_not_shown_says_what_would_show_one() -> None:
     df = experiment(["a", "b"])
-    assert verdict(df) == "no difference shown: -875 to +139 µs; some 110 pings a line would show 5 %"
+    assert verdict(df) == "no difference shown: −875 to +139 µs; some 110 pings a line would show 5 %"
 
 
 def test_what_takes_the_same_time_always_shows_no_difference() -> None:

@@ -28,9 +28,9 @@ def test_a_difference_that_is_shown(low: float, estimate: float, high: float, ra
 @pytest.mark.parametrize(
     ("low", "high", "baseline_ms", "words"),
     [
-        (-0.9, 1.1, 50.0, "-0.9 to +1.1 ms; some 400 pings a line would show 3 %"),
-        (-5.0, 0.0, 1000.0, "-5 to 0 ms; some 230 pings a line would show 0.5 %"),
-        (-0.9, 1.1, 0.0, "-0.9 to +1.1 ms"),
+        (-0.9, 1.1, 50.0, "−0.9 to +1.1 ms; some 400 pings a line would show 3 %"),
+        (-5.0, 0.0, 1000.0, "−5 to 0 ms; some 230 pings a line would show 0.5 %"),
+        (-0.9, 1.1, 0.0, "−0.9 to +1.1 ms"),
         (0.0, 0.0, 30.0, "0 to 0 ms"),
         (-0.01, 1.5, 0.0, "0 to +1.5 ms"),
     ],

@@ -49,6 +49,15 @@ FAULTS = (
         const what = card.innerText.slice(0, 40);
         wider(card, what);
         wider(card.closest('.jp-OutputArea'), what);
+        for (const caption of card.querySelectorAll('caption')) {
+            if (caption.closest('[style*=overflow-x]')) faults.push(`${what}: scrolled: ${caption.innerText}`);
+        }
+        for (const row of [...card.querySelectorAll('tr')].filter(row => row.style.display === 'flex')) {
+            const time = document.createRange();
+            time.selectNodeContents(row.children[2]);
+            const edge = row.getBoundingClientRect().right - time.getBoundingClientRect().right;
+            if (time.toString() && Math.abs(edge) > 2) faults.push(`${what}: not at the right: ${time}`);
+        }
         for (const image of card.querySelectorAll('img')) {
             const box = image.getBoundingClientRect();
             if (!(image.alt && image.complete && image.naturalWidth && box.height > 50)) faults.push(`image: ${what}`);
@@ -77,7 +86,7 @@ def look(notebook: Notebook, count: int = 0) -> list[str]:
     page.evaluate(f"() => {CARDS}.flatMap(o => [...o.querySelectorAll('details')]).forEach(d => d.open = true)")
     for theme in get_args(Theme):
         notebook.set_theme(theme)
-        for width in (400, 1200):
+        for width in (360, 400, 1200):
             notebook.set_width(width)
             assert (theme, width, page.evaluate(FAULTS)) == (theme, width, [])
         contrasts = page.evaluate(CONTRASTS)

@@ -85,7 +85,8 @@ def test_it_ends_with_its_kernel_and_goes_on_after_a_reload(browser: Browser, se
         left = pings(page)
         page.wait_for_timeout(500)
         assert pings(page) == left
-        assert re.search(r"Watch of the sandbox, started .* UTC; it ends with its kernel", cards(notebook)[-1])
+        line = r"Watch of the sandbox, started .* UTC; running, \d+ pings? by .* UTC; it stops when its kernel stops"
+        assert re.search(line, cards(notebook)[-1])
 
         notebook.run_all()
         expect(chart).to_be_visible()

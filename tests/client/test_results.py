@@ -30,7 +30,9 @@ def test_what_timing_has_is_an_attribute_too(ping: Ping) -> None:
 
 def test_it_becomes_a_dict_of_plain_values(ping: Ping) -> None:
     found = ping.to_dict()
-    assert found.items() >= {"status": "success", "env": "staging", "rrt": "0.08 ms", **ping.timing}.items()
+    known = {name: value for name, value in ping.timing.items() if name not in {"timestamp", "tcp_rtt_ms"}}
+    assert found.items() >= {"status": "success", "env": "staging", "rrt": "0.08 ms", "paused_ms": 0.0, **known}.items()
+    assert set(ping.timing) <= set(found)
     assert "raw" not in found
     assert "timing" not in found
 

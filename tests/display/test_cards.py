@@ -14,7 +14,7 @@ import pytest
 import donutwork_magics.frame.accessor  # noqa: F401
 from donutwork_magics.client.results import Connection, Ping
 from donutwork_magics.display import mimebundle
-from donutwork_magics.display.card import ICONS, Breakdown, Card, Figure, Segment
+from donutwork_magics.display.card import ICONS, Breakdown, Card, Figure, Segment, Table
 from donutwork_magics.display.cards import card_of
 from donutwork_magics.display.html import muted, spoken, to_html
 from donutwork_magics.display.run import RunCard
@@ -330,6 +330,15 @@ def test_the_rows_of_a_check_have_a_header_each() -> None:
     assert re.findall(r'<th scope="row"[^>]*><strong>(.*?)</strong></th>', html) == [s.name for s in report().steps]
     assert re.findall(r'<th scope="col"[^>]*>(.*?)</th>', html) == ["State", "Step", "Time"]
     assert html.count("<caption") == 1
+
+
+def test_the_caption_of_a_table_that_is_scrolled_stays_in_sight() -> None:
+    table = Table("How long", (("a", "1 ms", "2 ms"),), head=("label", "p50", "p95"))
+    html = to_html(Card("T", "ok", "s", sections=(table,)))
+    before, scrolled = html.split("overflow-x:auto")
+    assert Page(f'{before}"></div></div>').text.endswith("How long")
+    assert "<caption" not in scrolled
+    assert '<table aria-label="How long"' in scrolled
 
 
 def test_a_value_without_a_card_is_a_programming_error() -> None:

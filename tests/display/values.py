@@ -39,13 +39,14 @@ TIMING: dict[str, Any] = {
 }
 
 
-def ping(text: str = "staging", *, sandbox: bool = True, rrt_ms: float = 0.08) -> Ping:
+def ping(text: str = "staging", *, sandbox: bool = True, rrt_ms: float = 0.08, paused_ms: float = 0.0) -> Ping:
     """Make a ping whose environment and reply hold a text."""
     return Ping(
         host="api.example",
         sandbox=sandbox,
         timing={**TIMING, "rrt_ms": rrt_ms, "network_ms": 12.0 - rrt_ms},
         raw={"status": "success", "note": text},
+        paused_ms=paused_ms,
         status="success",
         env=text,
         rrt="0.08 ms" if rrt_ms == rrt_ms else text,  # noqa: PLR0124 - NaN
@@ -60,6 +61,7 @@ def connection(text: str = "staging") -> Connection:
         sandbox=False,
         timing=TIMING,
         raw={"endpoint": {"env": text}},
+        paused_ms=0.0,
         user_agent=text,
         ipv4="192.0.2.7",
         ipv6=None,
@@ -113,6 +115,7 @@ def everything(text: str = "staging") -> dict[str, Displayed]:
     return {
         "ping": ping(text),
         "ping without RRT": ping(text, rrt_ms=float("nan")),
+        "ping with a pause": ping(text, paused_ms=2000.0),
         "connection": connection(text),
         "overview": overview(text),
         "sandbox": SandboxStatus("running", "http://127.0.0.1:1", 7, (("latency", text),)),

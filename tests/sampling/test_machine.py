@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 import socket
 import sys
 import threading
@@ -20,9 +17,10 @@ from donutwork_magics import collect, probers
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.grammar.commands import SandboxOptions
 from donutwork_magics.sampling import machine
-from donutwork_magics.sampling.machine import SATURATED_CPU_SHARE, ClientLoad, Pauses, pulse
+from donutwork_magics.sampling.machine import SATURATED_CPU_SHARE, ClientLoad, Pauses
 from donutwork_magics.sandbox.process import Sandbox
 from tests.servers import Server, answer, read_request, reply
+from tests.support.pauses import backtrack_for, stop_for
 from tests.support.processes import probers_of
 from tests.support.recordings import target_of
 from tests.support.tables import about, card_of
@@ -45,9 +43,7 @@ def pauses_of(df: pd.DataFrame) -> dict[str, Any]:
 def pause_prober(seconds: float) -> None:
     """Stop the prober that pings for this process, as a machine that stands still does."""
     [pid] = probers_of()
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGCONT)
+    stop_for(pid, seconds)
 
 
 def collected(stop: Callable[[socket.socket], None], *, stall_at: int = 0) -> pd.DataFrame:
@@ -172,16 +168,6 @@ def compute_for(seconds: float) -> None:
         sum(range(1000))
 
 
-def backtrack_for(seconds: float) -> None:
-    """Keep the interpreter lock for at least so long in one piece; each letter doubles the time."""
-    letters, took_s = 18, 0.0
-    while took_s < seconds:
-        letters += 1 if took_s < seconds / 2 else 2
-        began_s = time.monotonic()
-        re.match("(a+)+$", "a" * letters + "b")
-        took_s = time.monotonic() - began_s
-
-
 @pytest.mark.parametrize("keep_busy", [compute_for, backtrack_for])
 def test_whatever_this_process_does_meanwhile_moves_no_number(keep_busy: Callable[[float], None]) -> None:
     box = Sandbox.start(SandboxOptions())
@@ -209,22 +195,6 @@ def test_of_many_the_first_are_kept_and_all_counted() -> None:
     assert (pauses.count, pauses.total_s, pauses.longest_s) == (1000, 500.25, 0.75)
     assert pauses.first == [(float(second), 0.5) for second in range(20)]
     assert pauses.as_attrs()["first"][:2] == [[0.0, 0.5], [1.0, 0.5]]
-
-
-def test_a_pause_that_begins_while_another_is_reported_is_seen_too() -> None:
-    reported = []
-
-    def report(from_ns: int, until_ns: int) -> None:
-        reported.append((until_ns - from_ns) / 1e9)
-        if len(reported) == 1:
-            backtrack_for(0.5)
-
-    with pulse(report):
-        backtrack_for(0.5)
-        end_s = time.monotonic() + 10
-        while len(reported) < 2 and time.monotonic() < end_s:
-            time.sleep(0.01)
-    assert len(reported) >= 2
 
 
 def load_of(df: pd.DataFrame) -> dict[str, Any]:

@@ -114,7 +114,17 @@ class TestEnd:
 
     def test_the_line_below_the_panel_says_when_it_was(self, sandboxed: Kernel) -> None:
         started = sandboxed.run("w = %donutwork watch -r 50")
-        assert re.search(f"Watch of the sandbox, started {MOMENT}; it ends with its kernel", started.displays[1][HTML])
+        began = f"Watch of the sandbox, started {MOMENT}"
+        assert re.search(
+            f"{began}; running, [01] pings? by {MOMENT}; it stops when its kernel", started.displays[1][HTML]
+        )
+        assert re.search(f"^{began}; it stops when its kernel stops[.]$", started.displays[0]["text/plain"])
+        until(sandboxed, "len(w.df) > 3")
+        sandboxed.run("w.pause()")
+        until(sandboxed, "w._recording is None")
+        paused = rf"{began}; paused, (\d+) pings by {MOMENT}; it stops when its kernel stops"
+        [count] = re.findall(paused, started.displays[1][HTML])
+        assert 0 < int(count) <= number(sandboxed, "len(w.df)")
         sandboxed.run("w.stop()")
         stopped = started.displays[1][HTML]
         assert re.search(f"Watch of the sandbox, {MOMENT} to {MOMENT}[.]", stopped)
@@ -122,7 +132,16 @@ class TestEnd:
         assert started.displays[1][HTML] == stopped
         sandboxed.run("w.start()")
         until(sandboxed, "w.running")
-        assert "it ends with its kernel" in started.displays[1][HTML]
+        assert "; running, " in started.displays[1][HTML]
+
+    def test_the_line_below_the_panel_is_brought_up_to_date_now_and_then(self, sandboxed: Kernel) -> None:
+        # An output that changes twice a second would have the notebook saved all the time.
+        sandboxed.run("from donutwork_magics.display import widgets\nwidgets._NOTED_EVERY_S = 0.2")
+        started = sandboxed.run("w = %donutwork watch -r 50")
+        until(sandboxed, "len(w.df) > 60")
+        [count] = re.findall(r"running, (\d+) pings by", started.displays[1][HTML])
+        assert int(count) > 10
+        sandboxed.run("widgets._NOTED_EVERY_S = 30.0")
 
     def test_after_a_page_was_loaded_anew_the_cell_that_stops_it_has_the_card_too(self, panelled: Kernel) -> None:
         started = panelled.run("w = %donutwork watch -r 50")
