@@ -28,6 +28,8 @@ from tests.sandbox.conftest import address, listens
 from tests.servers import Server, answer, reply
 from tests.support.tables import about
 
+pytestmark = pytest.mark.slow
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and forks")
 
 KEY = "dw_test_Kx81mZq0vTnR57yE"
@@ -257,7 +259,6 @@ class TestStart:
         assert called() == api.url
 
     @posix_only
-    @pytest.mark.slow
     def test_an_interrupt_at_any_moment_leaves_one_sandbox_on_and_no_other_running(self, api: Server) -> None:
         began_s = time.monotonic()
         switch.start(SandboxOptions())
