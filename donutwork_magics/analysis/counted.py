@@ -22,6 +22,11 @@ _BY: Final = "what groupby takes: a column, several, a Grouper, or a Series with
 
 _NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error", "run"})
 _COUNTS: Final = ("skipped", "in_flight", "unread", "journal_elsewhere")
+_LARGEST_ERROR_MS: Final = 0.1
+"""Clocks have steps, and a server rounds: the server's own time may be so much above the wait and still be right."""
+_FEW: Final = 0.05
+"""On a busy machine a thread may note late that a request was sent, and find a wait too short."""
+_FEWEST: Final = 3
 _STEERED_S: Final = 1.0
 """Clocks are steered by less than this from one ping to the next."""
 
@@ -106,6 +111,16 @@ def is_timeout(df: pd.DataFrame) -> pd.Series[bool]:
 def as_array(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
     """Return numbers as numpy has them."""
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def above_wait(network_ms: npt.NDArray[np.float64]) -> int:
+    """Count the replies whose RRT is above the wait for them, from the times of the network; 0 where it is a few only.
+
+    Such an RRT is not the server's part of the wait, whatever else it may be.
+    """
+    known = int(np.isfinite(network_ms).sum())
+    above = int((network_ms < -_LARGEST_ERROR_MS).sum())
+    return above if above > _FEW * known and above >= min(known, _FEWEST) else 0
 
 
 def _checked(df: pd.DataFrame, metric: str, more: Iterable[str]) -> pd.DataFrame:

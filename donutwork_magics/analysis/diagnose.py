@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from donutwork_magics.analysis.counted import as_array, attributes, clock_s, clock_was_set_by_s, counted
+from donutwork_magics.analysis.counted import above_wait, as_array, attributes, clock_s, clock_was_set_by_s, counted
 from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective, pings_needed
 from donutwork_magics.analysis.series import (
     RunSeries,
@@ -170,6 +170,16 @@ def _of_rows(series: RunSeries) -> Iterator[Finding]:
             "Tell them apart by their time, or give each a label.",
             {"runs": series.joined},
         )
+    # Tables without the ids of their runs may have the same numbers for different pings.
+    repeated = int(series.df.dropna(subset=["run", "seq"]).duplicated(["run", "seq"]).sum())
+    if repeated:
+        yield Finding(
+            "pings twice",
+            f"{repeated} of {plural(len(series.df), 'row')} {'is' if repeated == 1 else 'are'} of pings that are here "
+            "already, as in a table that was joined with itself: such pings count more than once.",
+            'Drop the repeats: df.drop_duplicates(["run", "seq"]).',
+            {"rows": repeated},
+        )
     set_by_s = clock_was_set_by_s(series.df)
     if set_by_s:
         by = f"{'+' if set_by_s > 0 else ''}{format_tick_s(set_by_s)}"
@@ -188,6 +198,16 @@ def _of_rows(series: RunSeries) -> Iterator[Finding]:
             {"failed": failed, "pings": pings},
         )
     rrt_ms = as_array(_successes(series)["rrt_ms"])
+    network_ms = as_array(_successes(series)["ttfb_ms"]) - rrt_ms
+    if above := above_wait(network_ms):
+        replies, most_ms = int(np.isfinite(network_ms).sum()), -float(np.nanmin(network_ms))
+        yield Finding(
+            "RRT above the wait",
+            f"In {above} of {replies} replies the server reports more than the wait for the first byte, by up to "
+            f"{format_ms(most_ms)}: there its RRT is no part of that wait.",
+            "Server and network time cannot be told apart: do not judge by network_ms.",
+            {"above": above, "replies": replies, "most_ms": most_ms},
+        )
     missing = int(np.isnan(rrt_ms).sum())
     if missing > _FEW * rrt_ms.size:
         text = f"{missing} of {rrt_ms.size} replies have no RRT that is a time."

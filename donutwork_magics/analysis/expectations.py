@@ -93,6 +93,8 @@ class Judgement:
         How many pings there are, these too.
     at_least
         Whether `value` is a lower bound.
+    above_wait
+        In how many replies the server reports more than the wait, so that the time of the network is not known.
     """
 
     expectation: Expectation
@@ -105,6 +107,7 @@ class Judgement:
     failed: int = 0
     pings: int = 0
     at_least: bool = False
+    above_wait: int = 0
 
     def __str__(self) -> str:
         verb = "is undecided" if self.outcome == "undecided" else self.outcome
@@ -118,6 +121,8 @@ class Judgement:
         from donutwork_magics.analysis.intervals import pings_needed
 
         quantile = self.expectation.quantile
+        if self.above_wait:
+            return f"in {self.above_wait} of {self.n} replies the RRT is above the wait, so network time is not known"
         if math.isnan(self.value):
             needed = 1 if quantile in {None, 1} else pings_needed(quantile)
             return f"of the {needed} pings that it needs there are {self.n}"
@@ -144,7 +149,8 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     Times are of successes, and ``duration_ms`` and ``corrected_ms`` also of timeouts: a ping that timed out took its
     duration or more. So the low end of the interval takes timeouts for as long as their durations, and the high end
     takes them for endless. Where too many timed out, a limit below their durations fails, and one above is undecided.
-    Pings that failed otherwise have no time and are not counted, which the text of the judgement says.
+    Pings that failed otherwise have no time and are not counted, which the text of the judgement says. Where the server
+    reports more than the wait in more than a few replies, ``network_ms`` is undecided.
 
     Parameters
     ----------
@@ -158,7 +164,7 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     AnalysisError
         A ValueError: the frame lacks a column, or the text is no expectation.
     """
-    from donutwork_magics.analysis.counted import as_array, counted, is_timeout
+    from donutwork_magics.analysis.counted import above_wait, as_array, counted, is_timeout
     from donutwork_magics.analysis.intervals import bounded_interval, share_interval
 
     expected, problem = expectation, ""
@@ -178,7 +184,11 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     timed_out = is_timeout(rows) & (expected.column in _TIMED_OUT)
     timed = rows[(~failed | timed_out) & rows[expected.column].notna()]
     is_bound = timed_out.loc[timed.index].to_numpy(dtype=bool)
-    value, low, high, at_least = bounded_interval(as_array(timed[expected.column]), is_bound, expected.quantile)
+    values_ms = as_array(timed[expected.column])
+    value, low, high, at_least = bounded_interval(values_ms, is_bound, expected.quantile)
+    above = above_wait(values_ms) if expected.column == "network_ms" else 0
+    if above:
+        value = low = high = math.nan
     return Judgement(
         expected,
         _outcome(expected, low, high),
@@ -190,6 +200,7 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
         failed=int((failed & ~timed_out).sum()),
         pings=len(rows),
         at_least=at_least,
+        above_wait=above,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from donutwork_magics.analysis.compare import compare, pings_for
-from donutwork_magics.analysis.counted import attributes, counted
+from donutwork_magics.analysis.counted import above_wait, as_array, attributes, counted
 from donutwork_magics.analysis.diagnose import CORRECTED, Finding, findings
 from donutwork_magics.analysis.expectations import Judgement, Outcome, judge
 from donutwork_magics.analysis.intervals import pings_needed
@@ -180,12 +180,16 @@ def _verdicts(compared: pd.DataFrame, labels: list[Any]) -> Table:
 
 def _phases_by_label(series: Mapping[Any, RunSeries]) -> Table:
     columns = {**PHASES, "rrt_ms": "server"}
-    rows = {label: typical(_with_rrt(own.rows[own.rows["error"].isna()])) for label, own in series.items()}
-    means = {label: own[list(columns)].mean(skipna=False) for label, own in rows.items()}
+    ok = {label: own.rows[own.rows["error"].isna()] for label, own in series.items()}
+    means = {label: typical(_with_rrt(own))[list(columns)].mean(skipna=False) for label, own in ok.items()}
+    for label, own in ok.items():
+        if _is_above_wait(own):
+            means[label]["rrt_ms"] = math.nan
     # NaN is not above 0 either.
     happened = [column for column in columns if any(mean[column] > 0 for mean in means.values())]
+    server = "; server is its RRT, within the first byte" if "rrt_ms" in happened else ""
     return Table(
-        f"{_TYPICAL.format('')}; server is its RRT, within the first byte",
+        f"{_TYPICAL.format('')}{server}",
         tuple((short_name(label), *(format_ms(mean[column]) for column in happened)) for label, mean in means.items()),
         head=("label", *(columns[column] for column in happened)),
     )
@@ -316,7 +320,11 @@ def _breakdowns(df: pd.DataFrame) -> tuple[Breakdown, ...]:
     means = {name: float(rows[name].mean()) for name in PHASES}
     # A mean of fewer rows would not be a part of the wait.
     parts = rows[["ttfb_ms", "rrt_ms", "tcp_rtt_ms"]].mean(skipna=False)
-    return (*phases(means, caption, value), *wait(dict(parts), value))
+    return (*phases(means, caption, value), *(() if _is_above_wait(ok) else wait(dict(parts), value)))
+
+
+def _is_above_wait(ok: pd.DataFrame) -> bool:
+    return above_wait(as_array(ok["ttfb_ms"]) - as_array(ok["rrt_ms"])) > 0
 
 
 def _with_rrt(ok: pd.DataFrame) -> pd.DataFrame:

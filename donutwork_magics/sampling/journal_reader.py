@@ -61,6 +61,17 @@ class _Beginning(_Description, frozen=True):
 
 
 @dataclass(slots=True)
+class _Part:
+    """What a run wrote in one go to one file, from a beginning on."""
+
+    begun: int
+    """How many rows the run had written to this journal before it."""
+    written: int
+    """How many it had written by the line that was read last."""
+    labels: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class _RunRead:
     """What is known of one of the runs in a journal."""
 
@@ -76,23 +87,22 @@ class _RunRead:
     """Each ``seq`` that was read."""
     last_seq: int = -1
     """Of the row before this one in the same file."""
-    written: int = 0
-    """How many rows it had written by the line that was read last."""
-    written_at_most: int = 0
+    parts: list[_Part] = field(default_factory=list)
     missing: int = 0
 
     def begin(self, beginning: _Beginning) -> None:
         """Take in the beginning of the run, or of its part of another file."""
-        self.written, self.last_seq = beginning.rows, -1
+        self.parts.append(_Part(beginning.rows, beginning.rows))
+        self.last_seq = -1
         self.describe(beginning)
 
     def describe(self, description: _Description) -> None:
         """Take in a description; a `ValueError` where it is of a part of the rows that were read before it."""
-        if description.rows < self.written:
+        part = self.parts[-1]
+        if description.rows < part.written:
             raise ValueError
-        self.missing += description.rows - self.written
-        self.written = description.rows
-        self.written_at_most = max(self.written_at_most, self.written)
+        self.missing += description.rows - part.written
+        part.written = description.rows
         self.attrs, self.typed = description.attrs, msgspec.convert(description.attrs, _Attrs)
         self.places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in self.typed.plan}
 
@@ -103,8 +113,8 @@ class _RunRead:
             raise ValueError
         self.seen.add(row.seq)
         self.last_seq = row.seq
-        self.written += 1
-        self.written_at_most = max(self.written_at_most, self.written)
+        self.parts[-1].written += 1
+        self.parts[-1].labels.add(row.label)
         self.outages.add(pinged(row, self.places.get(row.label)))
 
     def described(self) -> dict[str, Any]:
@@ -114,16 +124,43 @@ class _RunRead:
             # It has not come to say it itself.
             self.outages.finish()
             attrs = {**attrs, "outages": self.outages.as_attrs()}
-        elsewhere = self.written_at_most - len(self.seen) - self.missing
+        elsewhere = self.elsewhere()
         if not self.missing and not elsewhere:
             return attrs
         journal = {"missing": self.missing, "missing_seq": self.missing_seq()[:_MOST_GAPS], "elsewhere": elsewhere}
         return {**attrs, "journal": journal}
 
+    def elsewhere(self) -> int:
+        """Count the rows that were written to other files.
+
+        Each line of a cell may have a journal of its own, which counts its own rows only, and these may be joined in
+        one file. A line has one journal: so parts that share a label are of the same one.
+        """
+        journals: list[list[_Part]] = []
+        for part in self.parts:
+            same = [parts for parts in journals if any(part.labels & other.labels for other in parts)]
+            journals = [parts for parts in journals if parts not in same]
+            journals.append([*(each for parts in same for each in parts), part])
+        if sum(any(part.labels for part in parts) for parts in journals) < 2:
+            return _before_or_between(self.parts)
+        # Parts of one journal without a label in common would count each other's rows: what is there tells.
+        gaps = max(self.seen) + 1 - len(self.seen) - self.missing
+        counted = sum(_before_or_between(parts) for parts in journals if any(part.labels for part in parts))
+        return max(0, min(counted, gaps))
+
     def missing_seq(self) -> list[list[int]]:
         """Return the first and the last ``seq`` of each gap, if the gaps are of the missing rows and of no others."""
         gaps = [[seq + 1, after - 1] for seq, after in pairwise(sorted(self.seen)) if after > seq + 1]
         return gaps if sum(last - first + 1 for first, last in gaps) == self.missing else []
+
+
+def _before_or_between(parts: list[_Part]) -> int:
+    """Count the rows that a journal had before its last row, and that are in none of these parts."""
+    count = reached = 0
+    for part in sorted(parts, key=lambda part: part.begun):
+        count += max(0, part.begun - reached)
+        reached = max(reached, part.written)
+    return count
 
 
 _descriptions: Final = msgspec.json.Decoder(_Description)

@@ -136,6 +136,43 @@ def test_an_rrt_that_is_missing_or_goes_missing() -> None:
     assert found(df)["RRT missing"].text == "No reply has an RRT that is a time."
 
 
+def with_rrt_above_the_wait(df: pd.DataFrame, rows: int, by_ms: float) -> pd.DataFrame:
+    rrt_ms = df["rrt_ms"].where(df["seq"] >= rows, df["ttfb_ms"] + by_ms)
+    return df.assign(rrt_ms=rrt_ms, network_ms=df["ttfb_ms"] - rrt_ms)
+
+
+def test_an_rrt_above_the_wait() -> None:
+    finding = found(with_rrt_above_the_wait(frame(steady()), 300, 470.0))["RRT above the wait"]
+    assert finding.text == (
+        "In 300 of 300 replies the server reports more than the wait for the first byte, by up to 470 ms: there its "
+        "RRT is no part of that wait."
+    )
+    assert finding.advice == "Server and network time cannot be told apart: do not judge by network_ms."
+    assert finding.evidence == {"above": 300, "replies": 300, "most_ms": pytest.approx(470.0)}
+    assert finding.casts_doubt
+    assert "RRT above the wait" in found(with_rrt_above_the_wait(frame(steady()), 16, 470.0))
+    assert "RRT above the wait" in found(with_rrt_above_the_wait(frame(steady(2)), 2, 470.0))
+
+
+@pytest.mark.parametrize(("rows", "by_ms"), [(300, 0.09), (15, 470.0)])
+def test_an_rrt_that_is_rounded_or_above_the_wait_in_a_few_replies_is_no_fault(rows: int, by_ms: float) -> None:
+    assert diagnose(with_rrt_above_the_wait(frame(steady()), rows, by_ms)) == ()
+    assert "RRT above the wait" not in found(with_rrt_above_the_wait(frame(steady(20)), 2, by_ms))
+
+
+def test_pings_that_are_there_twice() -> None:
+    df = frame(steady())
+    finding = found(pd.concat([df, df], ignore_index=True))["pings twice"]
+    assert finding.text.startswith("300 of 600 rows are of pings that are here already, as in a table that was joined ")
+    assert finding.evidence == {"rows": 300}
+    once = pd.concat([df, df.iloc[:1]], ignore_index=True)
+    assert found(once)["pings twice"].text.startswith("1 of 301 rows is of pings that are here already")
+    assert "pings twice" not in found(once.drop_duplicates(["run", "seq"]))
+    # Two runs number their pings alike, and without its id nobody knows of which run a row is.
+    assert "pings twice" not in found(pd.concat([df, df.assign(run="another")], ignore_index=True))
+    assert "pings twice" not in found(once.assign(run=pd.array([None] * 301, dtype="string")))
+
+
 def test_many_pings_that_failed() -> None:
     errors: dict[int, Kind] = dict.fromkeys(range(16), "server_error")
     finding = found(frame(steady(), errors=errors))["many errors"]

@@ -178,6 +178,25 @@ def test_pings_that_failed_otherwise_have_no_time_and_it_says_so() -> None:
     assert "; 41 of 100 pings failed and" in str(judge("corrected_ms.p50<1s", df.assign(corrected_ms=np.nan)))
 
 
+@pytest.mark.parametrize("text", ["network_ms.p50<1ms", "network_ms.max<1ms", "network_ms.p99.9<1ms"])
+def test_a_time_of_the_network_below_0_decides_nothing(text: str) -> None:
+    df = frame(pings(), errors={0: "timeout"})
+    found = judge(text, df.assign(network_ms=-470.0))
+    reason = "in 399 of 399 replies the RRT is above the wait, so network time is not known"
+    assert str(found).startswith(f"{text} is undecided: {reason}; 1 of 400 pings failed")
+    assert math.isnan(found.value)
+    assert found.above_wait == 399
+
+
+def test_a_time_of_the_network_that_is_rounded_below_0_is_judged() -> None:
+    df = frame(pings())
+    assert judge("network_ms.p50<1ms", df.assign(network_ms=-0.05)).outcome == "holds"
+    few = df.assign(network_ms=df["network_ms"].where(df["seq"] >= 20, -470.0))
+    assert judge("network_ms.p50<1s", few).outcome == "holds"
+    # Only the network's time is made of both.
+    assert judge("ttfb_ms.p50<1s", df.assign(network_ms=-470.0)).outcome == "holds"
+
+
 @pytest.mark.parametrize("df", [frame([1.0]).iloc[:0], frame([1.0] * 30, errors=dict.fromkeys(range(30), "dns"))])
 def test_nothing_is_decided_by_pings_that_are_not_there(df: object) -> None:
     assert [judge(text, df).outcome for text in ("p50<1s", "max<1s")] == ["undecided"] * 2  # type: ignore[arg-type]

@@ -158,6 +158,30 @@ def test_a_run_tells_the_servers_share_of_the_wait() -> None:
     assert re.search(r"server +3.00 ms +33.3 % +█+\n +network +6.00 ms +66.7 % +█+\n", text)
 
 
+def test_where_the_rrt_is_above_the_wait_the_wait_is_not_broken_down() -> None:
+    df = frame([10.0] * 60)
+    # The pings in the middle are sound, and still nobody knows what the RRT of this server is.
+    df.loc[:9, "rrt_ms"] = 500.0
+    df["network_ms"] = df["ttfb_ms"] - df["rrt_ms"]
+    text = said(df, plan=[{**ATTRS["plan"][0], "expect": ["network_ms.p50<1s"]}])
+    assert "In 10 of 60 replies the server reports more than the wait for the first byte, by up to 491 ms" in text
+    assert "Wait for the first byte" not in text
+    assert "first byte 9.00 ms" in text
+    assert "undecided: in 10 of 60 replies the RRT is above the wait, so network time is not known" in text
+    assert text.startswith("⚠ Pings: 60 pings")
+
+
+def test_where_the_rrt_is_above_the_wait_no_server_stands_beside_the_phases() -> None:
+    strange = frame([10.0] * 60, label="strange").assign(rrt_ms=500.0)
+    sound = frame([5.0] * 60, label="sound")
+    text = shown(pd.concat([strange, sound], ignore_index=True))
+    assert re.search(r"strange +500 µs +9.00 ms +500 µs +–\n", text)
+    assert re.search(r"sound +250 µs +4.50 ms +250 µs +1.50 ms\n", text)
+    text = shown(pd.concat([strange, sound.assign(rrt_ms=500.0)], ignore_index=True))
+    assert re.search(r"label +send +first byte +receive\n", text)
+    assert "server is its RRT" not in " ".join(text.split())
+
+
 def test_the_phases_of_a_run_add_up_to_its_p50_also_where_their_medians_would_not() -> None:
     random = np.random.default_rng(1)
     df = frame([1.0] * 200)

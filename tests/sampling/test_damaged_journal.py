@@ -315,3 +315,49 @@ def test_no_markup_of_a_journal_reaches_a_table(column: str, file: Path) -> None
     written(file, 2)
     say_in_each_row(file, column, r"$\rule{9px}{9px}$ <b>&")
     assert list(load(file)[column]) == ["\ufffd\ufffdrule{9px}{9px}\ufffd \ufffdb\ufffd\ufffd"] * 2
+
+
+def lines_apart(directory: Path, count: int = 20) -> tuple[pd.DataFrame, Path, Path]:
+    """Run two lines of a cell, each with a journal of its own."""
+    a, b = directory / "a.jsonl", directory / "b.jsonl"
+    with Server(answer(reply())) as server:
+        plans = [(Plan(count=count, rate_hz=500, label=file.stem), file) for file in (a, b)]
+        lines = [Series(plan, target_of(server), journal=file) for plan, file in plans]
+        made = measure(lines, keep=lambda _df: "nowhere")
+    return made, a, b
+
+
+def test_the_journals_of_two_lines_joined_in_one_file_lack_nothing(tmp_path: Path, file: Path) -> None:
+    made, a, b = lines_apart(tmp_path)
+    for parts in ((a, b), (b, a)):
+        file.write_bytes(b"".join(part.read_bytes() for part in parts))
+        df = load(file)
+        pd.testing.assert_frame_equal(df, made, check_exact=True)
+        assert "journal" not in about(df)
+        assert "not in this file" not in card_of(df)
+        assert "missing" not in card_of(df)
+
+
+def test_of_joined_journals_one_that_was_truncated_is_told(tmp_path: Path, file: Path) -> None:
+    _, a, b = lines_apart(tmp_path)
+    beginning, *rows, end = lines_of(b)
+    # What a run writes that goes on in a file that was truncated after its seventh row.
+    later = sealed({**json.loads(beginning), "rows": 7})
+    file.write_bytes(a.read_bytes() + b"".join([later, *rows[7:], end]))
+    df = load(file)
+    assert len(df) == 33
+    assert about(df)["journal"] == {"missing": 0, "missing_seq": [], "elsewhere": 7}
+    assert "7 rows of the run are not in this file" in card_of(df)
+
+
+def test_a_journal_of_two_lines_whose_parts_have_one_label_each_lacks_nothing(file: Path) -> None:
+    with Server(answer(reply())) as server:
+        lines = [Series(Plan(count=20, rate_hz=500, label=label), target_of(server), journal=file) for label in "ab"]
+        made = measure(lines, keep=lambda _df: "nowhere")
+    beginning, *rows, end = lines_of(file)
+    # The rows of b as a file has them in which the run went on.
+    later = sealed({**json.loads(beginning), "rows": 20})
+    file.write_bytes(b"".join([beginning, *rows[:20], later, *rows[20:], end]))
+    df = load(file)
+    pd.testing.assert_frame_equal(df, made, check_exact=True)
+    assert "journal" not in about(df)
