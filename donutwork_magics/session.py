@@ -77,7 +77,7 @@ class Session:
 
     def watches_of_the_api(self) -> int:
         """Count the watches that run, and go on calling what the variables named when they began."""
-        return sum(not watch.series.target.sandbox for watch in _watches())
+        return sum(watch.running and not watch.series.target.sandbox for watch in _watches())
 
     def series_of_the_api(self) -> int:
         """Count the series that go on, as those of a button or a thread, and call what they began with."""

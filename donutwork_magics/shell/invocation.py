@@ -304,10 +304,9 @@ class Invocation:
             goes_on = "A watch goes on" if watches == 1 else f"{watches} watches go on"
             print(f"{goes_on} calling the API: %donutwork watch stop ends every watch.")
         if series := self._session.series_of_the_api():
-            goes_on, it, its = (
-                ("A series goes on", "it", "its") if series == 1 else (f"{series} series go on", "them", "their")
-            )
-            print(f"{goes_on} calling the API: interrupt {it}, or wait for {its} end.")
+            # It has a thread of its own, which no interrupt reaches.
+            goes_on = "A series goes on" if series == 1 else f"{series} series go on"
+            print(f"{goes_on} calling the API: wait for the end, or %unload_ext donutwork_magics ends every series.")
         return status
 
     def _watch(self, command: WatchCommand) -> Watch:

@@ -124,6 +124,7 @@ def test_a_paused_watch_of_the_api_is_not_started_while_a_sandbox_is_on(kernel: 
     started = kernel.run("%donutwork sandbox start")
     assert "A watch goes on calling the API: %donutwork watch stop ends every watch." in started.stdout
     kernel.run("import time\nw.pause(); time.sleep(0.3)")
+    assert kernel.run("%donutwork sandbox start").stdout == ""
     before = api.connections
     cell = kernel.run("w.start()")
     assert cell.ename == "SettingsError"
@@ -147,7 +148,7 @@ def test_a_watch_that_is_started_after_loading_again_is_known(kernel: Kernel, st
 
 
 def test_series_that_go_on_are_said_at_a_start_and_end_at_unloading(kernel: Kernel) -> None:
-    goes_on = "A series goes on calling the API: interrupt it, or wait for its end.\n"
+    goes_on = "A series goes on calling the API: wait for the end, or %unload_ext donutwork_magics ends every series.\n"
     assert kernel.run(f"%donutwork sandbox stop;\n{SERIES_IN_A_THREAD}").ok
     until(kernel, "probers.runs() and probers.runs()[0][1].done > 3")
     started = kernel.run("w = %donutwork watch -r 50\n%donutwork watch stop\n%donutwork sandbox start")
