@@ -26,6 +26,7 @@ from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import Rows, decode
 from donutwork_magics.sampling.schedule import SharedMemory
 from donutwork_magics.sampling.series import (
+    INTERRUPTED,
     Began,
     Begin,
     Command,
@@ -42,6 +43,7 @@ from donutwork_magics.sampling.series import (
 _MODULE: Final = "donutwork_magics.sampling"
 _CHUNK_BYTES: Final = 2**18
 _SEND_S: Final = 2.0
+_STOP_S: Final = 2.0
 _SEND_AGAIN_S: Final = 0.01
 _EVENT: Final = b'{"type":'
 _POLL_MS: Final = 1000
@@ -201,6 +203,7 @@ class Prober:
         self.recording: Recording | None = None
         """The run that it carries out, or did last."""
         self._stopped: str | None = None
+        self._sending = threading.Lock()
         self.is_kept = True
         """Whether it is kept for another run when it is given back."""
         self.lost = False
@@ -247,7 +250,7 @@ class Prober:
     def _send(self, command: Command) -> None:
         view = memoryview(encode_command(command))
         deadline_s = time.monotonic() + _SEND_S
-        with contextlib.suppress(OSError, ValueError):
+        with self._sending, contextlib.suppress(OSError, ValueError):
             # What it does not read any more, it does not answer: `_read` sees its end.
             stdin = self._child.stdin.fileno()
             while view:
@@ -358,3 +361,21 @@ def end_idle() -> None:
             prober.is_kept = False
     for prober in probers:
         prober.end()
+
+
+def runs() -> list[tuple[Prober, Recording]]:
+    """Return what goes on in this process, series and watches, and the probers that carry it out."""
+    with _lock:
+        busy = [(prober, prober.recording) for prober in _busy if prober._owner == os.getpid()]
+    return [(prober, run) for prober, run in busy if run is not None and not run.over.is_set()]
+
+
+def end_all() -> None:
+    """End every run, as an interrupt does, and every prober with it."""
+    end_idle()
+    probers = [prober for prober, _run in runs()]
+    for prober in probers:
+        # All are asked first, so that they end at the same time.
+        prober.stop(INTERRUPTED)
+    for prober in probers:
+        prober.finish(INTERRUPTED, _STOP_S)

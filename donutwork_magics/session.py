@@ -1,8 +1,9 @@
-"""What one shell keeps between commands: its watches. It also starts and ends the sandbox of the process."""
+"""What goes on between commands: the watches, series and sandbox of the process, and which cell began what."""
 
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,33 +31,32 @@ class Execution(NamedTuple):
 
 
 class Session:
-    """The state of one shell; `close` ends what it started, and the sandbox."""
+    """What the commands of one shell know of the process."""
 
     def __init__(self) -> None:
-        # One that runs is kept alive by its thread; one that has stopped belongs to whoever may start it again.
-        self._watches: weakref.WeakKeyDictionary[Watch, Execution | None] = weakref.WeakKeyDictionary()
+        self._begun_by: weakref.WeakKeyDictionary[Watch, Execution] = weakref.WeakKeyDictionary()
 
-    def close(self, *, stop_sandbox: bool = True) -> None:
-        """End what runs: the watches, and the sandbox unless another shell has the extension too."""
+    def close(self) -> None:
+        """End what runs in this process: watches, series, and the sandbox."""
+        from donutwork_magics import probers
+        from donutwork_magics.sandbox import process
+
+        # Also after an interrupt, which ends the waiting only.
         try:
             self.stop_watches()
         finally:
-            # Also after an interrupt, which ends the waiting only.
-            self._watches.clear()
-            if stop_sandbox:
-                from donutwork_magics import probers
-                from donutwork_magics.sandbox import process
-
+            try:
+                probers.end_all()
+            finally:
                 process.stop()
-                probers.end_idle()
 
-    def add_watch(self, watch: Watch, begun_by: Execution | None = None) -> None:
-        """Look after a watch, which ends with the session; None where it is not known what began it."""
-        self._watches[watch] = begun_by
+    def note(self, watch: Watch, begun_by: Execution) -> None:
+        """Take note of what began a watch: another run of that cell ends it."""
+        self._begun_by[watch] = begun_by
 
     def watch_status(self) -> str:
         """Say what each watch that is not stopped has seen so far, a line each."""
-        return "\n".join(map(repr, self._running_watches())) or "No watch is running."
+        return "\n".join(map(repr, _watches())) or "No watch is running."
 
     def stop_watches(self, *, earlier_than: Execution | None = None) -> int:
         """Stop watches, also those that no variable has any more, and return how many there were.
@@ -64,9 +64,9 @@ class Session:
         With `earlier_than`, only those that an earlier run of that cell began: their panels are gone, and their
         variables taken.
         """
-        watches = self._running_watches()
+        watches = _watches()
         if earlier_than is not None:
-            begun = ((watch, self._watches[watch]) for watch in watches)
+            begun = ((watch, self._begun_by.get(watch)) for watch in watches)
             watches = [watch for watch, by in begun if by is not None and by.is_earlier_than(earlier_than)]
         for watch in watches:
             # All are asked first, so that they end at the same time.
@@ -77,10 +77,14 @@ class Session:
 
     def watches_of_the_api(self) -> int:
         """Count the watches that run, and go on calling what the variables named when they began."""
-        return sum(not watch.series.target.sandbox for watch in self._running_watches())
+        return sum(watch.running and not watch.series.target.sandbox for watch in _watches())
 
-    def _running_watches(self) -> list[Watch]:
-        return [watch for watch in list(self._watches) if watch.state != "stopped"]
+    def series_of_the_api(self) -> int:
+        """Count the series that go on, as those of a button or a thread, and call what they began with."""
+        from donutwork_magics import probers
+
+        series = [run.lines for _prober, run in probers.runs() if not run.lines[0].plan.endless]
+        return sum(not lines[0].target.sandbox for lines in series)
 
     def key_values(self) -> KeysIn:
         """Return the keys that are set, for one purpose: to refuse a line that contains one."""
@@ -117,7 +121,7 @@ class Session:
 
     def overview(self, commands: tuple[tuple[str, str], ...]) -> Overview:
         """Tell where calls go and which key variable is set, without a request."""
-        watches = len(self._running_watches())
+        watches = len(_watches())
         if (sandbox := SWITCH.sandbox) is not None:
             alive = sandbox.alive()
             destination = sandbox.url if alive else "the sandbox has ended: %donutwork sandbox start, or stop"
@@ -131,6 +135,15 @@ class Session:
         plain, *others = KEY_VARIABLES
         statuses = tuple(_key_status(name) for name in (plain, *others) if name == plain or name in os.environ)
         return Overview(destination, usable, False, variable, statuses, commands, watches)
+
+
+def _watches() -> list[Watch]:
+    if "donutwork_magics.watch" not in sys.modules:
+        # Nobody has made one, and the import takes its time.
+        return []
+    from donutwork_magics.watch import not_stopped
+
+    return not_stopped()
 
 
 def _key_status(variable: str) -> KeyStatus:

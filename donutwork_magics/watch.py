@@ -6,6 +6,7 @@ import contextvars
 import os
 import threading
 import time
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -42,6 +43,15 @@ class Panel(Protocol):
 
     def freeze(self, *, in_cell: bool) -> None:
         """Show what is left when it has stopped, in a cell that waited for that or not; perhaps more than once."""
+
+
+# One that runs is kept alive by its thread; one that has stopped belongs to whoever may start it again.
+_made: Final[weakref.WeakSet[Watch]] = weakref.WeakSet()
+
+
+def not_stopped() -> list[Watch]:
+    """Return the watches of this process that ping or rest, wherever they were started."""
+    return [watch for watch in list(_made) if watch.state != "stopped"]
 
 
 class Watch(Displayed):
@@ -88,6 +98,7 @@ class Watch(Displayed):
         self._ended = threading.Event()
         self._panel: Panel | None = None
         self._drawn_s = self._first_s = 0.0
+        _made.add(self)
 
     @property
     def running(self) -> bool:

@@ -32,8 +32,9 @@ class _Extension:
 
     def unload(self) -> None:
         try:
-            # The sandbox is on for the whole process: other shells may still call it.
-            self.magics.session.close(stop_sandbox=not _loaded)
+            if not _loaded:
+                # What runs is the whole process's: other shells may still use it.
+                self.magics.session.close()
         finally:
             # An interrupt ends the waiting for what was told to end, and leaves nothing half loaded.
             self._take_out()
@@ -71,7 +72,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take the magics and everything that they keep out of a shell; with the last of them the sandbox ends.
+    """Take the magics and everything that they keep out of a shell; with the last of them ends what runs.
 
     ``%reload_ext`` takes nothing out: the sandbox and the watches go on.
     """

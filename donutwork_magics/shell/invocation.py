@@ -298,9 +298,15 @@ class Invocation:
 
     def _sandbox(self, command: SandboxCommand) -> SandboxStatus:
         status = self._session.sandbox(command)
-        if status.state == "running" and (watches := self._session.watches_of_the_api()):
+        if status.state != "running":
+            return status
+        if watches := self._session.watches_of_the_api():
             goes_on = "A watch goes on" if watches == 1 else f"{watches} watches go on"
             print(f"{goes_on} calling the API: %donutwork watch stop ends every watch.")
+        if series := self._session.series_of_the_api():
+            # It has a thread of its own, which no interrupt reaches.
+            goes_on = "A series goes on" if series == 1 else f"{series} series go on"
+            print(f"{goes_on} calling the API: wait for the end, or %unload_ext donutwork_magics ends every series.")
         return status
 
     def _watch(self, command: WatchCommand) -> Watch:
@@ -314,7 +320,8 @@ class Invocation:
         if stopped:
             print(_stopped(stopped, "the watch", " this cell started earlier"))
         watch = Watch(series, keep=command.keep)
-        self._session.add_watch(watch, execution)
+        if execution is not None:
+            self._session.note(watch, execution)
         try:
             watch.start()
             self._show_watch(watch)

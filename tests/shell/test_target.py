@@ -28,6 +28,18 @@ def interrupt_in(seconds):
     timer = threading.Timer(seconds, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     timer.start()
 """
+SERIES_IN_A_THREAD = """
+import threading
+from donutwork_magics import Interrupted, collect, probers
+errors = []
+def measure():
+    try:
+        collect(100_000, rate_hz=50)
+    except Interrupted as error:
+        errors.append(error)
+thread = threading.Thread(target=measure)
+thread.start()
+"""
 SWITCH = "from donutwork_magics.client.target import SWITCH"
 
 
@@ -112,6 +124,7 @@ def test_a_paused_watch_of_the_api_is_not_started_while_a_sandbox_is_on(kernel: 
     started = kernel.run("%donutwork sandbox start")
     assert "A watch goes on calling the API: %donutwork watch stop ends every watch." in started.stdout
     kernel.run("import time\nw.pause(); time.sleep(0.3)")
+    assert kernel.run("%donutwork sandbox start").stdout == ""
     before = api.connections
     cell = kernel.run("w.start()")
     assert cell.ename == "SettingsError"
@@ -120,6 +133,30 @@ def test_a_paused_watch_of_the_api_is_not_started_while_a_sandbox_is_on(kernel: 
     assert (kernel.value("w.running"), api.connections) == ("False", before)
     kernel.run("%donutwork sandbox stop;\nw.start()")
     assert kernel.value("w.running") == "True"
+
+
+@pytest.mark.parametrize("start", ["w.start()", "click('Start')"])
+def test_a_watch_that_is_started_after_loading_again_is_known(kernel: Kernel, start: str) -> None:
+    kernel.run("%donutwork sandbox stop;\nw = %donutwork watch -r 50\n%unload_ext donutwork_magics")
+    assert kernel.run(f"%load_ext donutwork_magics\n{start}").ok
+    assert "<Watch running: localhost:" in kernel.run("%donutwork watch status").stdout
+    assert "one watch" in str(kernel.run("%donutwork").result)
+    assert "A watch goes on calling the API" in kernel.run("%donutwork sandbox start").stdout
+    assert kernel.run("%donutwork watch stop").stdout == "Stopped one watch.\n"
+    kernel.run("%donutwork sandbox stop;\nw.start()\n%unload_ext donutwork_magics")
+    assert kernel.value("w.state") == "'stopped'"
+
+
+def test_series_that_go_on_are_said_at_a_start_and_end_at_unloading(kernel: Kernel) -> None:
+    goes_on = "A series goes on calling the API: wait for the end, or %unload_ext donutwork_magics ends every series.\n"
+    assert kernel.run(f"%donutwork sandbox stop;\n{SERIES_IN_A_THREAD}").ok
+    until(kernel, "probers.runs() and probers.runs()[0][1].done > 3")
+    started = kernel.run("w = %donutwork watch -r 50\n%donutwork watch stop\n%donutwork sandbox start")
+    assert started.stdout == f"Stopped one watch.\n{goes_on}"
+    assert kernel.run("%unload_ext donutwork_magics").ok
+    assert kernel.value("probers.runs()") == "[]"
+    assert kernel.run("thread.join(20)\n[error] = errors").ok
+    assert kernel.value("(type(error).__name__, len(error.df) > 3)") == "('Interrupted', True)"
 
 
 def test_the_sandbox_ends_with_the_last_shell_that_has_the_extension(tmp_path: Path) -> None:
