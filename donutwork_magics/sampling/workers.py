@@ -80,7 +80,7 @@ class Run:
         """Times in which threads that were due did not run: a stopped process, a suspend, a starved machine."""
         self._origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
-        self._outages = Outages()
+        self._outages = Outages(command.outage)
         self._skipped = 0
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
         self._in_flight = 0
