@@ -73,6 +73,8 @@ class Recording:
         When it begins, since the first run of these rows did.
     seed
         What the order of its segments was drawn from.
+    outage
+        What went on as the run before it ended, which asked the same service.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Recording:
         rows: Rows,
         offset_ms: float = 0.0,
         seed: int | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{secrets.token_hex(3)}"
         """Its id, which sorts by time and is unique."""
@@ -102,7 +105,9 @@ class Recording:
         """Set when the journals are open, or it was refused."""
         self.over = threading.Event()
         """Set when nothing more comes."""
-        self._outages = Outages()
+        self.outage_before = outage
+        """As it was given."""
+        self._outages = Outages(outage)
         self._places = {line.plan.label: (line.target.host, line.target.env) for line in lines}
         self._first_row = rows.total
         self._began_s = time.monotonic()
@@ -225,7 +230,8 @@ class Prober:
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
         self.recording, self._stopped = recording, None
-        self._send(Begin(recording.run, recording.lines, recording.segments, recording.attrs, reached))
+        run, before = recording, recording.outage_before
+        self._send(Begin(run.run, run.lines, run.segments, run.attrs, reached, before))
         if self.lost:
             # It may have ended before its reader could know of this run.
             recording.lose(None)

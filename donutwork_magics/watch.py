@@ -91,6 +91,7 @@ class Watch(Displayed):
         self._recording: Recording | None = None
         self._elsewhere = self._skipped = 0
         self._reached = False
+        self._outage_before: Outage | None = None
         self._lock = threading.Lock()
         self._change = threading.Event()
         self._thread: threading.Thread | None = None
@@ -347,6 +348,7 @@ class Watch(Displayed):
             one_after_the_other([series.plan]),
             rows=self.rows,
             offset_ms=(now_s - self._first_s) * 1e3,
+            outage=self._outage_before,
         )
         self._prober.begin(recording, reached=self._reached)
         if not recording.begun.wait(_BEGIN_S):
@@ -369,6 +371,7 @@ class Watch(Displayed):
         self._elsewhere += recording.elsewhere
         self._skipped += int(recording.attrs["skipped"])
         self._reached = self._reached or recording.result.reached
+        self._outage_before = recording.outage
         self.journal_failed = recording.result.name == JOURNAL_FAILED
         with self._lock:
             self._recording = None

@@ -226,10 +226,14 @@ def _joined(pauses: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]
 
 
 def _joined_outages(outages: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
-    first = [(began_s, outage) for began_s, of_run in outages for outage in of_run.get("first", ())]
+    described = [(began_s, outage) for began_s, of_run in outages for outage in of_run.get("first", ())]
+    # One that goes on in the next run of a watch is described there as a whole, with the same beginning.
+    last = {outage["began_s"]: number for number, (_, outage) in enumerate(described) if outage["at_s"] < 0}
+    first = [each for number, each in enumerate(described) if number >= last.get(each[1]["began_s"], 0)]
+    parts_s = sum(outage["length_s"] for _, outage in described) - sum(outage["length_s"] for _, outage in first)
     return {
-        "count": sum(of_run.get("count", 0) for _, of_run in outages),
-        "total_s": sum(of_run.get("total_s", 0.0) for _, of_run in outages),
+        "count": sum(of_run.get("count", 0) for _, of_run in outages) - len(described) + len(first),
+        "total_s": sum(of_run.get("total_s", 0.0) for _, of_run in outages) - parts_s,
         "first": [{**outage, "at_s": began_s + outage["at_s"]} for began_s, outage in first[:MOST_OUTAGES]],
     }
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from donutwork_magics.sampling.schedule import SharedMemory
 from donutwork_magics.sampling.series import (
     Began,
     Begin,
+    Command,
     Described,
     Ended,
     Event,
@@ -49,6 +50,7 @@ MOST_UNREAD_BYTES: Final = 64 * 2**20
 BEAT_S: Final = 1.0
 """An empty line is written where nothing else was for so long: the parent tells from it that this process goes on."""
 _PARENT_EVERY_S: Final = 1.0
+_decode: Final = command_decoder().decode
 _DESCRIBED: Final = b'{"type":"described"'
 
 _BODY: Final = b'{"status": "success", "env": "staging", "RRT": "0.08 ms"}'
@@ -133,23 +135,27 @@ class Prober:
 
     def serve(self, lines: Iterable[bytes]) -> None:
         """Carry out each command; returns when there are no more, with everything on the disk."""
-        decode = command_decoder().decode
-        for line in lines:
-            try:
-                command = decode(line)
-            except (msgspec.MsgspecError, ValueError) as error:
-                self._output.event(
-                    Refused(f"The prober cannot read its plan ({type(error).__name__}). Restart the kernel.")
-                )
-                continue
-            if isinstance(command, Begin):
-                self._begin(command)
-                continue
+        waiting = iter(lines)
+        # A function of its own each time: what it had in its variables, the key above all, is gone before it waits.
+        while self._serve_next(waiting):
+            pass
+        self.leave()
+
+    def _serve_next(self, lines: Iterator[bytes]) -> bool:
+        """Wait for a command, and carry it out; False where there are no more."""
+        command = _next_command(lines)
+        if command is None:
+            return False
+        if isinstance(command, Begin):
+            self._begin(command)
+        elif isinstance(command, Refused):
+            self._output.event(command)
+        else:
             with self._lock:
                 self._stop = command
                 if self._run is not None:
                     self._run.stop(command.ended)
-        self.leave()
+        return True
 
     def leave(self) -> None:
         """Abandon the run that is carried out, with its rows on the disk: nobody reads them any more."""
@@ -206,6 +212,17 @@ class Prober:
         with self._lock:
             self._run = None
         return msgspec.structs.replace(run.ending or Ended(), reached=run.reached)
+
+
+def _next_command(lines: Iterator[bytes]) -> Command | Refused | None:
+    """Read the next command; None where there is none. Its line, with the plain key in it, is not kept."""
+    line = next(lines, None)
+    if line is None:
+        return None
+    try:
+        return _decode(line)
+    except (msgspec.MsgspecError, ValueError) as error:
+        return Refused(f"The prober cannot read its plan ({type(error).__name__}). Restart the kernel.")
 
 
 def warm_up() -> None:

@@ -58,7 +58,7 @@ class Outage:
     began_s: float
     """The start of the first of them, in seconds since 1970."""
     at_s: float
-    """The same, since the run began."""
+    """The same, since the run began; below 0 where it goes on from the run before."""
     length_s: float
     """To the start of the first ping that was answered; where there was none, to the end of the last that failed."""
     over: bool
@@ -73,15 +73,22 @@ class Outages:
 
     Of many, the first few are kept and all are counted. It keeps no rows, so that it also knows what a watch has
     dropped; and it depends on nothing but the pings, so that a journal without an end tells the same.
+
+    Parameters
+    ----------
+    before
+        The outage that went on as the run before this one ended, which asked the same service.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Outage | None = None) -> None:
         # The card of a watch is made by another thread.
         self._lock = threading.Lock()
         self._count = 0
         self._total_s = 0.0
         self._first: list[Outage] = []
-        self._down: Outage | None = None
+        self._down = before
+        self._is_of_before = before is not None
+        """Whether what goes on is still described in the time of the run before."""
         self._place: object = None
         self._end_s: float | None = None
         self._idle_s: float | None = None
@@ -113,7 +120,7 @@ class Outages:
     def as_attrs(self) -> dict[str, Any]:
         """Return them as a small dict of plain values, with the one that goes on."""
         with self._lock:
-            going_on = [] if self.current is None else [self.current]
+            going_on = [] if self.current is None or self._is_of_before else [self.current]
             first = [*self._first, *going_on][:MOST_OUTAGES]
             return {
                 "count": self._count + len(going_on),
@@ -125,6 +132,8 @@ class Outages:
         self._next_seq = ping.seq + 1
         start_s = ping.started_ms / 1e3
         end_s = start_s + ping.duration_ms / 1e3
+        if self._is_of_before:
+            self._take_over(ping, start_s)
         if ping.place != self._place or self._is_apart(start_s):
             self._close(self._down)
         self._place, self._end_s = ping.place, end_s
@@ -138,6 +147,14 @@ class Outages:
             kinds = tuple(dict.fromkeys((*down.kinds, ping.error)))
             length_s = max(down.length_s, end_s - down.at_s)
             self._down = replace(down, length_s=length_s, kinds=kinds, pings=down.pings + 1)
+
+    def _take_over(self, ping: Pinged, start_s: float) -> None:
+        """Go on with the outage of the run before, unless nobody knows how the service was meanwhile."""
+        down, self._is_of_before = self._down, False
+        if down is not None:
+            down = replace(down, at_s=down.began_s - (ping.timestamp_ns / 1e9 - start_s))
+            is_apart = start_s - down.at_s - down.length_s > _LONGEST_REST_S
+            self._down, self._place = None if is_apart else down, ping.place
 
     def _is_apart(self, start_s: float) -> bool:
         """Tell whether no ping was made for so long that nobody knows how the service was meanwhile.

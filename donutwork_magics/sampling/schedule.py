@@ -206,15 +206,24 @@ class Schedule:
         self._shift_ns = 0
         self._skipped = 0
         self._end_ns = sys.maxsize
+        self._duration_ns = sys.maxsize
         self._not_before_ns = 0
+        self._over_ns = 0
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
 
-    def begin(self, not_before_ns: int = 0) -> None:
-        """Plan the first ping for now, or for a moment that is still to come."""
-        self.origin_ns = max(time.perf_counter_ns(), not_before_ns)
+    def begin(self, planned_ns: int = 0) -> None:
+        """Plan the first ping for a moment, which may be over where there is a rate; for now where that is 0.
+
+        It is over where what came before was late. Then that is made up for, as within one series. A duration counts
+        from now: what is late would else have none left, and no row. No more starts are made up than it has.
+        """
+        now_ns = time.perf_counter_ns()
+        begins_ns = max(now_ns, planned_ns)
+        self.origin_ns = planned_ns if planned_ns and self._plan.rate_hz is not None else begins_ns
         if self._plan.duration_s is not None:
-            self._end_ns = self.origin_ns + int(self._plan.duration_s * 1e9)
+            self._duration_ns = int(self._plan.duration_s * 1e9)
+            self._end_ns = begins_ns + self._duration_ns
 
     def stop(self) -> None:
         """Start no further ping."""
@@ -235,6 +244,7 @@ class Schedule:
                 due_ns = self._due_ns(now_ns)
                 start_ns, rests_until_ns = max(now_ns, due_ns), self.rate_limit.rests_until_ns
                 if self._is_over(start_ns):
+                    self._over_ns = self._over_ns or now_ns
                     return None
                 if start_ns < rests_until_ns:
                     if self._is_over(rests_until_ns):
@@ -252,10 +262,20 @@ class Schedule:
                     late_ns = self._sleep_until(due_ns)
         return None
 
-    @property
-    def next_planned_ns(self) -> int:
-        """When the next ping would be planned if there were one, on the monotonic clock; 0 where there is no plan."""
-        return self._scheduled_ns(self._next_seq) or 0
+    def planned_end_ns(self) -> int:
+        """Return when the first ping after it is planned, now that it is over; 0 where it has no plan."""
+        planned_ns, rate_hz = self._scheduled_ns(self._next_seq), self._plan.rate_hz
+        if planned_ns is None or rate_hz is None:
+            return 0
+        if self._plan.duration_s is not None:
+            # Starts for which no time was left are not those of what comes after it.
+            left_ns = max(0, self.origin_ns + self._duration_ns - planned_ns)
+            period_ns = int(1e9 / rate_hz)
+            planned_ns += -(-left_ns // period_ns) * period_ns
+        if self._plan.concurrency > 1 and self._over_ns:
+            # A worker was free for the next start, and it was we who waited for the others: that is nobody's delay.
+            planned_ns += max(0, time.perf_counter_ns() - max(planned_ns, self._over_ns))
+        return planned_ns
 
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""
@@ -287,7 +307,11 @@ class Schedule:
     def _is_over(self, start_ns: int) -> bool:
         """Tell whether nothing is left to start at that moment or later."""
         total = self._plan.total
-        return (total is not None and self._next_seq >= total) or start_ns >= self._end_ns
+        if (total is not None and self._next_seq >= total) or start_ns >= self._end_ns:
+            return True
+        # Where it began late, its planned starts end before its time does.
+        planned_ns = self._scheduled_ns(self._next_seq)
+        return planned_ns is not None and planned_ns - self._shift_ns >= self.origin_ns + self._duration_ns
 
     def _due_ns(self, now_ns: int) -> int:
         """Return when the next ping may start at the soonest, the rests apart."""

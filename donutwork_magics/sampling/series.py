@@ -20,7 +20,7 @@ from donutwork_magics.client.replies import PING
 from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import Kind
 from donutwork_magics.sampling.machine import Pauses
-from donutwork_magics.sampling.outages import Outages
+from donutwork_magics.sampling.outages import Outage, Outages
 from donutwork_magics.sampling.plan import Plan, Segment
 from donutwork_magics.types import Family, Http
 
@@ -119,6 +119,8 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """What is known of it already, as `beginning` returns it."""
     reached: bool
     """Whether the address is known to be right."""
+    outage: Outage | None = None
+    """What went on as the run before it ended, which asked the same service."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

@@ -73,13 +73,14 @@ class Run:
         self._memory = memory
         self._lock = threading.Lock()
         self._rows = 0
+        self._interleaved = any(segment.block for segment in command.segments)
         self._pauses = Pauses()
         """Rests after a 429 or 503 that held back starts, of this run or of others against the same host."""
         self._machine_pauses = Pauses()
         """Times in which threads that were due did not run: a stopped process, a suspend, a starved machine."""
         self._origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
-        self._outages = Outages()
+        self._outages = Outages(command.outage)
         self._skipped = 0
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
         self._in_flight = 0
@@ -138,11 +139,11 @@ class Run:
             with self._lock:
                 self._describe()
             with pulse(partial(self._paused, self._machine_pauses)):
-                free_ns = 0
+                planned_ns = 0
                 for segment in self._command.segments:
                     if self._stopped.is_set():
                         break
-                    free_ns = self._carry_out(segment, free_ns)
+                    planned_ns = self._carry_out(segment, planned_ns)
         except OutOfThreadsError:
             self._end(Ended("out_of_threads", str(OutOfThreadsError())))
         except Exception as error:
@@ -152,8 +153,8 @@ class Run:
                 line.close()
         self._finish()
 
-    def _carry_out(self, segment: Segment, not_before_ns: int) -> int:
-        """Carry out a segment, and return when the next may begin: in the planned distance from its last ping."""
+    def _carry_out(self, segment: Segment, planned_ns: int) -> int:
+        """Carry out a segment, and return for when the next is planned: in the planned distance from its last; or 0."""
         line = self._lines[segment.line]
         plan = line.series.plan
         if not plan.endless:
@@ -169,7 +170,7 @@ class Run:
             threading.Thread(target=self._work, args=(part, client), name="donutwork-worker", daemon=True)
             for client in line.clients
         ]
-        schedule.begin(not_before_ns)
+        schedule.begin(planned_ns)
         self._origin_ns = self._origin_ns or schedule.origin_ns
         self._schedule = schedule
         if self._stopped.is_set():
@@ -182,7 +183,9 @@ class Run:
                         worker.join(_SLICE_S)
             finally:
                 self._finish_part(part, workers)
-        return schedule.next_planned_ns
+        end_ns = schedule.planned_end_ns()
+        # Lines that take turns have one plan. One after the other, each is a series with a plan of its own.
+        return end_ns if self._interleaved or end_ns > time.perf_counter_ns() else 0
 
     def _start(self, workers: list[threading.Thread], schedule: Schedule) -> None:
         # The workers wait for the lock, so that none of them pings unless all have started.

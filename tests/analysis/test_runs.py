@@ -63,7 +63,14 @@ def test_without_time_stamps_rows_are_on_the_clock_that_they_have() -> None:
     assert clock_s(df).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-OUTAGE = {"began_s": 1.7e9, "at_s": 3.0, "length_s": 2.0, "over": True, "kinds": ["connect"], "pings": 4}
+OUTAGE: dict[str, Any] = {
+    "began_s": 1.7e9,
+    "at_s": 3.0,
+    "length_s": 2.0,
+    "over": True,
+    "kinds": ["connect"],
+    "pings": 4,
+}
 
 
 def of_run(df: pd.DataFrame, run: str, **attrs: Any) -> pd.DataFrame:
@@ -115,6 +122,19 @@ def test_of_several_runs_what_they_had_is_added_up_on_one_clock() -> None:
     # One for each line: a run that was killed has none to tell.
     assert told["client"] == [{"cpu_share": 0.1}, {}]
     assert len(told["plan"]) == 2
+
+
+def test_an_outage_that_goes_on_in_the_next_run_is_one() -> None:
+    before = {"count": 1, "total_s": 2.0, "first": [{**OUTAGE, "over": False, "length_s": 2.0}]}
+    whole = {**OUTAGE, "over": True, "at_s": OUTAGE["at_s"] - 60.0, "length_s": 70.0}
+    another = {**OUTAGE, "began_s": OUTAGE["began_s"] + 77.0, "at_s": 20.0, "length_s": 5.0}
+    one = of_run(frame([1.0] * 50), RUN, outages=before)
+    other = of_run(
+        later(frame([1.0] * 30), 60.0), LATER, outages={"count": 2, "total_s": 75.0, "first": [whole, another]}
+    )
+    told = attributes(joined(one, other))["outages"]
+    assert (told["count"], told["total_s"]) == (2, 75.0)
+    assert [(outage["at_s"], outage["length_s"]) for outage in told["first"]] == [(3.0, 70.0), (80.0, 5.0)]
 
 
 def test_of_several_runs_the_rows_that_are_not_in_their_journals_are_added_up() -> None:

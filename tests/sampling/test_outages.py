@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,28 @@ class TestPings:
         [outage] = found(pings)["first"]
         assert (outage["over"], outage["length_s"]) == (False, pytest.approx(4.1))
 
+    @pytest.mark.parametrize(("wait_s", "pings"), [(20.0, 5), (200.0, 1)])
+    def test_that_of_the_run_before_goes_on_unless_the_wait_was_long(self, wait_s: float, pings: int) -> None:
+        before = Outages()
+        for seq in range(4):
+            before.add(ping(seq, "connect", at_s=50.0 + seq))
+        outages = Outages(before.current)
+        # It is current, so that the watch tries once a second from its first ping on, and it is counted with that.
+        assert outages.current == before.current
+        assert outages.as_attrs()["count"] == 0
+        at_s = 53.0 + wait_s
+        outages.add(ping(0, "timeout", at_s=at_s)._replace(started_ms=0.0))
+        current = outages.current
+        assert (current.pings if current else 1) == pings
+        outages.add(ping(1, None, at_s=at_s + 1)._replace(started_ms=1000.0))
+        found = outages.as_attrs()["first"]
+        assert [(each["began_s"], each["over"], each["kinds"]) for each in found] == (
+            [(WALL_NS / 1e9 + 50, True, ["connect", "timeout"])] if current else []
+        )
+        assert [(each["at_s"], each["length_s"]) for each in found] == [
+            pytest.approx((-3.0 - wait_s, 4.0 + wait_s), abs=1e-5) for _ in found
+        ]
+
     def test_a_slow_plan_is_no_such_wait(self) -> None:
         pings = [ping(seq, "connect" if seq < 4 else None, at_s=600.0 * seq) for seq in range(6)]
         [outage] = found(pings)["first"]
@@ -233,6 +256,10 @@ class TestRun:
         assert about(df)["outages"]["count"] == 0
 
 
+def has_rows(watch: Watch, rows: int) -> bool:
+    return watch.rows.total >= rows
+
+
 class TestWatch:
     @staticmethod
     def until(condition: Any) -> None:
@@ -288,6 +315,36 @@ class TestWatch:
         assert watch.running
         assert about(watch.df)["outages"]["count"] == 1
         watch.stop()
+
+    def test_started_again_or_changed_during_one_it_knows_it_as_one(self, tmp_path: Path) -> None:
+        port, file = free_port(), tmp_path / "w.jsonl"
+        target = sandbox_target(f"http://127.0.0.1:{port}", KEY, None)
+        watch = Watch(Series(Plan(rate_hz=20, endless=True), target, journal=file), keep=1000)
+        with Server(answer(reply()), port=port):
+            watch.start()
+            self.until(lambda: watch.rows.total > 3)
+        self.until(lambda: watch.outage is not None)
+        began_s = watch.outage.began_s if watch.outage else 0.0
+        for again in (partial(watch.change, rate_hz=10.0, http="auto"), watch.pause):
+            enough = watch.rows.total + 4
+            again()
+            watch.start()
+            self.until(partial(has_rows, watch, enough))
+            assert watch.outage is not None
+            assert watch.outage.began_s == began_s
+        with Server(answer(reply()), port=port):
+            self.until(lambda: watch.outage is None)
+            watch.stop()
+        df = watch.df
+        assert load(file).attrs == df.attrs
+        assert df["run"].nunique() >= 2
+        outages = about(df)["outages"]
+        [outage] = outages["first"]
+        assert (outages["count"], outages["total_s"]) == (1, pytest.approx(outage["length_s"]))
+        assert (outage["began_s"], outage["over"], outage["pings"]) == (began_s, True, len(failed_rows(df)))
+        # It goes on to try once a second: each run has begun with one try at once.
+        steps_s = df.groupby("run")["started_ms"].diff()[failed_rows(df).index[4:]] / 1e3
+        assert (steps_s.dropna() > 0.8).all()
 
     def test_a_wrong_address_ends_it_each_time(self) -> None:
         with closed_port() as port:

@@ -25,6 +25,7 @@ from donutwork_magics.child import Child
 from donutwork_magics.measure import measure
 from donutwork_magics.probers import LOST, Recording
 from donutwork_magics.sampling import __main__ as prober_module
+from donutwork_magics.sampling.__main__ import Output, Prober
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import Rows
 from donutwork_magics.sampling.schedule import SharedMemory
@@ -107,6 +108,57 @@ class TestSecrecy:
         # Nor has it a file of ours but its pipes and the memory of the limits.
         files = [os.readlink(file) for file in (proc / "fd").iterdir()]  # noqa: PTH115 - a pipe is no path
         assert sum(not file.startswith(("pipe:", "/memfd:donutwork", "/dev/null")) for file in files) == 0
+
+    def test_no_variable_of_any_of_its_threads_holds_the_key_during_a_run_or_after_it(self) -> None:
+        asked, go_on = threading.Event(), threading.Event()
+
+        def handler(connection: socket.socket) -> None:
+            while read_request(connection):
+                asked.set()
+                go_on.wait(PATIENCE_S)
+                connection.sendall(reply())
+
+        commands, stdin = os.pipe()
+        stdout, output = os.pipe()
+        prober = Prober(Output(output), SharedMemory())
+        with Server(handler) as server, os.fdopen(commands, "rb") as lines, os.fdopen(stdout, "rb") as told:
+            begin = begin_of(Series(Plan(count=1), target_of(server)))
+            serving = threading.Thread(target=prober.serve, args=(lines,))
+            serving.start()
+            try:
+                os.write(stdin, encode_command(begin))
+                assert asked.wait(PATIENCE_S)
+                assert {"serve", "_carry_out", "_ping"} <= set(frames_of_others())
+                assert all(KEY not in shown for shown in frames_of_others().values())
+                go_on.set()
+                while b'"ended"' not in told.readline().split(b",")[0]:
+                    pass
+                until(lambda: "_carry_out" not in frames_of_others())
+                assert "serve" in frames_of_others()
+                assert all(KEY not in shown for shown in frames_of_others().values())
+            finally:
+                go_on.set()
+                os.close(stdin)
+                serving.join(PATIENCE_S)
+
+
+def begin_of(series: Series) -> Begin:
+    """Make the command that begins a run of one line."""
+    seen = recording_of([series])
+    return Begin(seen.run, seen.lines, seen.segments, seen.attrs, reached=False)
+
+
+def frames_of_others() -> dict[str, str]:
+    """Return what a debugger shows of the variables of the other threads in the package, by their functions."""
+    shown: dict[str, str] = {}
+    for thread, top in sys._current_frames().items():
+        frame = None if thread == threading.get_ident() else top
+        while frame is not None:
+            if "donutwork_magics" in frame.f_code.co_filename:
+                name = frame.f_code.co_name
+                shown[name] = shown.get(name, "") + repr(dict(frame.f_locals))
+            frame = frame.f_back
+    return shown
 
 
 class TestInterrupt:
@@ -502,8 +554,7 @@ class TestParent:
         try:
             # So many clients take their time.
             plan = Plan(rate_hz=5, concurrency=256, endless=True)
-            seen = recording_of([Series(plan, target_of(server))])
-            child.stdin.write(encode_command(Begin(seen.run, seen.lines, seen.segments, seen.attrs, reached=False)))
+            child.stdin.write(encode_command(begin_of(Series(plan, target_of(server)))))
             child.stdin.flush()
             if after_s:
                 until(lambda: server.connections > 0)

@@ -98,6 +98,67 @@ def test_a_duration_ends_it(clock: Clock) -> None:
     assert len(starts(schedule_of(Plan(duration_s=0.2, rate_hz=50), loopback=True))) == 10
 
 
+def test_what_begins_late_keeps_its_plan_and_hands_it_on(clock: Clock) -> None:
+    schedule = schedule_of(Plan(count=3, rate_hz=10), loopback=True)
+    planned_ns = clock.now_ns
+    clock.go_on(5.0)
+    schedule.begin(planned_ns)
+    schedule.rate_limit.rest(2.0)
+    seen_ns = [next_of(schedule).scheduled_ns for _ in range(3)]
+    assert schedule.next() is None
+    # Late by 5 s as before the rest, which alone has shifted it.
+    rested_ns = clock.now_ns - planned_ns - 5_000_000_000
+    assert rested_ns >= 2_000_000_000
+    assert seen_ns == [planned_ns + rested_ns + start * 100_000_000 for start in range(3)]
+    assert schedule.planned_end_ns() == planned_ns + rested_ns + 300_000_000
+
+
+@pytest.mark.parametrize(("took_s", "starts"), [(0.01, 10), (0.25, 4)], ids=["catches up", "too slow"])
+def test_a_duration_that_begins_late_has_its_own_starts_and_its_own_time(
+    clock: Clock, took_s: float, starts: int
+) -> None:
+    schedule = schedule_of(Plan(duration_s=1.0, rate_hz=10), loopback=True)
+    planned_ns = clock.now_ns
+    clock.go_on(5.0)
+    schedule.begin(planned_ns)
+    seen = 0
+    while schedule.next() is not None:
+        seen += 1
+        clock.go_on(took_s)
+    assert seen == starts
+    assert schedule.planned_end_ns() == planned_ns + 1_000_000_000
+
+
+def test_without_a_rate_nothing_is_late(clock: Clock) -> None:
+    schedule = schedule_of(Plan(count=1, rate_hz=None), loopback=True)
+    clock.go_on(5.0)
+    schedule.begin(clock.now_ns - 5_000_000_000)
+    assert schedule.origin_ns == clock.now_ns
+    assert schedule.planned_end_ns() == 0
+
+
+def test_a_wait_for_other_workers_is_no_delay(clock: Clock) -> None:
+    schedule = schedule_of(Plan(count=2, rate_hz=10, concurrency=2), loopback=True)
+    schedule.begin()
+    for _ in range(2):
+        next_of(schedule)
+    assert schedule.next() is None
+    clock.go_on(3.0)
+    # The other one comes back.
+    assert schedule.next() is None
+    assert schedule.planned_end_ns() == clock.now_ns
+
+
+def test_what_delayed_all_workers_is_handed_on(clock: Clock) -> None:
+    schedule = schedule_of(Plan(count=2, rate_hz=10, concurrency=2), loopback=True)
+    schedule.begin()
+    for _ in range(2):
+        next_of(schedule)
+    clock.go_on(3.0)
+    assert schedule.next() is None
+    assert schedule.planned_end_ns() == schedule.origin_ns + 200_000_000
+
+
 def test_without_a_rate_there_is_no_plan() -> None:
     assert [slot.scheduled_ns for slot, _ in starts(schedule_of(Plan(count=3, rate_hz=None), loopback=True))] == [
         None
