@@ -139,6 +139,7 @@ class Server:
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         self._open: list[socket.socket] = []
+        self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     @property
@@ -154,19 +155,24 @@ class Server:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # Threads end before what they use is closed: the next server may get the same number for a file, and a thread
+        # of this one would serve its connections.
+        self._ended.set()
         # Where the system lets a shutdown wake accept(), nobody waits for its time-out.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join(2)
         self._listener.close()
         for connection in self._open:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
         for thread in self._threads:
             thread.join(2)
+        for connection in self._open:
+            connection.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._ended.is_set():
             try:
                 self._listener.settimeout(0.1)
                 connection, _address = self._listener.accept()
