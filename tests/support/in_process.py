@@ -30,7 +30,11 @@ class ThreadedChild:
         prober = Prober(Output(self._lines), SharedMemory(handle))
         with os.fdopen(commands, "rb") as lines:
             prober.serve(lines)
-        os.close(self._lines)
+        # The parent sees the end. The output's thread goes on, as no process ends here: its number for a file must not
+        # become that of a server's connection.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._lines)
+        os.close(nowhere)
 
     def alive(self) -> bool:
         return self._thread.is_alive()
