@@ -275,7 +275,7 @@ class TestMistakes:
             ("pnig", "did you mean ping?"),
             ("conn", "did you mean connection?"),
             ("PING", "did you mean ping?"),
-            ("xyzzy", "The commands are ping, connection, check, watch, load, sandbox, tutorial, help, version."),
+            ("xyzzy", "The commands are ping, connection, check, watch, load, sandbox, tutorial, version, help."),
             ("-n 5", "A command comes before its options"),
             ("ping --coutn 5", "ping has no such option; did you mean --count? See %donutwork help ping."),
             ("ping --dur 5s", "did you mean --duration?"),

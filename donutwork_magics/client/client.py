@@ -32,7 +32,7 @@ from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import DonutworkError, Kind, SettingsError
 from donutwork_magics.network.caller import Caller, Opened
 from donutwork_magics.network.exchange import Exchange, NetworkFaultError, Prepared, Reply, prepare
-from donutwork_magics.network.sockets import tls_context
+from donutwork_magics.network.sockets import ALPN, tls_context
 from donutwork_magics.pulse import Stillness
 from donutwork_magics.types import Env, Family, Http, flag, one_of, seconds
 from donutwork_magics.units import without_markup
@@ -64,14 +64,20 @@ def check_arguments(
     return seconds("timeout_s", timeout_s)
 
 
+def spoken(*, sandbox: bool) -> tuple[Http, ...]:
+    """Return what `Client` takes as `http`; the sandbox speaks less."""
+    return ("auto", "1.1") if sandbox else tuple(ALPN)
+
+
 def check_http(http: Http, *, sandbox: bool) -> None:
     """Refuse a version that cannot be spoken, here or by the sandbox, with a `SettingsError`."""
-    if sandbox and http in {"2", "3"}:
+    if http in spoken(sandbox=sandbox):
+        return
+    if sandbox:
         raise SettingsError(
             "The sandbox speaks HTTP/1.1 only: leave out --http (in Python: http), or stop the sandbox."
         )
-    if http == "3":
-        raise SettingsError("HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2.")
+    raise SettingsError("HTTP/3 is not available here: leave out --http (in Python: http), or ask for 2.")
 
 
 class Answer(NamedTuple):

@@ -359,6 +359,15 @@ TUTORIAL: Final = Spec(
     examples=(("%donutwork tutorial first_ping", "copy the first of them"),),
 )
 
+VERSION: Final = Spec(
+    "version",
+    "of this extension, and of what it runs on",
+    "The versions of this extension, Python, IPython, pandas and the operating system: for a report of a fault.",
+    examples=(("%donutwork version", "the versions"),),
+)
+
+_COMMANDS: Final = (PING, CONNECTION, CHECK, WATCH, LOAD, SANDBOX, TUTORIAL, VERSION)
+
 REFERENCE: Final = ("columns", "errors", "settings", "card")
 """The subjects of help that are not commands."""
 
@@ -370,7 +379,7 @@ HELP: Final = Spec(
     "defaults that %config sets. card: how to read the card of a run.",
     argument=Argument(
         "subject",
-        ("ping", "connection", "check", "watch", "load", "sandbox", "tutorial", "help", "version", *REFERENCE),
+        (*(spec.name for spec in _COMMANDS), "help", *REFERENCE),
         shown="COMMAND|" + "|".join(REFERENCE),
     ),
     examples=(
@@ -379,16 +388,7 @@ HELP: Final = Spec(
     ),
 )
 
-VERSION: Final = Spec(
-    "version",
-    "of this extension, and of what it runs on",
-    "The versions of this extension, Python, IPython, pandas and the operating system: for a report of a fault.",
-    examples=(("%donutwork version", "the versions"),),
-)
-
-SPECS: Final[dict[str, Spec]] = {
-    spec.name: spec for spec in (PING, CONNECTION, CHECK, WATCH, LOAD, SANDBOX, TUTORIAL, HELP, VERSION)
-}
+SPECS: Final[dict[str, Spec]] = {spec.name: spec for spec in (*_COMMANDS, HELP)}
 
 CELL_SPECS: Final = (PING, CONNECTION)
 """The commands that may stand in a ``%%donutwork`` cell."""

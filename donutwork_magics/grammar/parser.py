@@ -320,7 +320,10 @@ def _build(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> 
         return SandboxCommand("start" if own else argument, _make(SandboxOptions, own))
     if spec is o.TUTORIAL:
         return TutorialCommand(argument)
-    return VersionCommand() if spec is o.VERSION else HelpCommand(argument)
+    if spec is o.VERSION:
+        return VersionCommand()
+    assert spec is o.HELP, "a command without its value"
+    return HelpCommand(argument)
 
 
 def build_call(spec: o.Spec, arguments: list[str], own: Layer, inherited: Layer) -> PingCommand | ConnectionCommand:

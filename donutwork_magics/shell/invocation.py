@@ -352,9 +352,10 @@ class Invocation:
         from donutwork_magics.display.live import takes_widgets
 
         if takes_widgets(self._shell):
+            from donutwork_magics.client.client import spoken
             from donutwork_magics.display.widgets import WatchPanel
 
-            panel = WatchPanel(watch, ("auto", "1.1") if watch.series.target.sandbox else ("auto", "1.1", "2"))
+            panel = WatchPanel(watch, spoken(sandbox=watch.series.target.sandbox))
             watch.show_in(panel)
             panel.show()
         else:
