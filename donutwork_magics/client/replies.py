@@ -113,9 +113,10 @@ def read_reply(
     """
     problem: tuple[Kind, str]
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-        # A lone surrogate ("\ud800") is valid JSON, but cannot be encoded, so it could be neither stored nor shown.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        value = _DECODER.decode(body.decode("utf-8"))
+        if b"\\u" in body:
+            # A lone surrogate ("\ud800") is valid JSON, but cannot be encoded, so it could be neither stored nor shown.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
         raw = redact(value)
         return raw, msgspec.convert(raw, endpoint.reply)
     except RecursionError:
@@ -138,6 +139,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> NoReturn:
     raise ReplyError("schema", "a number is not finite")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def is_invalid_token(body: bytes) -> bool:
