@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from donutwork_magics.client.key import KEY_VARIABLES, KeysIn, Unusable, read_key
-from donutwork_magics.client.target import SWITCH
+from donutwork_magics.client.target import SWITCH, why_no_calls
 from donutwork_magics.displayed import KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar.commands import SandboxCommand
@@ -132,6 +132,8 @@ class Session:
         base_url = read_base_url(os.environ, variable)
         usable = not isinstance(base_url, Unusable)
         destination = base_url.why if isinstance(base_url, Unusable) else str(base_url).rstrip("/")
+        if why_not := why_no_calls():
+            destination, usable = why_not, False
         plain, *others = KEY_VARIABLES
         statuses = tuple(_key_status(name) for name in (plain, *others) if name == plain or name in os.environ)
         return Overview(destination, usable, False, variable, statuses, commands, watches)

@@ -14,12 +14,11 @@ pytestmark = pytest.mark.slow
 SCRIPT = """
 import sys
 sys.modules["httptools"] = None
-from donutwork_magics import Client, DonutworkError, check, collect, load, load_example, summary
-from pathlib import Path
+from donutwork_magics import Client, DonutworkError, TimedTransport, check, collect, load_example, sandbox, summary
 df = load_example("night")
 assert set(df.donutwork._repr_mimebundle_()) == {"text/plain", "text/html"}
 print(int(summary(df)["n"].iloc[0]))
-for call in (Client, check, lambda: collect(1)):
+for call in (Client, TimedTransport, check, lambda: collect(1), sandbox().__enter__):
     try:
         call()
     except DonutworkError as error:
@@ -53,11 +52,11 @@ def test_a_script_reads_and_analyses_and_each_call_is_refused_in_one_line() -> N
     read, *refused = said("-c", SCRIPT)
 
     assert read == "3600"
-    assert [line.startswith(REFUSAL) for line in refused] == [True] * 3
+    assert [line.startswith(REFUSAL) for line in refused] == [True] * 5
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("command", ["ping", "check", "watch"])
+@pytest.mark.parametrize("command", ["ping", "check", "watch", "sandbox"])
 def test_so_do_the_magics(command: str) -> None:
     code = IN_IPYTHON.replace("%donutwork ping\n", f"%donutwork {command}\n")
     shown = said("-m", "IPython", "--no-banner", "--colors=nocolor", "-c", code)
@@ -65,3 +64,12 @@ def test_so_do_the_magics(command: str) -> None:
     assert "read 3600" in shown
     assert sum(line.startswith(f"SettingsError: {REFUSAL}") for line in shown) == 1
     assert not any("Traceback" in line or "sk_live" in line for line in shown)
+
+
+@pytest.mark.kernel
+def test_the_overview_says_so_beside_a_key_that_is_set() -> None:
+    code = IN_IPYTHON.replace("%donutwork ping\n", "%donutwork\n")
+    shown = said("-m", "IPython", "--no-banner", "--colors=nocolor", "-c", code)
+
+    assert "✗ Donutwork: not ready" in shown
+    assert REFUSAL in " ".join(" ".join(shown).split())

@@ -125,7 +125,7 @@ def read_key(environ: Mapping[str, str], variable: str) -> ApiKey | Unusable:
         return Unusable(
             f"{f'{variable} is empty.' if is_set else f'No API key: {variable} is not set.'} Set it with "
             f'import getpass, os; os.environ["{variable}"] = getpass.getpass("API key: ")'
-            + ("" if is_set else " or start without one: %donutwork sandbox start")
+            + ("" if is_set else " or start without one: %donutwork sandbox start (in Python: a with sandbox() block)")
         )
     unquoted = _unquoted(key)
     if _SCHEME.match(unquoted):

@@ -76,6 +76,16 @@ class Switch:
 SWITCH: Final[Switch] = sys.__dict__.setdefault("_donutwork_magics_switch", Switch())
 
 
+def why_no_calls() -> str:
+    """Tell why this Python can make no call at all, in one line; empty where it can."""
+    if find_spec("httptools") is not None:
+        return ""
+    return (
+        "No call can be made: httptools is not installed, and in JupyterLite there is none. Install it, or analyse "
+        "what was recorded elsewhere: %donutwork load FILE (in Python: load)."
+    )
+
+
 # Were a signal handler to raise while the settings are read, its traceback would show the environment in arguments.
 @uninterrupted
 def current_setup(env: Env | None = None) -> Setup:
@@ -86,11 +96,8 @@ def current_setup(env: Env | None = None) -> Setup:
     SettingsError
         The sandbox is on and has died, or this Python has no httptools.
     """
-    if find_spec("httptools") is None:
-        raise SettingsError(
-            "No call can be made: httptools is not installed, and in JupyterLite there is none. Install it, or analyse "
-            "what was recorded elsewhere: %donutwork load FILE."
-        )
+    if why_not := why_no_calls():
+        raise SettingsError(why_not)
     from donutwork_magics.client.settings import read_setup, sandbox_target
 
     sandbox, in_block = SWITCH.sandbox, SWITCH.in_block

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, SupportsIndex
 from urllib.parse import urlsplit
 
 from ..child import Child, NotStartedError
-from ..client.target import SWITCH
+from ..client.target import SWITCH, why_no_calls
 from ..errors import Interrupted, SettingsError
 from ..grammar.commands import SandboxOptions
 from ..interrupts import interrupts
@@ -57,10 +57,12 @@ class Sandbox:
         Raises
         ------
         SettingsError
-            If it cannot start, or does not listen within `timeout_s`.
+            If it cannot start, or does not listen within `timeout_s`; or no call could go to it.
         Interrupted
             There was an interrupt first.
         """
+        if why_not := why_no_calls():
+            raise SettingsError(why_not)
         # An exception between the two lines would leave a child that nobody ends.
         with interrupts():
             child, ready = launch("--child", json.dumps(asdict(options)), timeout_s=timeout_s)

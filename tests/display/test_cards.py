@@ -123,6 +123,14 @@ def bundle(request: pytest.FixtureRequest) -> dict[str, str]:
     return bundles("staging")[request.param]
 
 
+@pytest.mark.parametrize("name", CARDS)
+def test_each_bundle_is_the_front_ends_own(name: str) -> None:
+    """Marimo asks by keyword, and takes the text out of what it gets."""
+    value = everything()[name]
+    value._repr_mimebundle_(include=None, exclude=None).clear()
+    assert set(value._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
 def test_html_is_made_of_what_the_sanitiser_keeps(bundle: dict[str, str]) -> None:
     assert set(bundle) == {"text/plain", "text/html"}
     page = Page(bundle["text/html"])
