@@ -7,7 +7,6 @@ while the table is made, while the journal is closed. There it would cost rows, 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import signal
 import sys
@@ -54,12 +53,6 @@ class Interruption:
     def is_set(self) -> bool:
         """Tell whether a handler has raised; from any thread."""
         return self.cause is not None
-
-    def keep(self, df: Any) -> None:
-        """Have the exception carry the rows in its ``df``, as those of ours do."""
-        # It is an object of the user's class, which may not take it.
-        with contextlib.suppress(Exception):
-            self.cause.df = df  # type: ignore[union-attr]
 
     @contextmanager
     def lifted(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from donutwork_magics import probers
@@ -97,7 +98,8 @@ def collect(
     Interrupted
         Ctrl-C; the rows are in its ``df``.
     BaseException
-        What a signal handler has raised meanwhile, the same object; the rows are in its ``df``, if it takes one.
+        What a signal handler or another thread has raised meanwhile, the same object; the rows are in its ``df``, if it
+        takes one.
     """
     plan = Plan(
         count=count,
@@ -160,11 +162,12 @@ def measure(
     SeriesError, Interrupted
         The run ended early, or a line is not as expected; its rows are kept, and in the ``df`` of the error.
     BaseException
-        What a signal handler has raised, as in `collect`.
+        What a signal handler or another thread has raised, as in `collect`.
     """
     segments = one_after_the_other([line.plan for line in lines]) if segments is None else segments
     with interrupts() as interruption:
         recording = Recording(lines, segments, rows=Rows(), seed=seed)
+        raised: BaseException | None = None
         prober = probers.acquire()
         try:
             prober.begin(recording)
@@ -172,17 +175,26 @@ def measure(
             from donutwork_magics.frame.table import table_of
 
             _look_on(recording, prober, interruption, begun, observer)
+        except BaseException as error:
+            # Another thread has raised it in this one, as what limits the time of a call does.
+            raised = error.with_traceback(None)
+            prober.finish(INTERRUPTED, _STOP_S)
         finally:
             probers.release(prober)
         if recording.refused:
             raise SettingsError(recording.refused)
         df = table_of(recording.rows, {recording.run: recording.attrs})
         place = keep(df)
-        interruption.keep(df)
-        error = _early_end(recording, place, interrupted=interruption.is_set()) or _disappointment(lines, df, place)
-        if error is not None:
-            error.df = df
-            raise error
+        for cause in (interruption.cause, raised):
+            # It is an object of the user's class, which may not take it.
+            with suppress(Exception):
+                cause.df = df  # type: ignore[union-attr]
+        if raised is not None:
+            raise raised
+        ending = _early_end(recording, place, interrupted=interruption.is_set()) or _disappointment(lines, df, place)
+        if ending is not None:
+            ending.df = df
+            raise ending
     return df
 
 

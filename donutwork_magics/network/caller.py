@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import ssl
 import threading
@@ -83,6 +84,8 @@ class Caller:
         self._timeout_s = timeout_s
         self._cold = cold
         self._connection: Connection | None = None
+        self._owner = os.getpid()
+        """The process that has opened it."""
         self._cancelled = threading.Event()
 
     @uninterrupted
@@ -166,6 +169,9 @@ class Caller:
             return outcome.with_traceback(None)
 
     def _ready_connection(self, deadline: Deadline, timestamps: Timestamps) -> Connection:
+        if self._owner != os.getpid():
+            # A child process that was forked has the same socket: the two would read each other's replies.
+            self.close()
         connection = self._connection
         if connection is not None:
             timestamps.begin_attempt(reused=True)
@@ -176,6 +182,7 @@ class Caller:
                 return connection
             self.close()
         timestamps.begin_attempt(reused=False)
+        self._owner = os.getpid()
         self._connection = connection = Connection(self._host, self._port, self._family, self._context, self._drivers())
         connection.deadline, connection.timestamps = deadline, timestamps
         return connection

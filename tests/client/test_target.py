@@ -329,6 +329,26 @@ class TestStart:
 
 
 @posix_only
+def test_a_fork_of_a_client_has_a_connection_of_its_own() -> None:
+    code = """
+import os
+from donutwork_magics import Client, sandbox
+with sandbox(latency="5ms"):
+    client = Client()
+    client.ping()
+    child = os.fork()
+    # A reply to the other's call would not be what is documented for this one.
+    calls = [(client.ping if child else client.connection)().timing["reused"] for _ in range(40)]
+    if not child:
+        os._exit(calls[0] + 2 * (not all(calls[1:])))
+    print(os.waitpid(child, 0)[1], all(calls))
+"""
+    python = [sys.executable, "-W", "ignore::DeprecationWarning"]
+    done = subprocess.run([*python, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("0 True\n", "")
+
+
+@posix_only
 def test_a_fork_calls_the_sandbox_of_its_parent_and_does_not_end_it() -> None:
     code = """
 import os, sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import signal
@@ -155,6 +156,31 @@ def test_a_forked_child_keeps_no_journal_to_itself(tmp_path: Path, how: str) -> 
             os.kill(child, signal.SIGKILL)
     rows = len(load(file))
     assert rows == 203 if how == "ended" else rows > 3
+
+
+class TimeLimitError(Exception):
+    """Raised into a thread by another one, as libraries do that limit the time of a call."""
+
+
+def raise_in(thread: int | None, file: Path) -> None:
+    while not file.exists() or file.stat().st_size < 3000:
+        time.sleep(0.01)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread or 0), ctypes.py_object(TimeLimitError))
+
+
+def test_what_another_thread_raises_passes_with_the_rows(tmp_path: Path) -> None:
+    for number in range(3):
+        file = tmp_path / f"{number}.jsonl"
+        limit = threading.Thread(target=raise_in, args=(threading.get_ident(), file))
+        limit.start()
+        with Server(answer(reply())) as server, pytest.raises(TimeLimitError) as caught:
+            collect(10**6, rate_hz=100, target=target_of(server), journal=file)
+        limit.join()
+        df = caught.value.df  # type: ignore[attr-defined]
+        assert len(df) > 5
+        assert about(df)["ended"] == "interrupted"
+        assert load(file).equals(df)
+        assert "_look_on" not in names_in(caught.value)
 
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer signal")
