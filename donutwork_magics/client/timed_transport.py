@@ -14,6 +14,7 @@ from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
 from donutwork_magics.network.exchange import NetworkFaultError, Prepared, Reply, prepare
+from donutwork_magics.pulse import Stillness
 from donutwork_magics.types import Env, Family, Http
 
 EXTENSION: Final = "donutwork"
@@ -31,8 +32,9 @@ class TimedTransport(httpx.BaseTransport):
     """Sends the GET requests of an `httpx.Client` to the API over one connection, and times each of them.
 
     The key is added beneath httpx, where no object of httpx holds it. The phases are in
-    ``response.extensions["donutwork"]``, a dict as `Ping.timing`: times in milliseconds by the names of the columns.
-    In it `rrt_ms` and `network_ms` are NaN, as the reply's body is not looked at for the server's own time.
+    ``response.extensions["donutwork"]``, a dict as `Ping.timing`: times in milliseconds by the names of the columns,
+    and `paused_ms`, for how long this machine stood still meanwhile. In it `rrt_ms` and `network_ms` are NaN, as the
+    reply's body is not looked at for the server's own time.
 
     Parameters
     ----------
@@ -93,11 +95,12 @@ class TimedTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the reply to its end; `httpx.Client` calls this."""
         prepared = self._prepared(request)
-        with self._one_call:
+        with self._one_call, Stillness() as stillness:
             reply, exchange = self._client.fetch(prepared)
+        paused_ms = stillness.paused_ms(exchange.started_ns, exchange.duration_ms)
         if isinstance(reply, NetworkFaultError):
-            raise self._error(Sample(exchange, reply.kind, reply.reason))
-        return self._response(reply, Sample(exchange, status_code=reply.status, body_bytes=len(reply.body)))
+            raise self._error(Sample(exchange, reply.kind, reply.reason), paused_ms)
+        return self._response(reply, Sample(exchange, status_code=reply.status, body_bytes=len(reply.body)), paused_ms)
 
     def close(self) -> None:
         """Close the connection."""
@@ -126,7 +129,7 @@ class TimedTransport(httpx.BaseTransport):
             return "TimedTransport sends no body: leave out content, data, files and json."
         return ""
 
-    def _response(self, answer: Reply, sample: Sample) -> httpx.Response:
+    def _response(self, answer: Reply, sample: Sample, paused_ms: float) -> httpx.Response:
         redact = self.target.key.redact_document
         body = _redacted(answer.body, redact)
         headers = [(_redacted(name, redact), _redacted(value, redact)) for name, value in answer.headers]
@@ -136,10 +139,13 @@ class TimedTransport(httpx.BaseTransport):
             answer.status,
             headers=[header for header in headers if header[0].lower() not in dropped],
             content=body,
-            extensions={"http_version": b"HTTP/" + answer.http_version.encode(), EXTENSION: sample.timing()},
+            extensions={
+                "http_version": b"HTTP/" + answer.http_version.encode(),
+                EXTENSION: {**sample.timing(), "paused_ms": paused_ms},
+            },
         )
 
-    def _error(self, sample: Sample) -> httpx.TransportError:
+    def _error(self, sample: Sample, paused_ms: float) -> httpx.TransportError:
         assert sample.error is not None
         phases = sample.exchange.phases
         error_class: type[httpx.TransportError]
@@ -153,8 +159,8 @@ class TimedTransport(httpx.BaseTransport):
         else:
             error_class = httpx.RemoteProtocolError
         # The line of a failure beneath HTTP names no endpoint.
-        error = error_class(f"{sample.error}: {advice(sample, self.target, PING)}")
-        vars(error).update(kind=sample.error, timing=sample.timing())
+        error = error_class(f"{sample.error}: {advice(sample, self.target, PING, paused_ms)}")
+        vars(error).update(kind=sample.error, timing={**sample.timing(), "paused_ms": paused_ms})
         return error
 
 

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
-from donutwork_magics import Client, Connection, Ping, pulse
+from donutwork_magics import Client, Connection, Ping, TimedTransport, pulse
 from donutwork_magics.client.settings import sandbox_target
 from donutwork_magics.display import mimebundle
 from donutwork_magics.display.cards import card_of
@@ -68,6 +69,13 @@ def test_code_that_keeps_the_interpreter_lock_is_a_pause_of_this_machine(
 
 
 @pytest.mark.slow
+def test_a_client_of_httpx_is_told_of_it_too() -> None:
+    with Server(held_up(while_locked)) as server, TimedTransport(sandbox_target(server.url, KEY, None)) as transport:
+        timing = httpx.Client(transport=transport).get(f"{server.url}/ping.json").extensions["donutwork"]
+    assert PAUSE_S * 500 <= timing["paused_ms"] <= timing["duration_ms"]
+
+
+@pytest.mark.slow
 def test_a_pause_is_in_no_figure_of_the_network() -> None:
     with client_of(held_up(while_locked)) as client:
         text = mimebundle(client.ping())["text/plain"]
@@ -97,9 +105,22 @@ with Client(sandbox_target(sys.argv[1], {KEY!r}, None), timeout_s=float(sys.argv
     except DonutworkError as error:
         print(error.kind, error)
 """
+TIMED_CALL = f"""
+import sys
+import httpx
+from donutwork_magics import TimedTransport
+from donutwork_magics.client.settings import sandbox_target
+url = sys.argv[1]
+with TimedTransport(sandbox_target(url, {KEY!r}, None), timeout_s=float(sys.argv[2])) as transport:
+    try:
+        httpx.Client(transport=transport).get(url + "/ping.json")
+    except httpx.ReadTimeout as error:
+        assert error.timing["paused_ms"] > 500
+        print(error.kind, str(error).removeprefix("timeout: "))
+"""
 
 
-def stopped_meanwhile(timeout_s: float) -> str:
+def stopped_meanwhile(timeout_s: float, call: str = CALL) -> str:
     """Call from a process that is stopped as soon as its request is there."""
 
     def handler(connection: socket.socket) -> None:
@@ -110,7 +131,7 @@ def stopped_meanwhile(timeout_s: float) -> str:
 
     started, pids = threading.Event(), list[int]()
     with Server(handler) as server:
-        command = [sys.executable, "-c", CALL, server.url, str(timeout_s)]
+        command = [sys.executable, "-c", call, server.url, str(timeout_s)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             pids.append(process.pid)
             started.set()
@@ -126,8 +147,9 @@ def test_a_process_that_was_stopped_is_a_pause_of_this_machine() -> None:
 
 @posix_only
 @pytest.mark.slow
-def test_a_call_that_failed_meanwhile_says_so_in_its_one_line() -> None:
-    kind, _, line = stopped_meanwhile(PAUSE_S / 2).partition(" ")
+@pytest.mark.parametrize("call", [CALL, TIMED_CALL], ids=["Client", "httpx"])
+def test_a_call_that_failed_meanwhile_says_so_in_its_one_line(call: str) -> None:
+    kind, _, line = stopped_meanwhile(PAUSE_S / 2, call).partition(" ")
     assert kind == "timeout"
     assert "\n" not in line
     assert line.startswith("No complete reply from the sandbox after ")
