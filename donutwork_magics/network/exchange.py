@@ -22,6 +22,8 @@ POLL_S: Final = 0.1
 """The longest wait that cannot be woken from outside: an interrupt is noticed within this time."""
 MAX_BODY_BYTES: Final = 64 * 1024
 """The documented replies have about a hundred bytes. A much larger one is not the API's, and is not read to its end."""
+MAX_HEAD_BYTES: Final = 100 * 1024
+"""More than any server sends before a body."""
 
 TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
 INVALID: Final = "not valid HTTP"

@@ -9,6 +9,7 @@ import httpx
 from donutwork_magics.network.exchange import (
     INVALID,
     MAX_BODY_BYTES,
+    MAX_HEAD_BYTES,
     TOO_LARGE,
     Header,
     NetworkFaultError,
@@ -23,8 +24,6 @@ except ImportError:
     # Pyodide has none: there, recorded runs are read and analysed, and `current_setup` refuses calls.
     httptools = None  # type: ignore[assignment]
 
-_MAX_HEAD_BYTES: Final = 100 * 1024
-"""More than any server sends before a body."""
 _MAX_BYTES: Final = 1024 * 1024
 """Of a body in the smallest chunks, and of trailers."""
 _MOST_UNPARSED_BYTES: Final = 64 * 1024
@@ -135,7 +134,7 @@ class _Reading:
         rest = b"" if end < 0 else head[end + len(_HEAD_END) :]
         # llhttp accepts RTSP and ICE too.
         is_http = head.startswith(_STARTS_WITH) or _STARTS_WITH.startswith(head)
-        if not is_http or len(head) - len(rest) > _MAX_HEAD_BYTES:
+        if not is_http or len(head) - len(rest) > MAX_HEAD_BYTES:
             raise _invalid()
         self._parse(data[: len(data) - len(rest)])
         if end < 0:

@@ -24,6 +24,7 @@ import h2.settings
 from donutwork_magics.network.exchange import (
     INVALID,
     MAX_BODY_BYTES,
+    MAX_HEAD_BYTES,
     TOO_LARGE,
     Header,
     NetworkFaultError,
@@ -85,7 +86,7 @@ class Http2:
         """Whether a frame that is not parsed yet ends the reply or the connection."""
         self._in_block = False
         """Whether a header block goes on in the next frame."""
-        self._block_ns = 0
+        self._block_ns = self._block_bytes = 0
         self._broken = ""
         """Why what follows cannot be cut into frames."""
         self._usable = True
@@ -181,6 +182,10 @@ class Http2:
             self._block_ns = frame.began_ns
         if frame.kind in {_HEADERS, _PUSH_PROMISE, _CONTINUATION}:
             self._in_block = not frame.flags & _END_HEADERS
+            self._block_bytes = len(frame.raw) + (self._block_bytes if frame.kind == _CONTINUATION else 0)
+            if self._block_bytes > MAX_HEAD_BYTES:
+                # hpack would work on it beyond the deadline.
+                raise NetworkFaultError("protocol", INVALID)
         try:
             events = self._h2.receive_data(frame.raw)
         except Exception:

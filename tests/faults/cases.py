@@ -287,6 +287,7 @@ HTTP2: tuple[Fault, ...] = (
     # Size
     Fault("large headers", "protocol", h2.say(h2.large_headers)),
     Fault("header bomb", "protocol", h2.say(h2.header_bomb)),
+    Fault("table size updates", "protocol", h2.say(h2.table_size_updates)),
     Fault("CONTINUATION flood", "protocol", h2.say(h2.continuation_flood)),
     Fault(
         "DATA for ever",

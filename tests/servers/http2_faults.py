@@ -225,6 +225,13 @@ def large_headers(stream: int) -> bytes:
     return b"".join([*frames, ContinuationFrame(stream, parts[-1], flags=["END_HEADERS"]).serialize()])
 
 
+def table_size_updates(stream: int) -> bytes:
+    """Return a reply whose headers come after 200 KB that only say again and again how large their table is."""
+    updates = b"\x20" * 16_000
+    first = raw_frame(1, 0, stream, updates) + raw_frame(9, 0, stream, updates) * 12
+    return first + raw_frame(9, 4, stream, block(OK)) + data(stream)
+
+
 def header_bomb(stream: int) -> bytes:
     """Return a small block that unpacks to megabytes: one large entry of the table, and many references to it."""
     encoder = hpack.Encoder()
