@@ -127,7 +127,7 @@ def _page(df: pd.DataFrame, question: str | None) -> str:
     attrs, labels = attributes(df), labels_of(df)
     several = len(labels) > 1
     first, *others = map(str, labels or [""])
-    differ = f"Do pings differ from those of {first}: {enumerate_some(others, 4)}?"
+    differ = f"{'Does' if len(others) == 1 else 'Do'} {enumerate_some(others, 4)} differ from {first}?"
     asked = question or (differ if several else "How long does a ping take?")
     setup = [
         ("address", f"{attrs.get('host', '')}{attrs.get('path', '')}"),
