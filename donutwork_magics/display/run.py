@@ -371,7 +371,9 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what is known of the run, and not of each label."""
     outages = attrs.get("outages") or {}
     if outages.get("count"):
-        yield "Outages", f"{outages['count']} in the whole run, {_length(outages['total_s'])} in total"
+        several = len({outage.get("place") for outage in outages["first"]}) > 1
+        each = ", each service by itself" if several else ""
+        yield "Outages", f"{outages['count']} in the whole run, {_length(outages['total_s'])} in total{each}"
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         total = format_ms(pauses["total_s"] * 1e3)
@@ -451,17 +453,19 @@ def _outages(attrs: Mapping[str, Any]) -> tuple[tuple[Table, ...], tuple[Details
     caption = f"Outages: {FEWEST} or more pings in a row without an answer or with a server error"
     if not all(outage["over"] for outage in first):
         caption += "; ≥: no ping was answered after it"
+    is_named = any(outage.get("place") for outage in first)
     rows = (
         (
             format_utc(outage["began_s"]),
-            _length(outage["at_s"]),
+            # With both, the table would be too wide for a terminal.
+            short_name(outage.get("place", "")) if is_named else _length(outage["at_s"]),
             f"{'' if outage['over'] else '≥ '}{_length(outage['length_s'])}",
             enumerate_some(outage["kinds"], 1),
             str(outage["pings"]),
         )
         for outage in first
     )
-    table = Table(caption, tuple(rows), head=("began", "into run", "length", "errors", "pings"))
+    table = Table(caption, tuple(rows), head=("began", "of" if is_named else "into run", "length", "errors", "pings"))
     if len(first) <= _MOST_UNFOLDED:
         return (table,), ()
     some = f", the first {len(first)}" if outages["count"] > len(first) else ""

@@ -78,7 +78,7 @@ class Series:
         slot, label = Slot(self.done, None), self.course.plans[line].label
         row = row_of(Sample(exchange, **outcome), slot, origin_ns=0, label=label, block=0, warmup=warmup)
         self.rows.extend([row] * times)
-        pinged = Pinged(slot.seq, None, time.time_ns(), self.elapsed_s * 1e3, duration_ms, outcome.get("error"))
+        pinged = Pinged(slot.seq, "", time.time_ns(), self.elapsed_s * 1e3, duration_ms, outcome.get("error"))
         self._outages.add(pinged)
         self.elapsed_s += 0.1
 
