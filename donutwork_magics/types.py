@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from numbers import Real
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 Http: TypeAlias = Literal["auto", "1.1", "2", "3"]
 """Which HTTP version may be spoken; ``auto`` leaves the choice to the server (ALPN, RFC 7301)."""
@@ -17,7 +17,7 @@ Family: TypeAlias = Literal["ipv4", "ipv6"]
 
 Env: TypeAlias = Literal["staging", "production"]
 """An environment of the API: each has a key of its own, and a reply says which one answered."""
-
+ENVS: Final[tuple[Env, ...]] = get_args(Env)
 
 LONGEST_S: Final = 720 * 3600.0
 """No deadline or series is longer. On Windows a lock can wait for 49 days at most."""

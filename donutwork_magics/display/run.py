@@ -27,7 +27,7 @@ from donutwork_magics.analysis.series import (
 from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
 from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Pictures, Section, Table, Tone
-from donutwork_magics.display.cards import card_of, phases, wait
+from donutwork_magics.display.cards import badges, card_of, phases, wait
 from donutwork_magics.display.run_charts import COARSE_PX, comparison_pictures, run_pictures, timelines
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
@@ -260,8 +260,8 @@ def _planned(attrs: Mapping[str, Any]) -> float:
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
     # A journal may have runs against several hosts.
     places = {bool(plan.get("sandbox", attrs.get("sandbox"))) for plan in attrs.get("plan") or [{}]}
-    sandbox = ("sandbox" if places == {True} else "partly sandbox",) if True in places else ()
-    return (*sandbox, *map(str, df["env"].dropna().unique()))
+    sandbox = "" if True not in places else "sandbox" if places == {True} else "partly sandbox"
+    return badges(sandbox, map(str, df["env"].dropna().unique()))
 
 
 def _latency(series: RunSeries) -> tuple[Figure, ...]:
