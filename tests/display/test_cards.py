@@ -338,7 +338,7 @@ def test_an_overview_without_a_usable_address_says_why() -> None:
 
 def test_a_check_tells_state_time_finding_and_advice_of_each_step() -> None:
     text = mimebundle(report("found"))["text/plain"]
-    assert text.startswith("✗ Check: failed at ping:read [sandbox] [found]")
+    assert text.startswith('✗ Check: failed at ping:read [sandbox] [env "found"]')
     assert [line.split() for line in text.splitlines()[3:]] == [
         ["State", "Step", "Time"],
         ["✓", "ok", "API", "key", "found"],
