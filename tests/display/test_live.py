@@ -261,7 +261,7 @@ def test_a_terminal_of_an_old_code_page_has_no_unit_that_it_cannot_show(
         for _ping in range(5):
             series.ping(0.5)
         live.observe(series)
-        assert re.fullmatch(r"\?  50%\|#+ +\| 5/10, .*, p50 500 \?s", screen.getvalue().split("\r")[-2].rstrip())
+        assert re.fullmatch(r"\?  50%\|#+ +\| 5/10, .*, p50 500 us", screen.getvalue().split("\r")[-2].rstrip())
         assert screen.getvalue().isascii()
 
 
