@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 UNKNOWN: Final = "–"
 MINUS: Final = "−"
@@ -159,8 +159,9 @@ def clean(text: str) -> str:
     return one_line if len(one_line) <= _LONGEST else one_line[: _LONGEST - 1] + "…"
 
 
-def printable(text: str, encoding: str | None) -> str:
-    """Write a text with what a stream of some encoding can take; None takes everything."""
+def printable(text: str, stream: TextIO | None) -> str:
+    """Write a text with what a stream takes: a kernel's takes all, that of a terminal may be of an old code page."""
+    encoding = getattr(stream, "encoding", None)
     return text.encode(encoding, _HANDLER).decode(encoding) if encoding else text
 
 

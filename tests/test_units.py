@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import pytest
@@ -155,4 +156,5 @@ def test_a_long_list_is_counted() -> None:
     ],
 )
 def test_an_old_code_page_loses_no_sign_and_no_unit(encoding: str | None, shown: str) -> None:
-    assert printable("✓ Δ −15.7 µs ± 2 % ≥ 3 ▁█ é 測…", encoding) == shown
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding) if encoding else io.StringIO()
+    assert printable("✓ Δ −15.7 µs ± 2 % ≥ 3 ▁█ é 測…", stream) == shown

@@ -19,6 +19,4 @@ from donutwork_magics.units import printable
 def mimebundle(value: object) -> dict[str, str]:
     """Render a value's card for Jupyter: ``text/plain`` and ``text/html``, with the same facts."""
     card = card_of(value)
-    # A kernel's stdout takes every character, that of a terminal or a pipe may be of an old code page.
-    text = printable(to_text(card), getattr(sys.stdout, "encoding", None))
-    return {"text/plain": text, "text/html": to_html(card)}
+    return {"text/plain": printable(to_text(card), sys.stdout), "text/html": to_html(card)}

@@ -323,12 +323,11 @@ class ProgressLine:
             self._is_shown = True
         columns = max(1, min(_columns(), _MOST_COLUMNS) - _EDGE)
         title = shorten(clean(title), max(1, min(columns // 3, _LONGEST_TITLE)))
-        encoding = self._stream.encoding
-        before, after = printable(f"{title} {share:4.0%}|", encoding), "| "
+        before, after = printable(f"{title} {share:4.0%}|", self._stream), "| "
         room = columns - width(before + after)
         # Half a number would be another number.
         some = (", ".join(facts[:n]) for n in range(len(facts), 0, -1))
-        after += printable(next((text for text in some if width(text) <= room - _LEAST_BAR), ""), encoding)
+        after += printable(next((text for text in some if width(text) <= room - _LEAST_BAR), ""), self._stream)
         bar = self._bar(share, max(0, columns - width(before + after)))
         line = fitting(before + bar + after, columns)
         # What another thread prints, or the terminal echoes, begins in the first column, and is not torn at the last.
@@ -341,7 +340,7 @@ class ProgressLine:
             self._blank()
 
     def _bar(self, share: float, columns: int) -> str:
-        if printable(_EIGHTHS, self._stream.encoding) != _EIGHTHS:
+        if printable(_EIGHTHS, self._stream) != _EIGHTHS:
             return ("#" * int(share * columns)).ljust(columns)
         whole, eighths = divmod(int(share * columns * 8), 8)
         return f"{'█' * whole}{_EIGHTHS[eighths]}"[:columns].ljust(columns)

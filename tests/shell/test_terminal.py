@@ -144,7 +144,8 @@ def test_a_pipe_of_an_old_code_page_takes_the_cards_of_all_lines(encoding: str, 
         "%donutwork sandbox start --seed 1 --latency 5ms;\n"
         'cell = "a: ping -n 5 -r 50\\nb: connection\\nc: ping -n 5 -r 50"\n'
         'get_ipython().run_cell_magic("donutwork", "-o kept", cell)\n'
-        "print(sorted(kept), kept['a'].donutwork)\n",
+        "print(sorted(kept), kept['a'].donutwork)\n"
+        "%donutwork ping -n 5 -r 50 --expect max<1us\n",
         encoding="utf-8",
     )
     environ = {**os.environ, "IPYTHONDIR": str(tmp_path), "PYTHONIOENCODING": encoding}
@@ -152,11 +153,12 @@ def test_a_pipe_of_an_old_code_page_takes_the_cards_of_all_lines(encoding: str, 
         [sys.executable, "-m", *IPYTHON, str(script)], env=environ, capture_output=True, timeout=120, check=False
     )
     text = done.stdout.decode(encoding)
-    assert (done.returncode, done.stderr) == (0, b""), text
+    assert (done.returncode, done.stderr) == (1, b""), text
     assert [line[2:13] for line in text.splitlines() if line.startswith("+ ")] == [
         "Pings: a: 5",
         "Connection:",
         "Pings: c: 5",
     ]
+    assert re.search(r"^SeriesError: Not as expected: max<1[uµ]s fails: ", text, re.MULTILINE)
     assert "['a', 'b', 'c'] + Pings: a: 5 pings" in text
     assert re.search(r"send +[0-9.]+ [uµ]s +0\.[0-9] %", text)
