@@ -576,7 +576,9 @@ def test_runs_joined_under_one_label_are_on_one_axis_and_it_says_so() -> None:
 
 def test_where_a_table_lost_its_attributes_it_says_that_they_are_not_known() -> None:
     first, second = frame([1.0] * 10, label="a"), frame([1.0] * 10, label="b")
-    describe(second, {**ATTRS, "in_flight": 1})
+    # A run that no other test has loaded from a journal: the process would remember it.
+    for df, in_flight in ((first, 0), (second, 1)):
+        describe(df, {**ATTRS, "in_flight": in_flight}, run="20261126T120000.000Z-0a1b2c")
     lost = "Where this was measured is not in the table"
     assert lost in shown(pd.concat([first, second]))
     assert lost not in shown(first)
