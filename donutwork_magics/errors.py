@@ -13,8 +13,11 @@ The table `OUTCOMES` says of each what happened, and what to do: for the line of
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
+
+from donutwork_magics.units import printable
 
 Kind = Literal[
     "timeout",
@@ -44,7 +47,8 @@ class _OneLine(BaseException):
     """An exception that IPython shows as one line, in every ``%xmode``."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
+        # IPython prints it to stdout. Where that fails, `ipython x.ipy` ends as if nothing had.
+        return [printable(f"{type(self).__name__}: {self}", sys.stdout)]
 
 
 class DonutworkError(_OneLine, Exception):

@@ -28,14 +28,13 @@ from donutwork_magics.errors import Kind
 from donutwork_magics.network.caller import Opened
 from donutwork_magics.network.sockets import ALPN
 from donutwork_magics.pulse import Stillness
-from donutwork_magics.types import Env, Family, Http
+from donutwork_magics.types import ENVS, Env, Family, Http
 
 CERTIFICATE_DAYS: Final = 14
 """With fewer days left of the certificate, the check warns."""
 CLOCK_TOLERANCE_S: Final = 5.0
 """With more between this clock and the server's, the check warns."""
 
-_ENVIRONMENTS: Final = ("staging", "production")
 _VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -81,7 +80,7 @@ def preflight(setup: Setup, *, http: Http, family: Family | None, timeout_s: flo
     return CheckReport(
         host=setup.host,
         sandbox=setup.sandbox,
-        env=found.env if found.env in _ENVIRONMENTS else None,
+        env=found.env if found.env in ENVS else None,
         steps=_warned_of_pauses(
             found,
             _key(setup),
@@ -238,7 +237,7 @@ def _environment(found: _Found) -> Step:
     if asked is not None and answered != asked:
         sample = next(answer.sample for answer, _ in found.answers if answer.sample.env is not None)
         return found.failed(name, sample._replace(error="env_mismatch"))
-    if answered not in _ENVIRONMENTS:
+    if answered not in ENVS:
         return Step(name, "warn", "the reply names one that is not documented", "Check that the base URL is the API's.")
     return Step(name, "ok", f"{answered}, as asked for" if asked else f"{answered}; none was asked for")
 

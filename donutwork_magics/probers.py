@@ -21,7 +21,7 @@ from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import start_thread
-from donutwork_magics.sampling.outages import Outage, Outages, pinged
+from donutwork_magics.sampling.outages import Outage, Outages, pinged, places_of
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import Rows, decode
 from donutwork_magics.sampling.schedule import SharedMemory
@@ -108,7 +108,7 @@ class Recording:
         self.outage_before = outage
         """As it was given."""
         self._outages = Outages(outage)
-        self._places = {line.plan.label: (line.target.host, line.target.env) for line in lines}
+        self._places = places_of(self._attrs["plan"])
         self._first_row = rows.total
         self._began_s = time.monotonic()
         rows.begin(self.run, offset_ms)
@@ -140,7 +140,7 @@ class Recording:
         if rows:
             self.round = rows[-1].block
         for row in rows:
-            self._outages.add(pinged(row, self._places.get(row.label)))
+            self._outages.add(pinged(row, self._places[row.label]))
 
     def take(self, event: Event) -> None:
         """Take in an event."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from numbers import Real
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 Http: TypeAlias = Literal["auto", "1.1", "2", "3"]
 """Which HTTP version may be spoken; ``auto`` leaves the choice to the server (ALPN, RFC 7301)."""
@@ -17,11 +17,12 @@ Family: TypeAlias = Literal["ipv4", "ipv6"]
 
 Env: TypeAlias = Literal["staging", "production"]
 """An environment of the API: each has a key of its own, and a reply says which one answered."""
-
+ENVS: Final[tuple[Env, ...]] = get_args(Env)
 
 LONGEST_S: Final = 720 * 3600.0
 """No deadline or series is longer. On Windows a lock can wait for 49 days at most."""
 FASTEST_HZ: Final = 1e9
+SHORTEST_S: Final = 1 / FASTEST_HZ
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -37,17 +38,17 @@ def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 def seconds(name: str, value: Any) -> float:
     """Read a time in seconds above 0."""
-    return _number(name, value, LONGEST_S, "a number of seconds")
+    return _number(name, value, SHORTEST_S, LONGEST_S, "a number of seconds")
 
 
 def rate(name: str, value: Any) -> float:
     """Read a rate per second above 0."""
-    return _number(name, value, FASTEST_HZ, "a number per second")
+    return _number(name, value, 1 / LONGEST_S, FASTEST_HZ, "a number per second")
 
 
 def share(name: str, value: Any) -> float:
     """Read a share above 0 and below 1."""
-    number = _number(name, value, 1.0, "a share")
+    number = _number(name, value, 0.0, 1.0, "a share")
     if number == 1:
         raise ValueError(f"{name} needs a share above 0 and below 1, such as 0.05.")
     return number
@@ -65,9 +66,9 @@ def one_of(name: str, value: Any, words: tuple[str | None, ...]) -> None:
         raise ValueError(f"{name} needs one of {', '.join(map(repr, words))}.")
 
 
-def _number(name: str, value: Any, most: float, what: str) -> float:
+def _number(name: str, value: Any, least: float, most: float, what: str) -> float:
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     # A comparison with NaN is false, and an int may be too large to become a float.
-    if not (is_number and 0 < value <= most):
+    if not (is_number and value > 0 and least <= value <= most):
         raise ValueError(f"{name} needs {what} above 0, up to {most:g}.")
     return float(value)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 UNKNOWN: Final = "–"
 MINUS: Final = "−"
@@ -22,6 +23,13 @@ _MARKS: Final = frozenset({"Mn", "Me"})
 _MOST_MARKS: Final = 4
 """No living language needs more on one letter."""
 _MARKUP: Final = str.maketrans(dict.fromkeys("$\\<>&", "\ufffd"))
+_IN_ASCII: Final = {
+    **dict(zip("▁▂▃▄▅▆▇█", ".:-=+*%#", strict=True)),
+    **dict(zip("✓⚠✗○▸×Δµ", "+!xo>xdu", strict=True)),
+    **{MINUS: "-", UNKNOWN: "-", "±": "+-", "≥": ">=", "→": "->", "…": "..."},
+}
+"""For terminals of old code pages: a sign or a unit that is missing would make another number."""
+_HANDLER: Final = "donutwork_magics"
 _BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|min|h|d)\b|%)")
 
 
@@ -149,6 +157,20 @@ def clean(text: str) -> str:
     """Make a foreign text fit for one line: cleaned as by `plain`, blanks joined, not endless."""
     one_line = " ".join(plain(text).split())
     return one_line if len(one_line) <= _LONGEST else one_line[: _LONGEST - 1] + "…"
+
+
+def printable(text: str, stream: TextIO | None) -> str:
+    """Write a text with what a stream takes: a kernel's takes all, that of a terminal may be of an old code page."""
+    encoding = getattr(stream, "encoding", None)
+    return text.encode(encoding, _HANDLER).decode(encoding) if encoding else text
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_IN_ASCII.get(char, "?") for char in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_HANDLER, _in_ascii)
 
 
 def unbroken(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import pytest
@@ -16,6 +17,7 @@ from donutwork_magics.units import (
     format_share,
     format_tick_ms,
     format_tick_s,
+    printable,
     short_name,
     shorten,
     width,
@@ -142,3 +144,17 @@ def test_of_a_long_label_beginning_and_end_are_kept() -> None:
 def test_a_long_list_is_counted() -> None:
     assert enumerate_some(["a", "b", "c"], most=2) == "a, b and 1 more"
     assert enumerate_some(["a", "b"], most=2) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        (None, "✓ Δ −15.7 µs ± 2 % ≥ 3 ▁█ é 測…"),
+        ("utf-8", "✓ Δ −15.7 µs ± 2 % ≥ 3 ▁█ é 測…"),
+        ("cp1252", "+ d -15.7 µs ± 2 % >= 3 .# é ?…"),
+        ("ascii", "+ d -15.7 us +- 2 % >= 3 .# ? ?..."),
+    ],
+)
+def test_an_old_code_page_loses_no_sign_and_no_unit(encoding: str | None, shown: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding) if encoding else io.StringIO()
+    assert printable("✓ Δ −15.7 µs ± 2 % ≥ 3 ▁█ é 測…", stream) == shown

@@ -89,8 +89,14 @@ class Plots:
                 ax.plot(at_s[failed.index] / unit_s, failed["duration_ms"], "x", color=_BAD, ms=6, zorder=3, label="_")
         if errors:
             ax.plot([], [], "x", color=_BAD, label="errors")
+        outages = _first(attrs, "outages")
+        places = ", ".join(sorted({each["place"] for each in outages if each.get("place")}))
         for name, spans, colour in (
-            ("outage", [(each["at_s"], each["length_s"]) for each in _first(attrs, "outages")], _BAD),
+            (
+                f"outage of {places}" if places else "outage",
+                [(each["at_s"], each["length_s"]) for each in outages],
+                _BAD,
+            ),
             ("rest, as the server asked", _first(attrs, "pauses"), COLOURS[4]),
             ("this machine stood still", _first(attrs, "machine_pauses"), COLOURS[-1]),
         ):

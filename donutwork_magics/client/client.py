@@ -34,7 +34,7 @@ from donutwork_magics.network.caller import Caller, Opened
 from donutwork_magics.network.exchange import Exchange, NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.network.sockets import ALPN, tls_context
 from donutwork_magics.pulse import Stillness
-from donutwork_magics.types import Env, Family, Http, flag, one_of, seconds
+from donutwork_magics.types import ENVS, Env, Family, Http, flag, one_of, seconds
 from donutwork_magics.units import without_markup
 
 FAMILIES: dict[Family | None, socket.AddressFamily] = {
@@ -56,7 +56,7 @@ def check_arguments(
     """Check the arguments that all calls have, and return `timeout_s` as a plain float; else a `ValueError`."""
     if not (target is None or isinstance(target, Target)):
         raise ValueError("target needs a Target, or None.")
-    one_of("env", env, (None, *get_args(Env)))
+    one_of("env", env, (None, *ENVS))
     one_of("http", http, get_args(Http))
     one_of("family", family, tuple(FAMILIES))
     if target is not None and env not in {None, target.env}:

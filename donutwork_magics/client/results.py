@@ -12,6 +12,7 @@ from donutwork_magics.client.replies import Endpoint
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import OUTCOMES, Kind
 from donutwork_magics.network.exchange import Exchange
+from donutwork_magics.types import ENVS
 from donutwork_magics.units import format_ms
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def advice(sample: Sample, setup: Setup, endpoint: Endpoint, paused_ms: float = 
         permission=f"{endpoint.permission} ({endpoint.permission_constant})",
         path=endpoint.path,
         asked_env=setup.env or "no environment",
-        answered_env=sample.env if sample.env in {"staging", "production"} else "another environment",
+        answered_env=sample.env if sample.env in ENVS else "another environment",
         key=f"the key in {variables.key}" if variables else "the sandbox's own key",
         check_url=f"Check {variables.base_url}: it must be the API's base URL."
         if variables

@@ -150,15 +150,17 @@ def _read_ca_bundle(environ: Mapping[str, str]) -> str | Unusable | None:
     path = environ.get(CA_BUNDLE_VARIABLE, "").strip()
     if not path:
         return None
+    file, problem = Path(path), "is no regular file"
     try:
-        pem = Path(path).read_text("ascii", errors="ignore")
-        tls_context("auto", pem)
+        # To open a pipe would wait for a writer, and no interrupt would end that.
+        if file.is_file() or not file.exists():
+            pem = file.read_text("ascii", errors="ignore")
+            tls_context("auto", pem)
+            return pem
     except ssl.SSLError:
         problem = "holds no certificate"
     except (OSError, ValueError):
         problem = "cannot be read"
-    else:
-        return pem
     return Unusable(f"The file that {CA_BUNDLE_VARIABLE} names {problem}. Set it to a PEM file, or unset it.")
 
 

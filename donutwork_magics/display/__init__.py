@@ -8,12 +8,15 @@ watch_card  the card of a watch              widgets      its panel, and the but
 
 from __future__ import annotations
 
+import sys
+
 from donutwork_magics.display.cards import card_of
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.text import to_text
+from donutwork_magics.units import printable
 
 
 def mimebundle(value: object) -> dict[str, str]:
     """Render a value's card for Jupyter: ``text/plain`` and ``text/html``, with the same facts."""
     card = card_of(value)
-    return {"text/plain": to_text(card), "text/html": to_html(card)}
+    return {"text/plain": printable(to_text(card), sys.stdout), "text/html": to_html(card)}

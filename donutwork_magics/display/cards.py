@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from donutwork_magics.client.results import Connection, Ping, Result, stood_stil
 from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import Breakdown, Card, Details, Figure, Row, Segment, Steps, Table, Tone
 from donutwork_magics.displayed import CheckReport, KeyState, Overview, SandboxStatus, Step, StepState
+from donutwork_magics.types import ENVS
 from donutwork_magics.units import UNKNOWN, format_ms, format_utc, plural
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _WAIT: Final = "Wait for the first byte: in the server (RRT in its reply), and o
 _WAIT_WITH_PATH: Final = (
     "Wait for the first byte: path (smallest TCP round trip), server (RRT), unexplained (gateway, queue)"
 )
+_UNQUOTED: Final = str.maketrans('"[]', "'''")
 _KEY_SET: Final = "key set"
 _TRY: Final = "Whether it is accepted shows in a call: %donutwork check tries it, step by step."
 _KEY_STATES: Final[dict[KeyState, str]] = {"set": "✓ set", "missing": "○ not set", "unusable": "✗ not usable"}
@@ -68,7 +70,7 @@ def _ping_card(ping: Ping) -> Card:
         title="Ping",
         tone="warn" if notes else "ok",
         state=ping.status,
-        badges=_badges(ping, ping.env),
+        badges=badges("sandbox" if ping.sandbox else "", (ping.env,)),
         figures=figures,
         notes=notes,
         # The time of a pause is in the wait, and nobody knows of which part it would have been.
@@ -111,7 +113,7 @@ def _connection_card(connection: Connection) -> Card:
         tone="warn" if notes else "ok",
         state="connected",
         notes=notes,
-        badges=_badges(connection, connection.env),
+        badges=badges("sandbox" if connection.sandbox else "", (connection.env,)),
         figures=(
             Figure(connection.ipv4 or connection.ipv6 or "", "your address, as the API sees it"),
             Figure(connection.protocol, "protocol"),
@@ -122,8 +124,13 @@ def _connection_card(connection: Connection) -> Card:
     )
 
 
-def _badges(result: Result, env: str) -> tuple[str, ...]:
-    return ("sandbox", env) if result.sandbox else (env,)
+def badges(sandbox: str, envs: Iterable[str]) -> tuple[str, ...]:
+    """Show what is ours, if it is not empty, and which environments answered.
+
+    The name of one is the server's own text: where it is not a documented one, it must not pass for a word of ours.
+    """
+    said = (env if env in ENVS else f'env "{env.translate(_UNQUOTED)}"' for env in envs)
+    return (*filter(None, (sandbox,)), *said)
 
 
 def _call(result: Result) -> Table:
@@ -251,7 +258,7 @@ def _check_card(report: CheckReport) -> Card:
         title="Check",
         tone=tone,
         state=state,
-        badges=tuple(filter(None, ("sandbox" if report.sandbox else None, report.env))),
+        badges=badges("sandbox" if report.sandbox else "", filter(None, (report.env,))),
         sections=(Steps(caption, tuple(map(_row, report.steps))),),
     )
 

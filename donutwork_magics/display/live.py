@@ -19,7 +19,18 @@ from donutwork_magics.displayed import Displayed
 from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.plan import Course
 from donutwork_magics.sampling.rows import Rows
-from donutwork_magics.units import UNKNOWN, clean, fitting, format_ms, format_rate, format_s, plural, shorten, width
+from donutwork_magics.units import (
+    UNKNOWN,
+    clean,
+    fitting,
+    format_ms,
+    format_rate,
+    format_s,
+    plural,
+    printable,
+    shorten,
+    width,
+)
 
 _CHART_S: Final = 60.0
 _COLUMNS_OF_A_CONSOLE: Final = 60
@@ -302,7 +313,6 @@ class ProgressLine:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._encoding = stream.encoding or "utf-8"
         self._is_shown = self._is_lost = False
 
     def show(self, title: str, share: float, facts: Sequence[str]) -> None:
@@ -313,11 +323,11 @@ class ProgressLine:
             self._is_shown = True
         columns = max(1, min(_columns(), _MOST_COLUMNS) - _EDGE)
         title = shorten(clean(title), max(1, min(columns // 3, _LONGEST_TITLE)))
-        before, after = self._printable(f"{title} {share:4.0%}|"), "| "
+        before, after = printable(f"{title} {share:4.0%}|", self._stream), "| "
         room = columns - width(before + after)
         # Half a number would be another number.
         some = (", ".join(facts[:n]) for n in range(len(facts), 0, -1))
-        after += self._printable(next((text for text in some if width(text) <= room - _LEAST_BAR), ""))
+        after += printable(next((text for text in some if width(text) <= room - _LEAST_BAR), ""), self._stream)
         bar = self._bar(share, max(0, columns - width(before + after)))
         line = fitting(before + bar + after, columns)
         # What another thread prints, or the terminal echoes, begins in the first column, and is not torn at the last.
@@ -330,14 +340,10 @@ class ProgressLine:
             self._blank()
 
     def _bar(self, share: float, columns: int) -> str:
-        if self._printable(_EIGHTHS) != _EIGHTHS:
+        if printable(_EIGHTHS, self._stream) != _EIGHTHS:
             return ("#" * int(share * columns)).ljust(columns)
         whole, eighths = divmod(int(share * columns * 8), 8)
         return f"{'█' * whole}{_EIGHTHS[eighths]}"[:columns].ljust(columns)
-
-    def _printable(self, text: str) -> str:
-        # A terminal of an old code page has no µ.
-        return text.encode(self._encoding, "replace").decode(self._encoding)
 
     def _blank(self) -> None:
         self._write(f"\r{' ' * (_columns() - _EDGE)}\r")

@@ -159,4 +159,5 @@ def down_since(outage: Outage | None) -> str:
         return ""
     # The wall clock may have been set back meanwhile.
     seconds = max(0.0, time.time() - outage.began_s)
-    return f"down since {format_utc(outage.began_s, date=False)} ({format_s(seconds)}): {', '.join(outage.kinds)}"
+    down = f"{outage.place} down since" if outage.place else "down since"
+    return f"{down} {format_utc(outage.began_s, date=False)} ({format_s(seconds)}): {', '.join(outage.kinds)}"

@@ -27,7 +27,7 @@ from donutwork_magics.analysis.series import (
 from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, summarised
 from donutwork_magics.columns import PHASES
 from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figure, Pictures, Section, Table, Tone
-from donutwork_magics.display.cards import card_of, phases, wait
+from donutwork_magics.display.cards import badges, card_of, phases, wait
 from donutwork_magics.display.run_charts import COARSE_PX, comparison_pictures, run_pictures, timelines
 from donutwork_magics.displayed import Displayed
 from donutwork_magics.errors import KINDS
@@ -260,8 +260,8 @@ def _planned(attrs: Mapping[str, Any]) -> float:
 def _badges(df: pd.DataFrame, attrs: Mapping[str, Any]) -> tuple[str, ...]:
     # A journal may have runs against several hosts.
     places = {bool(plan.get("sandbox", attrs.get("sandbox"))) for plan in attrs.get("plan") or [{}]}
-    sandbox = ("sandbox" if places == {True} else "partly sandbox",) if True in places else ()
-    return (*sandbox, *map(str, df["env"].dropna().unique()))
+    sandbox = "" if True not in places else "sandbox" if places == {True} else "partly sandbox"
+    return badges(sandbox, map(str, df["env"].dropna().unique()))
 
 
 def _latency(series: RunSeries) -> tuple[Figure, ...]:
@@ -371,7 +371,9 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what is known of the run, and not of each label."""
     outages = attrs.get("outages") or {}
     if outages.get("count"):
-        yield "Outages", f"{outages['count']} in the whole run, {_length(outages['total_s'])} in total"
+        several = len({outage.get("place") for outage in outages["first"]}) > 1
+        each = ", each service by itself" if several else ""
+        yield "Outages", f"{outages['count']} in the whole run, {_length(outages['total_s'])} in total{each}"
     pauses = attrs.get("pauses") or {}
     if pauses.get("count"):
         total = format_ms(pauses["total_s"] * 1e3)
@@ -451,17 +453,19 @@ def _outages(attrs: Mapping[str, Any]) -> tuple[tuple[Table, ...], tuple[Details
     caption = f"Outages: {FEWEST} or more pings in a row without an answer or with a server error"
     if not all(outage["over"] for outage in first):
         caption += "; ≥: no ping was answered after it"
+    is_named = any(outage.get("place") for outage in first)
     rows = (
         (
             format_utc(outage["began_s"]),
-            _length(outage["at_s"]),
+            # With both, the table would be too wide for a terminal.
+            short_name(outage.get("place", "")) if is_named else _length(outage["at_s"]),
             f"{'' if outage['over'] else '≥ '}{_length(outage['length_s'])}",
             enumerate_some(outage["kinds"], 1),
             str(outage["pings"]),
         )
         for outage in first
     )
-    table = Table(caption, tuple(rows), head=("began", "into run", "length", "errors", "pings"))
+    table = Table(caption, tuple(rows), head=("began", "of" if is_named else "into run", "length", "errors", "pings"))
     if len(first) <= _MOST_UNFOLDED:
         return (table,), ()
     some = f", the first {len(first)}" if outages["count"] > len(first) else ""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Literal, TypeAlias, get_args
 
 from ..sampling.plan import MOST_IN_FLIGHT
-from ..types import Env, Http
+from ..types import ENVS, Http
 from . import values
 from .commands import SandboxAction, WatchAction
 
@@ -109,7 +109,6 @@ def _without(options: tuple[Option, ...], *settings: str) -> tuple[Option, ...]:
 
 
 _HTTP: Final[tuple[Http, ...]] = get_args(Http)
-_ENV: Final[tuple[Env, ...]] = get_args(Env)
 _MANY: Final = 10**9
 
 _for_series: Final = partial(Option, scope="series")
@@ -197,9 +196,9 @@ _CALL_OPTIONS: Final = (
     ),
     Option(
         "env",
-        f"--env {'|'.join(_ENV)}",
+        f"--env {'|'.join(ENVS)}",
         "which key and base URL (DONUTWORK_STAGING_... or DONUTWORK_PRODUCTION_...), and the env a reply must name",
-        values.choice(_ENV),
+        values.choice(ENVS),
     ),
     _OUT,
     Option("widget", "--widget", "a single call: a card with buttons (again, measure 50)", scope="single"),

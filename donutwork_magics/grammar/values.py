@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from ..analysis.expectations import parse_expectation
 from ..errors import Kind
 from ..sampling.plan import LONGEST_LABEL
-from ..types import LONGEST_S
+from ..types import FASTEST_HZ, LONGEST_S, SHORTEST_S
 
 Word = TypeVar("Word", bound=str)
 Fault: TypeAlias = Kind | Literal["slow"]
@@ -65,7 +65,6 @@ _DURATION: Final = re.compile(rf"({_NUMBER})\s*({'|'.join(_SECONDS)})?")
 _AMOUNT: Final = re.compile(rf"({_NUMBER})([kM])?")
 _PERCENTAGE: Final = re.compile(rf"({_NUMBER})\s*%")
 _THOUSANDS: Final = {"k": 1e3, "M": 1e6}
-_SHORTEST_S: Final = 1e-9
 
 _DELAY: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ns|us|ms|s)")
 _LONGEST_DELAY_S: Final = 60.0
@@ -121,7 +120,7 @@ def duration_s(text: str) -> float:
     """Read a duration (``10s``, ``200ms``, ``1m``) from 1 ns to 720 h in seconds, the unit of a bare number too."""
     match = _DURATION.fullmatch(text)
     seconds = math.nan if match is None else float(match[1]) * _SECONDS[match[2] or "s"]
-    if not _SHORTEST_S <= seconds <= LONGEST_S:
+    if not SHORTEST_S <= seconds <= LONGEST_S:
         raise ValueError("needs a time above 0, up to 720h, such as 10s, 200ms or 1m; without a unit it is in seconds.")
     return seconds
 
@@ -131,7 +130,7 @@ def rate_hz(text: str) -> float | None:
     if text == "max":
         return None
     rate = _amount(text.removesuffix("/s").rstrip())
-    if not 1 / LONGEST_S <= rate <= 1 / _SHORTEST_S:
+    if not 1 / LONGEST_S <= rate <= FASTEST_HZ:
         raise ValueError("needs pings per second above 0, such as 0.2, 5 or 20/s, or max.")
     return rate
 

@@ -16,7 +16,7 @@ from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, reason_of, was_ended
 from donutwork_magics.sampling.machine import Pauses
-from donutwork_magics.sampling.outages import Outage, Outages, pinged
+from donutwork_magics.sampling.outages import Outage, Outages, pinged, places_of
 from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
 from donutwork_magics.sampling.series import UNFINISHED
 
@@ -79,8 +79,7 @@ class _RunRead:
     attrs: dict[str, Any] = field(default_factory=dict)
     """As it was written."""
     typed: _Attrs = field(default_factory=_Attrs)
-    places: dict[Any, object] = field(default_factory=dict)
-    """Which service the rows of a label have asked."""
+    places: dict[str, str] = field(default_factory=dict)
     outages: Outages = field(default_factory=Outages)
     """As its rows tell: what it says of them itself is whole only where it has come to its end."""
     seen: set[int] = field(default_factory=set)
@@ -104,7 +103,7 @@ class _RunRead:
         self.missing += description.rows - part.written
         part.written = description.rows
         self.attrs, self.typed = description.attrs, msgspec.convert(description.attrs, _Attrs)
-        self.places = {plan.get("label"): (plan.get("host"), plan.get("env")) for plan in self.typed.plan}
+        self.places = places_of(self.typed.plan)
 
     def add(self, row: Any) -> None:
         """Take in a row; a `ValueError` where the run has written none that is like this, or none here."""
@@ -115,7 +114,7 @@ class _RunRead:
         self.last_seq = row.seq
         self.parts[-1].written += 1
         self.parts[-1].labels.add(row.label)
-        self.outages.add(pinged(row, self.places.get(row.label)))
+        self.outages.add(pinged(row, self.places.get(row.label, "")))
 
     def described(self) -> dict[str, Any]:
         """Return what is known of the run now that no line follows."""

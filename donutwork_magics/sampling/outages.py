@@ -8,7 +8,9 @@ complete before an earlier one has timed out.
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -38,15 +40,24 @@ class Pinged(NamedTuple):
     """What counts of a completed ping."""
 
     seq: int
-    place: object
-    """Which service was asked: an outage is of one only."""
+    place: str
+    """Which service was asked, as `places_of` names it."""
     timestamp_ns: int
     started_ms: float
     duration_ms: float
     error: str | None
 
 
-def pinged(row: Any, place: object) -> Pinged:
+def places_of(plan: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Name the service that each label of a run asks, from its ``attrs``; by an empty text where all ask the same.
+
+    A cell may ask several: each line has an environment, and each environment may have a host.
+    """
+    places = {str(line.get("label")): str(line.get("env") or line.get("host")) for line in plan}
+    return places if len(set(places.values())) > 1 else dict.fromkeys(places, "")
+
+
+def pinged(row: Any, place: str) -> Pinged:
     """Take from a row what counts."""
     return Pinged(row.seq, place, row.timestamp_ns, row.started_ms, row.duration_ms, row.error)
 
@@ -66,13 +77,28 @@ class Outage:
     kinds: tuple[str, ...]
     """The errors of its pings, each once, in the order in which they came."""
     pings: int
+    place: str = ""
+    """What was down, as `places_of` names it."""
+
+
+@dataclass(slots=True)
+class _Service:
+    """What the pings of one place have shown so far."""
+
+    down: Outage | None = None
+    end_s: float = -math.inf
+    """Of its last ping."""
+    waited_s: float = 0.0
+    """Between its last two; infinite where there was one only."""
 
 
 class Outages:
-    """Finds the outages in the pings of one run; written by one thread at a time.
+    """Finds the outages in the pings of one run, of each place by itself; written by one thread at a time.
 
-    Of many, the first few are kept and all are counted. It keeps no rows, so that it also knows what a watch has
-    dropped; and it depends on nothing but the pings, so that a journal without an end tells the same.
+    Lines of a cell take turns: an outage of one place goes on while others are asked, if no ping of that place was
+    answered in between. Of many, those that began first are kept, and all are counted. It keeps no rows, so that it
+    also knows what a watch has dropped; and it depends on nothing but the pings, so that a journal without an end tells
+    the same.
 
     Parameters
     ----------
@@ -86,20 +112,23 @@ class Outages:
         self._count = 0
         self._total_s = 0.0
         self._first: list[Outage] = []
-        self._down = before
-        self._is_of_before = before is not None
-        """Whether what goes on is still described in the time of the run before."""
-        self._place: object = None
-        self._end_s: float | None = None
-        self._idle_s: float | None = None
+        self._before = before
+        """What is still described in the time of the run before."""
+        self._services: dict[str, _Service] = {}
+        self._end_s = math.inf
+        self._idle_s = 0.0
         self._next_seq = 0
         self._waiting: dict[int, Pinged] = {}
 
     @property
     def current(self) -> Outage | None:
-        """The outage that goes on now, as long as it is until now."""
-        down = self._down
-        return down if down is not None and down.pings >= FEWEST else None
+        """The outage that goes on now, as long as it is until now; of several, the one that began first."""
+        with self._lock:
+            return self._before or next(iter(_earliest(self._going_on())), None)
+
+    def _going_on(self) -> list[Outage]:
+        downs = [service.down for service in self._services.values()]
+        return [down for down in downs if down is not None and down.pings >= FEWEST]
 
     def add(self, ping: Pinged) -> None:
         """Take in a completed ping; it waits until all that started before it have completed."""
@@ -120,59 +149,59 @@ class Outages:
     def as_attrs(self) -> dict[str, Any]:
         """Return them as a small dict of plain values, with the one that goes on."""
         with self._lock:
-            going_on = [] if self.current is None or self._is_of_before else [self.current]
-            first = [*self._first, *going_on][:MOST_OUTAGES]
+            going_on = self._going_on()
             return {
                 "count": self._count + len(going_on),
                 "total_s": self._total_s + sum(outage.length_s for outage in going_on),
-                "first": [{**asdict(outage), "kinds": list(outage.kinds)} for outage in first],
+                "first": [
+                    {**asdict(outage), "kinds": list(outage.kinds)} for outage in _earliest([*self._first, *going_on])
+                ],
             }
 
     def _take(self, ping: Pinged) -> None:
         self._next_seq = ping.seq + 1
+        service = self._services.setdefault(ping.place, _Service())
         start_s = ping.started_ms / 1e3
         end_s = start_s + ping.duration_ms / 1e3
-        if self._is_of_before:
-            self._take_over(ping, start_s)
-        if ping.place != self._place or self._is_apart(start_s):
-            self._close(self._down)
-        self._place, self._end_s = ping.place, end_s
-        down = self._down
+        if self._before is not None:
+            service.down, self._before = _taken_over(self._before, ping.timestamp_ns / 1e9 - start_s, start_s), None
+        idle_s = start_s - self._end_s
+        # No ping was made for so long that nobody knows how the services were: a watch was paused, or the machine
+        # slept. A slow plan has such waits all the time.
+        if idle_s > max(_LONGEST_REST_S, _USUAL * max(self._idle_s, service.waited_s)):
+            for each in self._services.values():
+                self._close(each)
+        service.waited_s, service.end_s = start_s - service.end_s, end_s
+        self._idle_s, self._end_s = idle_s, end_s
+        down = service.down
         if ping.error is None or ping.error not in DOWN:
             if down is not None:
-                self._close(replace(down, length_s=start_s - down.at_s, over=True))
+                service.down = replace(down, length_s=start_s - down.at_s, over=True)
+                self._close(service)
         elif down is None:
-            self._down = Outage(ping.timestamp_ns / 1e9, start_s, end_s - start_s, False, (ping.error,), 1)
+            began_s, kinds = ping.timestamp_ns / 1e9, (ping.error,)
+            service.down = Outage(began_s, start_s, end_s - start_s, False, kinds, 1, ping.place)
         else:
-            kinds = tuple(dict.fromkeys((*down.kinds, ping.error)))
             length_s = max(down.length_s, end_s - down.at_s)
-            self._down = replace(down, length_s=length_s, kinds=kinds, pings=down.pings + 1)
+            in_order = tuple(dict.fromkeys((*down.kinds, ping.error)))
+            service.down = replace(down, length_s=length_s, kinds=in_order, pings=down.pings + 1)
 
-    def _take_over(self, ping: Pinged, start_s: float) -> None:
-        """Go on with the outage of the run before, unless nobody knows how the service was meanwhile."""
-        down, self._is_of_before = self._down, False
-        if down is not None:
-            down = replace(down, at_s=down.began_s - (ping.timestamp_ns / 1e9 - start_s))
-            is_apart = start_s - down.at_s - down.length_s > _LONGEST_REST_S
-            self._down, self._place = None if is_apart else down, ping.place
-
-    def _is_apart(self, start_s: float) -> bool:
-        """Tell whether no ping was made for so long that nobody knows how the service was meanwhile.
-
-        So it is where a watch was paused, or the machine slept. A slow plan has such waits all the time.
-        """
-        if self._end_s is None:
-            return False
-        before_s, self._idle_s = self._idle_s, start_s - self._end_s
-        return before_s is not None and self._idle_s > max(_LONGEST_REST_S, _USUAL * before_s)
-
-    def _close(self, outage: Outage | None) -> None:
-        self._down = None
+    def _close(self, service: _Service) -> None:
+        outage, service.down = service.down, None
         if outage is not None and outage.pings >= FEWEST:
             self._count += 1
             self._total_s += outage.length_s
-            if len(self._first) < MOST_OUTAGES:
-                self._first.append(outage)
+            self._first = _earliest([*self._first, outage])
+
+
+def _earliest(outages: list[Outage]) -> list[Outage]:
+    return sorted(outages, key=lambda outage: outage.at_s)[:MOST_OUTAGES]
+
+
+def _taken_over(before: Outage, zero_s: float, start_s: float) -> Outage | None:
+    """Describe the outage of the run before in the time of this one; None where nobody knows how it was meanwhile."""
+    down = replace(before, at_s=before.began_s - zero_s)
+    return None if start_s - down.at_s - down.length_s > _LONGEST_REST_S else down
 
 
 class StopRules:

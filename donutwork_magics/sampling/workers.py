@@ -20,7 +20,7 @@ from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.pulse import pulse
 from donutwork_magics.sampling.journal import Journal, JournalFailedError
 from donutwork_magics.sampling.machine import ClientMeter, Pauses
-from donutwork_magics.sampling.outages import Outages, StopRules, is_throttled, pinged
+from donutwork_magics.sampling.outages import Outages, StopRules, is_throttled, pinged, places_of
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import encode, row_of
 from donutwork_magics.sampling.schedule import Schedule, SharedMemory, Slot, rate_limit_of
@@ -81,6 +81,7 @@ class Run:
         self._origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
         self._outages = Outages(command.outage)
+        self._places = places_of(command.attrs["plan"])
         self._skipped = 0
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
         self._in_flight = 0
@@ -264,7 +265,7 @@ class Run:
         )
         self._rows += 1
         self._skipped += slot.skipped
-        self._outages.add(pinged(row, part.line.place))
+        self._outages.add(pinged(row, self._places[row.label]))
         outage = self._outages.current
         if outage is not None and series.plan.endless:
             part.schedule.back_off(slot, sample.exchange.started_ns)
@@ -325,7 +326,6 @@ class _Line:
         self.rules = rules
         self.clients = [series.client() for _ in range(series.plan.concurrency)]
         self.meter = ClientMeter()
-        self.place = series.target.host, series.target.env
         self.hangs = False
         """Whether a worker has not come back, and still has its client."""
 

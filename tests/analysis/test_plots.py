@@ -76,6 +76,14 @@ def test_the_timeline_marks_errors_outages_rests_and_pauses() -> None:
     assert texts == ["ping", "errors", "outage", "rest, as the server asked", "this machine stood still"]
 
 
+def test_the_timeline_says_which_services_were_down_where_a_run_asks_several() -> None:
+    df, spans = one(), [{"at_s": at_s, "length_s": 3.0, "place": "staging"} for at_s in (2.0, 8.0)]
+    describe(df, {**ATTRS, "outages": {"first": spans}})
+    legend = draw("timeline", df).get_legend()
+    assert legend is not None
+    assert "outage of staging" in [text.get_text() for text in legend.get_texts()]
+
+
 def test_the_comparison_shows_each_interval_and_its_verdict() -> None:
     ax = draw("compare", experiment(["a", "b", "c"], shift_ms={"b": 5.0}))
     assert ax.get_title() == "Duration, p50: 300 pings, 10 rounds"

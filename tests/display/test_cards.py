@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -21,8 +22,9 @@ from donutwork_magics.display.run import RunCard
 from donutwork_magics.display.text import to_text
 from donutwork_magics.displayed import CheckReport, KeyStatus, Overview, SandboxStatus, Step
 from donutwork_magics.units import width
-from tests.display.frames import frame
+from tests.display.frames import ATTRS, frame
 from tests.display.values import HOSTILE, connection, everything, ping, report, run
+from tests.support.tables import describe
 
 # From JupyterLab 4.6's sanitiser: what of its allow-lists the cards use.
 KEPT_TAGS = {
@@ -215,6 +217,28 @@ def test_badges_say_sandbox_and_environment() -> None:
     assert "[production]" in mimebundle(RunCard(frame([1.0], env="production")))["text/plain"]
 
 
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [
+        ("sandbox] [staging", """env "sandbox' 'staging\""""),
+        ("sandbox", 'env "sandbox"'),
+        ('x"] [sandbox', """env "x'' 'sandbox\""""),
+        ("Staging", 'env "Staging"'),
+        ("", 'env ""'),
+    ],
+)
+def test_an_environment_that_is_not_documented_cannot_pass_for_a_word_of_the_card(env: str, shown: str) -> None:
+    of_connection = replace(connection(), env=env, sandbox=False)
+    df = frame([1.0] * 2, env=env)
+    describe(df, {**ATTRS, "sandbox": False})
+    for value in (replace(ping(sandbox=False), env=env), of_connection, RunCard(df)):
+        bundle = mimebundle(value)
+        assert f"[{shown}]" in " ".join(bundle["text/plain"].split())
+        assert f">{escape(shown)}</span>" in bundle["text/html"].replace("<wbr>", "")
+        assert "[sandbox" not in bundle["text/plain"].splitlines()[0]
+        assert ">sandbox</span>" not in bundle["text/html"]
+
+
 def test_a_ping_tells_total_network_server_and_phases() -> None:
     text = mimebundle(ping())["text/plain"]
     for fact in ("43.9 ms", "11.9 ms", "80.0 µs", "DNS", "TLS", "first byte", "new, HTTP/2, TLSv1.3"):
@@ -314,7 +338,7 @@ def test_an_overview_without_a_usable_address_says_why() -> None:
 
 def test_a_check_tells_state_time_finding_and_advice_of_each_step() -> None:
     text = mimebundle(report("found"))["text/plain"]
-    assert text.startswith("✗ Check: failed at ping:read [sandbox] [found]")
+    assert text.startswith('✗ Check: failed at ping:read [sandbox] [env "found"]')
     assert [line.split() for line in text.splitlines()[3:]] == [
         ["State", "Step", "Time"],
         ["✓", "ok", "API", "key", "found"],

@@ -299,6 +299,13 @@ def test_a_card_lists_its_outages() -> None:
     assert "≥" not in text_of(outages(2, 2))
 
 
+def test_where_a_run_asks_several_services_each_outage_says_of_which_it_is() -> None:
+    words = " ".join(text_of(outages(2, 2, place="staging", length_s=3700.0, kinds=["timeout", "tls"]), 2).split())
+    assert "Outages 2 in the whole run, 8.40 s in total, each service by itself" in words
+    assert "began of length errors pings" in words
+    assert "2023-11-14 22:13:20 UTC staging 1 h 1 min timeout and 1 more 6" in words
+
+
 def test_many_outages_are_folded_and_the_card_says_how_many_it_lists() -> None:
     assert "\n  4 outages\n" in text_of(outages(4, 4))
     assert "  300 outages, the first 20\n" in text_of(outages(300, 20))
@@ -569,7 +576,9 @@ def test_runs_joined_under_one_label_are_on_one_axis_and_it_says_so() -> None:
 
 def test_where_a_table_lost_its_attributes_it_says_that_they_are_not_known() -> None:
     first, second = frame([1.0] * 10, label="a"), frame([1.0] * 10, label="b")
-    describe(second, {**ATTRS, "in_flight": 1})
+    # A run that no other test has loaded from a journal: the process would remember it.
+    for df, in_flight in ((first, 0), (second, 1)):
+        describe(df, {**ATTRS, "in_flight": in_flight}, run="20261126T120000.000Z-0a1b2c")
     lost = "Where this was measured is not in the table"
     assert lost in shown(pd.concat([first, second]))
     assert lost not in shown(first)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,17 @@ def test_any_root(text: str, tmp_path: Path) -> None:
             read_setup({"DONUTWORK_API_KEY": KEY, "DONUTWORK_CA_BUNDLE": path}).usable()
         assert str(caught.value).isprintable()
         assert caught.value.__context__ is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither in its file system")
+def test_a_root_in_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # A writer in the end, so that the test fails rather than waits.
+    writer = threading.Timer(3.0, lambda: os.close(os.open(pipe, os.O_RDWR)))
+    writer.start()
+    for path in (str(pipe), "/dev/tty", "/dev/zero"):
+        with pytest.raises(SettingsError, match=r"^The file that DONUTWORK_CA_BUNDLE names is no regular file\. Set "):
+            read_setup({"DONUTWORK_API_KEY": KEY, "DONUTWORK_CA_BUNDLE": path}).usable()
+    assert writer.is_alive()
+    writer.cancel()

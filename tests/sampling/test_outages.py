@@ -31,7 +31,7 @@ from donutwork_magics.sampling.outages import (
     StopRules,
     is_throttled,
 )
-from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.plan import Plan, interleaved
 from donutwork_magics.sampling.series import Series
 from donutwork_magics.watch import Watch
 from tests.servers import Server, answer, closed_port, hang, reply
@@ -44,7 +44,7 @@ WALL_NS = 1_700_000_000_000_000_000
 PATIENCE_S = 30.0
 
 
-def ping(seq: int, error: str | None, *, at_s: float | None = None, place: str = "here", took_s: float = 0.1) -> Pinged:
+def ping(seq: int, error: str | None, *, at_s: float | None = None, place: str = "", took_s: float = 0.1) -> Pinged:
     at_s = float(seq) if at_s is None else at_s
     return Pinged(seq, place, WALL_NS + int(at_s * 1e9), at_s * 1e3, took_s * 1e3, error)
 
@@ -74,6 +74,7 @@ class TestPings:
                     "over": True,
                     "kinds": ["connect", "timeout"],
                     "pings": 4,
+                    "place": "",
                 }
             ],
         }
@@ -128,8 +129,65 @@ class TestPings:
         assert len(outages._waiting) <= 50_001
 
     def test_each_is_of_one_service(self) -> None:
-        pings = [ping(seq, "connect", place="here" if seq < 2 else "there") for seq in range(4)]
+        pings = [ping(seq, "connect", place="staging" if seq < 2 else "production") for seq in range(4)]
         assert found(pings)["count"] == 0
+
+    def test_it_goes_on_while_another_service_has_its_turn(self) -> None:
+        """In a cell the lines take turns: what is known of one service says nothing of the other."""
+        pings = [
+            ping(
+                seq,
+                "server_error" if seq % 4 < 2 and 4 <= seq < 12 else None,
+                place=("staging", "production")[seq % 4 > 1],
+            )
+            for seq in range(16)
+        ]
+        [outage] = found(pings)["first"]
+        assert (outage["place"], outage["at_s"], outage["length_s"]) == ("staging", 4.0, 8.0)
+        assert (outage["over"], outage["pings"]) == (True, 4)
+
+    def test_that_of_a_line_whose_turn_does_not_come_again_is_not_over(self) -> None:
+        [outage] = found([ping(seq, "connect" if seq < 5 else None, place=("a", "b")[seq > 4]) for seq in range(10)])[
+            "first"
+        ]
+        assert (outage["over"], outage["length_s"], outage["pings"]) == (False, pytest.approx(4.1), 5)
+
+    def test_both_services_may_be_down_at_a_time_and_the_longer_one_is_current(self) -> None:
+        outages = Outages()
+        for seq in range(12):
+            # The one fails from its second ping on, and the other has been down since its first.
+            outages.add(ping(seq, None if seq == 0 else "timeout", place=("late", "early")[seq % 2]))
+        assert outages.current is not None
+        assert (outages.current.place, outages.current.pings) == ("early", 6)
+        outages.add(ping(12, "timeout", place="late"))
+        outages.add(ping(13, None, place="early"))
+        assert outages.current is not None
+        assert outages.current.place == "late"
+        outages.finish()
+        assert [(each["place"], each["at_s"], each["over"]) for each in outages.as_attrs()["first"]] == [
+            ("early", 1.0, True),
+            ("late", 2.0, False),
+        ]
+        assert outages.as_attrs()["count"] == 2
+
+    def test_long_turns_of_another_service_do_not_end_it(self) -> None:
+        pings = [ping(seq, ("connect", None)[seq // 200 % 2], place=("a", "b")[seq // 200 % 2]) for seq in range(1000)]
+        [outage] = found(pings)["first"]
+        assert (outage["place"], outage["pings"], outage["length_s"]) == ("a", 600, pytest.approx(999.1))
+
+    def test_a_slow_line_beside_a_fast_one_is_no_such_wait(self) -> None:
+        at_s = 0.0
+        pings: list[Pinged] = []
+        for turn in range(4):
+            for _ in range(5):
+                at_s += (600.0, 0.2)[turn % 2]
+                pings.append(ping(len(pings), "connect", at_s=at_s, place=("slow", "fast")[turn % 2]))
+        assert [outage["pings"] for outage in found(pings)["first"]] == [10, 10]
+
+    def test_no_ping_for_long_ends_those_of_all_services(self) -> None:
+        pings = [ping(seq, "connect", place=("a", "b")[seq % 2]) for seq in range(10)]
+        pings += [ping(10, None, at_s=30_000.0, place="b"), ping(11, None, at_s=30_001.0, place="a")]
+        assert [(each["over"], each["pings"]) for each in found(pings)["first"]] == [(False, 5), (False, 5)]
 
     def test_no_ping_for_long_ends_it_where_it_was_last_seen(self) -> None:
         """A watch that is paused while the service is down, or a laptop that is closed."""
@@ -254,6 +312,28 @@ class TestRun:
             df = measure(lines, keep=lambda _df: "nowhere")
         assert df["error"].tolist() == ["timeout"] * 4
         assert about(df)["outages"]["count"] == 0
+
+    def test_in_a_cell_that_of_one_environment_is_one(self, tmp_path: Path) -> None:
+        """Its lines take turns: between two blocks of one, another service is asked."""
+        file = tmp_path / "j.jsonl"
+        with Server(answer(reply(b"{}", "500 X"))) as down, Server(answer(reply())) as up:
+            lines = [
+                Series(Plan(count=20, rate_hz=200, label=label), sandbox_target(url, KEY, None), journal=file)
+                for label, url in (("down", down.url), ("up", up.url))
+            ]
+            segments = interleaved([line.plan for line in lines], blocks=10, seed=1)
+            df = measure(lines, keep=lambda _df: "nowhere", segments=segments)
+        [outage] = about(df)["outages"]["first"]
+        failed = failed_rows(df)
+        assert (len(failed), outage["pings"], outage["over"]) == (20, 20, False)
+        assert outage["place"] == down.url.removeprefix("http://")
+        assert outage["length_s"] == pytest.approx(
+            (failed["corrected_ms"] + failed["scheduled_ms"]).max() / 1e3 - outage["at_s"]
+        )
+        killed = tmp_path / "killed.jsonl"
+        killed.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
+        assert about(load(killed))["ended"] == "unfinished"
+        assert about(load(killed))["outages"] == about(load(file))["outages"] == about(df)["outages"]
 
 
 def has_rows(watch: Watch, rows: int) -> bool:

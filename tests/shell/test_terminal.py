@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +133,32 @@ def test_in_a_narrow_terminal_the_line_does_not_wrap(shell: Terminal) -> None:
     shell.process.setwinsize(50, COLUMNS)
     assert frames
     assert max(map(width, frames)) < 60
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_pipe_of_an_old_code_page_takes_the_cards_of_all_lines(encoding: str, tmp_path: Path) -> None:
+    """`ipython x.ipy > out.txt` on Windows; there a page that lacks a character fails the whole print."""
+    script = tmp_path / "x.ipy"
+    script.write_text(
+        "%load_ext donutwork_magics\n"
+        "%donutwork sandbox start --seed 1 --latency 5ms;\n"
+        'cell = "a: ping -n 5 -r 50\\nb: connection\\nc: ping -n 5 -r 50"\n'
+        'get_ipython().run_cell_magic("donutwork", "-o kept", cell)\n'
+        "print(sorted(kept), kept['a'].donutwork)\n"
+        "%donutwork ping -n 5 -r 50 --expect max<1us\n",
+        encoding="utf-8",
+    )
+    environ = {**os.environ, "IPYTHONDIR": str(tmp_path), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-m", *IPYTHON, str(script)], env=environ, capture_output=True, timeout=120, check=False
+    )
+    text = done.stdout.decode(encoding)
+    assert (done.returncode, done.stderr) == (1, b""), text
+    assert [line[2:13] for line in text.splitlines() if line.startswith("+ ")] == [
+        "Pings: a: 5",
+        "Connection:",
+        "Pings: c: 5",
+    ]
+    assert re.search(r"^SeriesError: Not as expected: max<1[uµ]s fails: ", text, re.MULTILINE)
+    assert "['a', 'b', 'c'] + Pings: a: 5 pings" in text
+    assert re.search(r"send +[0-9.]+ [uµ]s +0\.[0-9] %", text)
