@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
-from .client.key import KeysIn
-from .interrupts import start_thread
+from .client.key import keys_in
+from .interrupts import start_thread, without_frames
 
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05
@@ -133,6 +133,7 @@ class Child:
         raise TypeError("a Child is a running process: it is not copied or pickled")
 
 
+@without_frames
 def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False
@@ -162,7 +163,7 @@ def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> 
 
 def _environment() -> dict[str, str]:
     """Return a copy of the environment without real keys, also where the user's own set-up took them from."""
-    keys = tuple(KeysIn(os.environ))
+    keys = keys_in(os.environ)
     return {
         name: value
         for name, value in os.environ.items()

@@ -6,15 +6,17 @@ Its traces in a text are the key itself, its base64 and its URL-encoding, whole 
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
+from donutwork_magics.interrupts import without_frames
 from donutwork_magics.units import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
@@ -91,22 +93,16 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-class KeysIn:
-    """The keys that an environment holds, to look for them where they must not be.
+def keys_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what an environment holds that could be a key, without white space, quotes and Bearer around it."""
+    values = (_bare(environ.get(name, "")) for name in KEY_VARIABLES)
+    return tuple(value for value in values if len(value) >= SHORTEST)
 
-    It is passed on in place of the keys themselves, since ``%xmode Verbose`` shows arguments.
-    """
 
-    __slots__ = ("_get",)
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        # A closure, as an attribute would show or pickle the whole environment.
-        self._get: Callable[[str], str] = lambda name: environ.get(name, "")
-
-    def __iter__(self) -> Iterator[str]:
-        """Go through the keys that are set and could be one, without white space, quotes and Bearer around them."""
-        values = (_bare(self._get(name)) for name in KEY_VARIABLES)
-        return (value for value in values if len(value) >= SHORTEST)
+@without_frames
+def holds_key(text: str) -> bool:
+    """Tell whether a text contains a key that is set."""
+    return any(key in text for key in keys_in(os.environ))
 
 
 @dataclass(frozen=True, slots=True)
