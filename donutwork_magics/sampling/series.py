@@ -181,9 +181,7 @@ def command_decoder() -> msgspec.json.Decoder[Command]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, ApiKey):
-        return value.authorization().decode("ascii").removeprefix("Bearer "), value.variable
-    return str(value)
+    return value.arguments() if isinstance(value, ApiKey) else str(value)
 
 
 def _made(wanted: type, value: Any) -> Any:
