@@ -13,6 +13,7 @@ from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
+from donutwork_magics.interrupts import without_frames
 from donutwork_magics.network.exchange import NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.types import Env, Family, Http
 
@@ -92,7 +93,11 @@ class TimedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the reply to its end; `httpx.Client` calls this."""
-        prepared = self._prepared(request)
+        return self._fetched(self._prepared(request))
+
+    # In a reply as it came, the server may have repeated the key.
+    @without_frames
+    def _fetched(self, prepared: Prepared) -> httpx.Response:
         with self._one_call:
             reply, exchange = self._client.fetch(prepared)
         if isinstance(reply, NetworkFaultError):

@@ -1,17 +1,31 @@
-"""An error may rise at any depth of a call, as after an endless recursion: no frame that it shows holds the key."""
+"""An error may rise anywhere in a call, as after an endless recursion: no frame that it shows holds the key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from traceback import walk_tb
+from types import CodeType, FrameType
+from typing import Any
 
+import httpx
 import pytest
 
+import donutwork_magics
+from donutwork_magics import Client, TimedTransport
+from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.series import Begin, Series, encode_command
+from donutwork_magics.session import Session
 from tests.leaks import KEY
 from tests.leaks.search import Search
 from tests.servers import Server, answer, reply
 from tests.support.kernel import Kernel
+from tests.support.recordings import recording_of
 
 pytestmark = pytest.mark.slow
+
+REPEATING = b'{"status": "success", "env": "staging", "RRT": "%s"}' % KEY.encode()
 
 # Each error rises one frame deeper than the one before. What was shown of an earlier one is not shown again: IPython
 # takes its time for each frame.
@@ -65,19 +79,23 @@ def sweep(call):
     global risings
     call()
     shown.clear()
-    errors = [risen(call, room) for room in range(8, 50)]
-    risings = len([show(error) for error in errors if error is not None])
+    errors = iter((risen(call, room) for room in range(8, 99)).__next__, None)
+    risings = len([show(error) for error in errors])
 """
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with Server(answer(reply())) as server:
-        environ = {"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": server.url}
-        home = tmp_path_factory.mktemp("kernel")
-        with Kernel(home, environ | {"HOME": str(home)}) as kernel:
-            assert kernel.run(f"%load_ext donutwork_magics\n%xmode Verbose\n{SWEEP}").ok
-            yield kernel
+def environ() -> Iterator[dict[str, str]]:
+    with Server(answer(reply(REPEATING))) as server:
+        yield {"DONUTWORK_API_KEY": KEY, "DONUTWORK_BASE_URL": server.url}
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Iterator[Kernel]:
+    home = tmp_path_factory.mktemp("kernel")
+    with Kernel(home, environ | {"HOME": str(home)}) as kernel:
+        assert kernel.run(f"%load_ext donutwork_magics\n%xmode Verbose\n{SWEEP}").ok
+        yield kernel
 
 
 @pytest.mark.parametrize(
@@ -97,3 +115,75 @@ def test_no_frame_of_an_error_shows_it(kernel: Kernel, call: str) -> None:
     assert cell.ok
     assert int(kernel.value("risings")) > 10
     assert Search(KEY).text(cell.stdout) == set()
+
+
+class OfAnotherThreadError(BaseException):
+    """What a thread may raise in another one, at any moment."""
+
+
+Place = tuple[CodeType, int]
+
+
+def traced(call: Callable[[], object], meet: Callable[[Place], None]) -> BaseException | None:
+    """Make a call; `meet` gets each line of the package that it comes to. What it raises is returned."""
+    package, usual = str(Path(donutwork_magics.__file__).parent), sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "line":
+            meet((frame.f_code, frame.f_lineno))
+        return trace if frame.f_code.co_filename.startswith(package) else None
+
+    sys.settrace(trace)
+    try:
+        call()
+    except BaseException as error:
+        return error
+    finally:
+        sys.settrace(usual)
+    return None
+
+
+@pytest.fixture
+def calls(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]]]:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with (
+        Client() as client,
+        TimedTransport() as transport,
+        httpx.Client(transport=transport, base_url=transport.base_url) as http,
+    ):
+        seen = recording_of([Series(Plan(count=1), client.target)])
+        begin = Begin(seen.run, seen.lines, seen.segments, seen.attrs, reached=False)
+        yield [
+            Client,
+            client.ping,
+            lambda: http.get("/2026-02-01/ping.json"),
+            lambda: Session().overview(()),
+            lambda: encode_command(begin),
+        ]
+
+
+# Where a connection is being made, that leaves it open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("number", "least"), [*enumerate((50, 50, 50, 20, 5))], ids=["client", "ping", "transport", "overview", "command"]
+)
+def test_no_frame_holds_it_whichever_line_raises(number: int, least: int, calls: list[Callable[[], object]]) -> None:
+    call, places, risings = calls[number], dict[Place, None](), 0
+    assert traced(call, places.setdefault) is None
+    for place in places:
+
+        def meet(met: Place, place: Place = place) -> None:
+            if met == place:
+                raise OfAnotherThreadError
+
+        error = traced(call, meet)
+        # What is made once, such as a connection, does not come there again.
+        risings += error is not None
+        while error is not None:
+            # The first frame is one of this test's.
+            for frame, _line in [*walk_tb(error.__traceback__)][1:]:
+                holding = [name for name, value in frame.f_locals.items() if KEY in repr(value)]
+                assert not holding, (place, frame.f_code)
+            error = error.__context__
+    assert risings >= least
