@@ -110,7 +110,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) ->
         "lambda: shell.run_line_magic('donutwork', 'ping -n 1 --journal ~/rows.jsonl')",
     ],
 )
-def test_no_frame_of_an_error_shows_it(kernel: Kernel, call: str) -> None:
+def test_at_any_depth(kernel: Kernel, call: str) -> None:
     cell = kernel.run(f"sweep({call})")
     assert cell.ok
     assert int(kernel.value("risings")) > 10
@@ -168,7 +168,7 @@ def calls(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.mark.parametrize(
     ("number", "least"), [*enumerate((50, 50, 50, 20, 5))], ids=["client", "ping", "transport", "overview", "command"]
 )
-def test_no_frame_holds_it_whichever_line_raises(number: int, least: int, calls: list[Callable[[], object]]) -> None:
+def test_in_any_line(number: int, least: int, calls: list[Callable[[], object]]) -> None:
     call, places, risings = calls[number], dict[Place, None](), 0
     assert traced(call, places.setdefault) is None
     for place in places:
