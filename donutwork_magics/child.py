@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
 from .client.key import keys_in
-from .interrupts import start_thread, without_frames
+from .interrupts import start_thread, uninterrupted
 
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05
@@ -142,7 +142,7 @@ class Child:
         raise TypeError("a Child is a running process: it is not copied or pickled")
 
 
-@without_frames
+@uninterrupted
 def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False

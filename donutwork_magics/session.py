@@ -12,7 +12,7 @@ from donutwork_magics.client.target import SWITCH, why_no_calls
 from donutwork_magics.displayed import KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar.commands import SandboxCommand
-from donutwork_magics.interrupts import without_frames
+from donutwork_magics.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     import httpx
@@ -142,7 +142,7 @@ def _watches() -> list[Watch]:
     return not_stopped()
 
 
-@without_frames
+@uninterrupted
 def _settings() -> tuple[str, httpx.URL | Unusable, tuple[KeyStatus, ...]]:
     from donutwork_magics.client.settings import read_base_url, variables_for
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from donutwork_magics.interrupts import without_frames
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.units import plain
 
 KEY_VARIABLES: Final = ("DONUTWORK_API_KEY", "DONUTWORK_STAGING_API_KEY", "DONUTWORK_PRODUCTION_API_KEY")
@@ -103,7 +103,7 @@ def keys_in(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(value for value in values if len(value) >= SHORTEST)
 
 
-@without_frames
+@uninterrupted
 def holds_key(text: str) -> bool:
     """Tell whether a text contains a key that is set."""
     return any(key in text for key in keys_in(os.environ))

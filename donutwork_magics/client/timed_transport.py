@@ -13,7 +13,7 @@ from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
-from donutwork_magics.interrupts import without_frames
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.exchange import NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.types import Env, Family, Http
 
@@ -93,13 +93,14 @@ class TimedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the reply to its end; `httpx.Client` calls this."""
-        return self._fetched(self._prepared(request))
+        prepared = self._prepared(request)
+        with self._one_call:
+            return self._fetched(prepared)
 
     # In a reply as it came, the server may have repeated the key.
-    @without_frames
+    @uninterrupted
     def _fetched(self, prepared: Prepared) -> httpx.Response:
-        with self._one_call:
-            reply, exchange = self._client.fetch(prepared)
+        reply, exchange = self._client.fetch(prepared)
         if isinstance(reply, NetworkFaultError):
             raise self._error(Sample(exchange, reply.kind, reply.reason))
         return self._response(reply, Sample(exchange, status_code=reply.status, body_bytes=len(reply.body)))

@@ -19,7 +19,7 @@ from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import Kind
-from donutwork_magics.interrupts import without_frames
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.sampling.machine import Pauses
 from donutwork_magics.sampling.outages import Outage, Outages
 from donutwork_magics.sampling.plan import Plan, Segment
@@ -169,7 +169,7 @@ Command = Begin | Stop
 Event = Began | Refused | Described | Ended
 
 
-@without_frames
+@uninterrupted
 def encode_command(command: Command) -> bytes:
     """Make the line of a command; that of a `Begin` holds the key."""
     return msgspec.json.encode(command, enc_hook=_plain) + b"\n"
