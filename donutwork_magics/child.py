@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final, NoReturn, SupportsIndex
 
-from .client.key import KeysIn
-from .interrupts import start_thread
+from .client.key import keys_in
+from .interrupts import start_thread, uninterrupted
 
 _TERMINATE_S: Final = 1.0
 _SLICE_S: Final = 0.05
@@ -26,6 +27,14 @@ _RUN: Final = (
     "import os, runpy, sys; module, path = sys.argv[1:3]; del sys.argv[1:3]; "
     "sys.path += [each for each in path.split(os.pathsep) if each not in sys.path]; "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+_NEEDED: Final = re.compile(
+    # How Python starts, and where it, the libraries and the user's own packages are found; PATH, also for DLLs.
+    r"PATH|PYTHON(?!PATH)[A-Z0-9]+|(LD|DYLD)_[A-Z_]+|NIX_LD\w*|HOME|USERPROFILE|APPDATA"
+    # How names of files are encoded, and where temporary ones and the clock's zone are.
+    r"|LANG|LC_[A-Z_]+|TMPDIR|TEMP|TMP|TZ"
+    # How names are resolved and TLS is configured, as in this process; without the last ones Windows opens no socket.
+    r"|RES_OPTIONS|LOCALDOMAIN|HOSTALIASES|OPENSSL_[A-Z_]+|SYSTEMROOT|SYSTEMDRIVE|WINDIR"
 )
 
 
@@ -133,6 +142,7 @@ class Child:
         raise TypeError("a Child is a running process: it is not copied or pickled")
 
 
+@uninterrupted
 def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False
@@ -161,12 +171,15 @@ def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> 
 
 
 def _environment() -> dict[str, str]:
-    """Return a copy of the environment without real keys, also where the user's own set-up took them from."""
-    keys = tuple(KeysIn(os.environ))
+    """Return what the child needs of the environment.
+
+    What else is there may hold a key, or what becomes one: the user's own set-up takes it from a name of its own.
+    """
+    keys = keys_in(os.environ)
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("DONUTWORK_") and name != "PYTHONPATH" and not any(key in value for key in keys)
+        if _NEEDED.fullmatch(name) and not any(key in value for key in keys)
     }
 
 

@@ -164,12 +164,21 @@ def interruption() -> Interruption:
 
 
 def uninterrupted(work: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Make the whole function such a block."""
+    """Make the whole function such a block, and have what it raises lead to no frame beneath it.
+
+    Whatever reads the environment, or has the key in hand, has it in some of its frames, and any call may raise: a
+    `RecursionError`, what another thread or an audit hook raises.
+    """
 
     @functools.wraps(work)
     def whole(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         with interrupts():
-            return work(*args, **kwargs)
+            try:
+                return work(*args, **kwargs)
+            except BaseException as error:
+                # Nothing is called before the frames are gone: a call may raise anew.
+                error.__traceback__ = error.__context__ = None
+                raise error from None
 
     return whole
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from donutwork_magics import probers
 from donutwork_magics.analysis.expectations import parse_expectation
 from donutwork_magics.client.client import check_arguments, check_http
-from donutwork_magics.client.key import KeysIn
+from donutwork_magics.client.key import holds_key
 from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import current_target
 from donutwork_magics.errors import Interrupted, SeriesError, SettingsError
@@ -117,7 +117,7 @@ def collect(
         raise ValueError('expect needs a list of limits, such as ["p95<200ms"].')
     for expected in expect:
         _check_expectation(expected)
-    if any(key in label for key in KeysIn(os.environ)):
+    if holds_key(label):
         raise ValueError("label needs a text that does not contain an API key: it is kept with the rows.")
     if not (journal is None or isinstance(journal, str | os.PathLike)):
         raise ValueError("journal needs the name of a file, or None.")

@@ -7,13 +7,16 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from donutwork_magics.client.key import KEY_VARIABLES, KeysIn, Unusable, read_key
+from donutwork_magics.client.key import KEY_VARIABLES, Unusable, read_key
 from donutwork_magics.client.target import SWITCH, why_no_calls
 from donutwork_magics.displayed import KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar.commands import SandboxCommand
+from donutwork_magics.interrupts import uninterrupted
 
 if TYPE_CHECKING:
+    import httpx
+
     from donutwork_magics.watch import Watch
 
 _PATIENCE_S: Final = 5.0
@@ -86,10 +89,6 @@ class Session:
         series = [run.lines for _prober, run in probers.runs() if not run.lines[0].plan.endless]
         return sum(not lines[0].target.sandbox for lines in series)
 
-    def key_values(self) -> KeysIn:
-        """Return the keys that are set, for one purpose: to refuse a line that contains one."""
-        return KeysIn(os.environ)
-
     def sandbox(self, command: SandboxCommand) -> SandboxStatus:
         """Start, stop or look at the sandbox.
 
@@ -126,16 +125,11 @@ class Session:
             alive = sandbox.alive()
             destination = sandbox.url if alive else "the sandbox has ended: %donutwork sandbox start, or stop"
             return Overview(destination, alive, True, None, (), commands, watches)
-        from donutwork_magics.client.settings import read_base_url, variables_for
-
-        variable = variables_for(os.environ, None).base_url
-        base_url = read_base_url(os.environ, variable)
+        variable, base_url, statuses = _settings()
         usable = not isinstance(base_url, Unusable)
         destination = base_url.why if isinstance(base_url, Unusable) else str(base_url).rstrip("/")
         if why_not := why_no_calls():
             destination, usable = why_not, False
-        plain, *others = KEY_VARIABLES
-        statuses = tuple(_key_status(name) for name in (plain, *others) if name == plain or name in os.environ)
         return Overview(destination, usable, False, variable, statuses, commands, watches)
 
 
@@ -146,6 +140,16 @@ def _watches() -> list[Watch]:
     from donutwork_magics.watch import not_stopped
 
     return not_stopped()
+
+
+@uninterrupted
+def _settings() -> tuple[str, httpx.URL | Unusable, tuple[KeyStatus, ...]]:
+    from donutwork_magics.client.settings import read_base_url, variables_for
+
+    plain, *others = KEY_VARIABLES
+    statuses = tuple(_key_status(name) for name in (plain, *others) if name == plain or name in os.environ)
+    variable = variables_for(os.environ, None).base_url
+    return variable, read_base_url(os.environ, variable), statuses
 
 
 def _key_status(variable: str) -> KeyStatus:

@@ -30,6 +30,7 @@ from donutwork_magics.client.results import Connection, Ping, Sample, advice
 from donutwork_magics.client.settings import Setup, Target
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.errors import DonutworkError, Kind, SettingsError
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.caller import Caller, Opened
 from donutwork_magics.network.exchange import Exchange, NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.network.sockets import ALPN, tls_context
@@ -209,6 +210,7 @@ class Client:
         self._check_switch()
         return self._caller.connect()
 
+    @uninterrupted
     def answer(self, endpoint: Endpoint, *, with_date: bool = False) -> Answer:
         """Call an endpoint, and return the outcome, a failure too; `Answer.date_s` only `with_date`."""
         reply, exchange = self.fetch(self._requests[endpoint.path])

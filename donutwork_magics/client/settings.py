@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from donutwork_magics.client.key import ApiKey, KeysIn, Unusable, read_key
+from donutwork_magics.client.key import ApiKey, Unusable, keys_in, read_key
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.network.sockets import tls_context
 from donutwork_magics.types import Env
@@ -169,7 +169,7 @@ def read_base_url(environ: Mapping[str, str], variable: str) -> httpx.URL | Unus
     text = environ.get(variable, "").strip() or DEFAULT_BASE_URL
     readable = unquote(text).lower()
     try:
-        if any(key.lower() in readable for key in KeysIn(environ)):
+        if any(key.lower() in readable for key in keys_in(environ)):
             raise ValueError("contains an API key")
         url = _parse_base_url(text)
     except ValueError as error:

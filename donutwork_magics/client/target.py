@@ -86,7 +86,6 @@ def why_no_calls() -> str:
     )
 
 
-# Were a signal handler to raise while the settings are read, its traceback would show the environment in arguments.
 @uninterrupted
 def current_setup(env: Env | None = None) -> Setup:
     """Return the settings as they are now, part by part, usable or not.

@@ -13,6 +13,7 @@ from donutwork_magics.client.client import Client
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.results import Sample, advice
 from donutwork_magics.client.settings import Target
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.exchange import NetworkFaultError, Prepared, Reply, prepare
 from donutwork_magics.pulse import Stillness
 from donutwork_magics.types import Env, Family, Http
@@ -95,7 +96,13 @@ class TimedTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the reply to its end; `httpx.Client` calls this."""
         prepared = self._prepared(request)
-        with self._one_call, Stillness() as stillness:
+        with self._one_call:
+            return self._fetched(prepared)
+
+    # In a reply as it came, the server may have repeated the key.
+    @uninterrupted
+    def _fetched(self, prepared: Prepared) -> httpx.Response:
+        with Stillness() as stillness:
             reply, exchange = self._client.fetch(prepared)
         paused_ms = stillness.paused_ms(exchange.started_ns, exchange.duration_ms)
         if isinstance(reply, NetworkFaultError):

@@ -16,6 +16,7 @@ from donutwork_magics.display.card import Card, Figure
 from donutwork_magics.display.html import to_html
 from donutwork_magics.display.readings import NOTHING, Reader, Reading, down_since, live_chart
 from donutwork_magics.displayed import Displayed
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.sampling.outages import Outage
 from donutwork_magics.sampling.plan import Course
 from donutwork_magics.sampling.rows import Rows
@@ -359,6 +360,7 @@ class ProgressLine:
             self._is_lost = True
 
 
+@uninterrupted
 def _columns() -> int:
     # A kernel is not told how wide a console is, and the terminal that it was started from may be another one. A line
     # that is too wide would become a new one ten times a second, so that it is rather too short.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,10 @@ from . import options as o
 from .commands import Cell, CellLine, PingCommand
 from .parser import (
     NO_DEFAULTS,
+    NO_KEYS,
     Given,
     GrammarError,
+    HoldsKey,
     Layer,
     build_call,
     is_series,
@@ -39,7 +41,7 @@ class _Line:
 
 
 def parse_cell(
-    header: str, body: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secrets: Iterable[str] = ()
+    header: str, body: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, holds_key: HoldsKey = NO_KEYS
 ) -> Cell:
     """Read a ``%%donutwork`` cell, whole, before anything of it may be run.
 
@@ -49,7 +51,7 @@ def parse_cell(
         What stands behind ``%%donutwork``: options that are defaults for the lines.
     body
         The lines, with ``$var`` and ``{expr}`` already expanded.
-    defaults, secrets
+    defaults, holds_key
         As in `parse_line`.
 
     Raises
@@ -58,7 +60,7 @@ def parse_cell(
         Something in the cell is not valid. In the body, the message begins with the line's number as an editor
         shows it: the header is line 1.
     """
-    with minding_keys("cell", f"{header}\n{body}", defaults, secrets):
+    with minding_keys("cell", f"{header}\n{body}", defaults, holds_key):
         return _parse(header, body, defaults)
 
 

@@ -38,7 +38,10 @@ from .values import did_you_mean, fault_shares, nearest
 
 T = TypeVar("T")
 
+HoldsKey: TypeAlias = Callable[[str], bool]
+
 NO_DEFAULTS: Final[Mapping[str, object]] = MappingProxyType({})
+NO_KEYS: Final[HoldsKey] = lambda _text: False  # noqa: E731
 
 _HELP: Final = frozenset({"-h", "--help"})
 _VERSION: Final = frozenset({"-V", "--version"})
@@ -54,7 +57,6 @@ _NO_KEY_OPTION: Final = (
 _KEY_WORD: Final = re.compile(r"key|token|secret|bearer|passw|auth|credential", re.IGNORECASE)
 _RUN: Final = re.compile(r"[A-Za-z0-9]{10,}", re.ASCII)
 """Long runs that mix letters and digits are rare but in keys: dates and versions have blanks, dots or dashes."""
-_SHORTEST_SECRET: Final = 8
 
 
 class GrammarError(ValueError):
@@ -121,22 +123,22 @@ Layer: TypeAlias = dict[str, Given]
 """By setting."""
 
 
-def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, secrets: Iterable[str] = ()) -> Command:
+def parse_line(line: str, *, defaults: Mapping[str, object] = NO_DEFAULTS, holds_key: HoldsKey = NO_KEYS) -> Command:
     """Read what stands behind ``%donutwork``.
 
     Parameters
     ----------
     defaults
         By name, what ``%config DonutworkMagics`` sets, as the user typed it; None is not set.
-    secrets
-        Keys that the line must not contain.
+    holds_key
+        Tells whether a text contains a key that is set: neither the line nor a default may.
 
     Raises
     ------
     GrammarError
         The line, or one of the defaults that it would use, is not valid.
     """
-    with minding_keys("line", line, defaults, secrets):
+    with minding_keys("line", line, defaults, holds_key):
         text, silenced = strip_end(line)
         words = split(text)
         return replace(_command(words, defaults), silenced=silenced)
@@ -154,19 +156,18 @@ def _command(words: tuple[str, ...], defaults: Mapping[str, object]) -> Command:
 
 
 @contextmanager
-def minding_keys(what: str, text: str, defaults: Mapping[str, object], secrets: Iterable[str]) -> Iterator[None]:
-    """Refuse a text that contains a secret of 8 characters or more.
+def minding_keys(what: str, text: str, defaults: Mapping[str, object], holds_key: HoldsKey) -> Iterator[None]:
+    """Refuse a text that contains a key that is set.
 
     What the block refuses gets the advice to rotate a key, where something in the text may be another one.
     """
     configured = "\n".join(value for value in defaults.values() if isinstance(value, str))
-    for secret in secrets:
-        for name, searched in ((what, text), ("default that %config sets", configured)):
-            if len(secret) >= _SHORTEST_SECRET and secret in searched:
-                raise GrammarError(
-                    f"The {name} contains the current API key; nothing was sent. "
-                    "Rotate it in the Donutwork dashboard, and clear this cell."
-                )
+    for name, searched in ((what, text), ("default that %config sets", configured)):
+        if holds_key(searched):
+            raise GrammarError(
+                f"The {name} contains the current API key; nothing was sent. "
+                "Rotate it in the Donutwork dashboard, and clear this cell."
+            )
     problem = ""
     try:
         yield

@@ -26,7 +26,7 @@ from typing import Any, Final
 import msgspec
 
 from donutwork_magics.errors import OutOfThreadsError, SettingsError
-from donutwork_magics.interrupts import start_thread
+from donutwork_magics.interrupts import start_thread, uninterrupted
 from donutwork_magics.network.exchange import os_reason
 from donutwork_magics.sampling.series import CONTINUED, SCHEMA
 
@@ -67,6 +67,7 @@ def was_ended(line: bytes) -> bool:
     return _ENDED.search(line) is not None
 
 
+@uninterrupted
 def journal_path(name: str | os.PathLike[str]) -> Path:
     """Return the path of a journal as it is meant: whole, since a kernel may change its directory, ``~`` for a home.
 

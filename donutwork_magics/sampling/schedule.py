@@ -26,6 +26,7 @@ from typing import Final
 
 from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import SettingsError
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.exchange import os_reason
 from donutwork_magics.sampling.plan import POLITE_RATE_HZ, Plan
 
@@ -86,6 +87,7 @@ class SharedMemory:
                 fcntl.lockf(self.file, fcntl.LOCK_UN, 1, place)
 
 
+@uninterrupted
 def _new_file() -> int:
     import fcntl
 

@@ -19,6 +19,7 @@ from donutwork_magics.client.key import ApiKey
 from donutwork_magics.client.replies import PING
 from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import Kind
+from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.sampling.machine import Pauses
 from donutwork_magics.sampling.outages import Outage, Outages
 from donutwork_magics.sampling.plan import Plan, Segment
@@ -168,6 +169,7 @@ Command = Begin | Stop
 Event = Began | Refused | Described | Ended
 
 
+@uninterrupted
 def encode_command(command: Command) -> bytes:
     """Make the line of a command; that of a `Begin` holds the key."""
     return msgspec.json.encode(command, enc_hook=_plain) + b"\n"
@@ -179,9 +181,7 @@ def command_decoder() -> msgspec.json.Decoder[Command]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, ApiKey):
-        return value.authorization().decode("ascii").removeprefix("Bearer "), value.variable
-    return str(value)
+    return value.arguments() if isinstance(value, ApiKey) else str(value)
 
 
 def _made(wanted: type, value: Any) -> Any:

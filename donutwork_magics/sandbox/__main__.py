@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from ..client.key import KeysIn
+from ..client.key import holds_key
 from ..errors import SettingsError
 from ..grammar.commands import SandboxCommand, SandboxOptions
 from ..grammar.help import help_text
@@ -131,7 +131,7 @@ def _for_s(text: str) -> float:
 def _options(words: list[str]) -> SandboxOptions:
     """Read the words as ``%donutwork sandbox`` reads them."""
     try:
-        command = parse_line(shlex.join(["sandbox", "start", *words]), secrets=KeysIn(os.environ))
+        command = parse_line(shlex.join(["sandbox", "start", *words]), holds_key=holds_key)
         assert isinstance(command, SandboxCommand)
         return command.options
     except ValueError as error:

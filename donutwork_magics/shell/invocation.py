@@ -35,7 +35,7 @@ from donutwork_magics.grammar.commands import (
 )
 from donutwork_magics.grammar.help import help_text, overview_rows
 from donutwork_magics.grammar.parser import GrammarError
-from donutwork_magics.interrupts import interruption, interrupts
+from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
 from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.session import Execution, Session
@@ -442,6 +442,7 @@ def _stopped(watches: int, one: str = "one watch", which: str = "") -> str:
     return f"Stopped {one if watches == 1 else f'{watches} watches'}{which}."
 
 
+@uninterrupted
 def versions() -> str:
     """Give the versions of this extension and of what it runs on, as one line."""
     named = [f"donutwork_magics {__version__}", f"{platform.python_implementation()} {platform.python_version()}"]

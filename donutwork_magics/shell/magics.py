@@ -8,6 +8,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.utils.text import DollarFormatter
 from traitlets import Any as AnyTrait
 
+from donutwork_magics.client.key import holds_key
 from donutwork_magics.errors import DonutworkError, Interrupted
 from donutwork_magics.grammar.cell import parse_cell
 from donutwork_magics.grammar.help import config_text, docstring
@@ -68,12 +69,11 @@ class _Donutwork(Magics):
 
     def _run(self, invocation: Invocation, line: str, body: str | None) -> object:
         defaults = {name: getattr(self, name) for name in CONFIGURABLE}
-        secrets = self.session.key_values()
         if body is None:
-            return invocation.line(parse_line(line, defaults=defaults, secrets=secrets))
+            return invocation.line(parse_line(line, defaults=defaults, holds_key=holds_key))
         with interruption().lifted():
             expanded = "\n".join(map(self._expand, body.splitlines()))
-        return invocation.cell(parse_cell(line, expanded, defaults=defaults, secrets=secrets))
+        return invocation.cell(parse_cell(line, expanded, defaults=defaults, holds_key=holds_key))
 
     def _store(self, name: str, value: object) -> None:
         if name == LAST:

@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from donutwork_magics.client.key import REDACTED, SLICE, ApiKey, KeysIn, Unusable, read_key
+from donutwork_magics.client.key import REDACTED, SLICE, ApiKey, Unusable, keys_in, read_key
 
 KEY = "dw_live_Kx81+mZq0/vTnR57yE=Q4"
 PING = {"status": "success", "env": "staging", "RRT": "0.08 ms"}
 
-ANY_KEY = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=64)
+ANY_KEY = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=64).filter(
+    lambda key: key not in REDACTED
+)
 
 
 def visible(text: str) -> str:
@@ -197,7 +199,10 @@ class TestSecrecy:
         assert isinstance(refused, Unusable)
         assert refused.why.startswith(f"DONUTWORK_API_KEY {says}")
         assert KEY[:7] not in refused.why
-        assert list(KeysIn({"DONUTWORK_API_KEY": value})) == [KEY]
+        assert keys_in({"DONUTWORK_API_KEY": value}) == (KEY,)
+
+    def test_a_text_too_short_to_be_one_is_none(self) -> None:
+        assert keys_in({"DONUTWORK_API_KEY": "ping", "DONUTWORK_STAGING_API_KEY": ""}) == ()
 
     @pytest.mark.parametrize("key", ['"12345678', "bearer_4f9aZ7Qp", "'1234567\"8"])
     def test_a_quote_or_the_word_within_a_key_is_part_of_it(self, key: str) -> None:

@@ -95,10 +95,15 @@ class TestSecrecy:
     def test_neither_its_environment_nor_its_arguments_hold_a_key(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        probers.end_idle()
+        monkeypatch.setenv("FROM_THE_VAULT", f"token={KEY}")
+        # It is started before that is a key.
+        collect(1, target=target_of(server))
         monkeypatch.setenv("DONUTWORK_API_KEY", KEY)
         monkeypatch.setenv("DONUTWORK_BASE_URL", server.url)
-        monkeypatch.setenv("FROM_THE_VAULT", f"token={KEY}")
+        before = the_prober()
         assert len(collect(3, rate_hz=100)) == 3
+        assert the_prober() == before
         proc = Path("/proc") / str(the_prober())
         environment, arguments = (proc / "environ").read_bytes(), (proc / "cmdline").read_bytes()
         assert b"PATH=" in environment

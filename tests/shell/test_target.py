@@ -252,13 +252,7 @@ def reached(one, depth=6, seen=None):
             reached(inner, depth - 1, seen)
     return seen.values()
 found = [type(one) for one in reached(session) if one is os.environ or isinstance(one, str) and SECRET in one]
-import pickle
-keys = get_ipython().magics_manager.registry["DonutworkMagics"].session.key_values()
-try:
-    pickled = pickle.dumps(keys)
-except Exception:
-    pickled = b""
 """
     assert kernel.run(f"%donutwork\nSECRET = {KEY!r}\n{look}").ok
-    assert kernel.value("(found, SECRET.encode() in pickled, list(keys))") == f"([], False, [{KEY!r}])"
-    assert KEY not in kernel.value("(vars(session), keys)")
+    assert kernel.value("found") == "[]"
+    assert KEY not in kernel.value("vars(session)")
