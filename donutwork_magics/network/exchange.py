@@ -121,6 +121,7 @@ class Timestamps:
     def __init__(self) -> None:
         self.started_ns = 0
         self.timestamp_ns = 0
+        self.begin_attempt(reused=False)
 
     def begin_attempt(self, *, reused: bool) -> None:
         """Begin without phases, also after another attempt; the start of the call stays."""
