@@ -424,7 +424,7 @@ class TestProtocol:
     def test_http2_that_is_not_offered(self, examine: Examine, authority: Authority) -> None:
         made = examine(GOOD, tls=authority.serving(), http="2")
         assert by_state(made.report)["bad"] == ["Protocol"]
-        assert "does not offer HTTP/2" in step(made.report, "Protocol").detail
+        assert "does not offer this version of HTTP" in step(made.report, "Protocol").detail
         assert step(made.report, "TLS").detail.endswith("90 days left")
         assert made.asked == []
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from donutwork_magics.network.exchange import (
     CUT_OFF,
+    NOT_OFFERED,
     POLL_S,
     Deadline,
     Driver,
@@ -101,7 +102,7 @@ class Connection:
         self._socket = sock
         self._driver = driver = self._drivers.get(self.alpn)
         if driver is None:
-            raise NetworkFaultError("protocol", "the server does not offer HTTP/2")
+            raise NetworkFaultError("protocol", NOT_OFFERED)
         return driver
 
     @property

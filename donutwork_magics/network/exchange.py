@@ -27,6 +27,7 @@ MAX_HEAD_BYTES: Final = 100 * 1024
 
 TOO_LARGE: Final = f"more than {MAX_BODY_BYTES // 1024} KiB"
 INVALID: Final = "not valid HTTP"
+NOT_OFFERED: Final = "the server does not offer this version of HTTP"
 CUT_OFF: Final = "closed before the reply was complete"
 
 Header = tuple[bytes, bytes]

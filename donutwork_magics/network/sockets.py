@@ -27,7 +27,14 @@ import certifi
 
 from donutwork_magics.errors import OutOfFilesError, OutOfThreadsError
 from donutwork_magics.interrupts import start_thread
-from donutwork_magics.network.exchange import POLL_S, CallCancelledError, Deadline, NetworkFaultError, os_reason
+from donutwork_magics.network.exchange import (
+    NOT_OFFERED,
+    POLL_S,
+    CallCancelledError,
+    Deadline,
+    NetworkFaultError,
+    os_reason,
+)
 from donutwork_magics.types import Http
 
 ALPN: dict[Http, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
@@ -350,9 +357,12 @@ def _close_half_made(error: OSError) -> None:
 
 
 def _tls_fault(error: OSError) -> NetworkFaultError:
-    """Name a failed handshake: a certificate that is refused, or a peer that does not speak TLS."""
+    """Name a failed handshake: a certificate that is refused, no version of HTTP in common, or a peer without TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return NetworkFaultError("tls", error.verify_message or "certificate refused")
     if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
         return NetworkFaultError("tls", "the server closed the connection during the handshake")
+    if "no application protocol" in str(error).replace("_", " ").lower():
+        # Some servers refuse the handshake (RFC 7301, section 3.2); others go on with what was not asked for.
+        return NetworkFaultError("protocol", NOT_OFFERED)
     return NetworkFaultError("tls", os_reason(error))

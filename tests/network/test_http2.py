@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from donutwork_magics import Client, collect
+from donutwork_magics import Client, DonutworkError, collect
 from tests.faults.calls import target_of
 from tests.servers import BODY, Server, read_request, reply
 from tests.servers import http2_faults as h2
@@ -292,6 +292,17 @@ class TestPrograms:
         assert not df.retried.any()
         assert (~df.reused).sum() == 6
         assert answered == 60
+
+    def test_nginx_without_it_refuses_the_handshake(self) -> None:
+        need("nginx")
+        with nginx(tls=True) as program:
+            assert program.ca_file is not None
+            target = target_of(program.url, program.ca_file.read_text())
+            with Client(target, http="2") as client, pytest.raises(DonutworkError, match="does not offer") as caught:
+                client.ping()
+            with Client(target) as client:
+                assert client.ping().timing["http_version"] == "1.1"
+        assert caught.value.kind == "protocol"
 
     @pytest.mark.timed
     def test_the_phases_of_a_single_call_add_up_where_nginx_chooses_the_version(self) -> None:
