@@ -26,6 +26,7 @@ from donutwork_magics.sandbox import process as switch
 from donutwork_magics.sandbox.process import Sandbox
 from tests.sandbox.conftest import address, listens
 from tests.servers import Server, answer, reply
+from tests.support.processes import until
 from tests.support.tables import about
 
 pytestmark = pytest.mark.slow
@@ -313,17 +314,22 @@ class TestStart:
     def test_an_interrupt_ends_the_waiting_for_one_that_does_not_listen(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        python = tmp_path / "python"
-        python.write_text("#!/bin/sh\nexec sleep 60\n")
+        python, is_waited_for = tmp_path / "python", tmp_path / "begun"
+        python.write_text(f"#!/bin/sh\ntouch '{is_waited_for}'\nexec sleep 60\n")
         python.chmod(0o700)
-        timer = threading.Timer(0.3, interrupt_main_thread)
+
+        def interrupt() -> None:
+            until(is_waited_for.exists)
+            interrupt_main_thread()
+
+        thread = threading.Thread(target=interrupt)
         with monkeypatch.context() as changed:
             changed.setattr(sys, "executable", str(python))
             began_s = time.monotonic()
-            timer.start()
+            thread.start()
             with pytest.raises(Interrupted, match=r"^the sandbox was not started\.$"):
                 switch.start(SandboxOptions())
-        timer.join()
+        thread.join()
         assert time.monotonic() - began_s < 8
         assert (SWITCH.sandbox, children()) == (None, [])
 
