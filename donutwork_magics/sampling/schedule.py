@@ -210,6 +210,8 @@ class Schedule:
         self._end_ns = sys.maxsize
         self._duration_ns = sys.maxsize
         self._not_before_ns = 0
+        self._backed_off: tuple[int, int] | None = None
+        """Until when starts are left out that come due, and how many are to stay overdue."""
         self._over_ns = 0
         self.origin_ns = 0
         """When the first ping was planned, on the monotonic clock."""
@@ -285,7 +287,7 @@ class Schedule:
             self.rate_limit.count()
 
     def back_off(self, slot: Slot, started_ns: int) -> None:
-        """Wait a second from the start of this ping to the next, as the service is down; for one thread at a time.
+        """Wait a second from the start of this ping to the next, as the service is down.
 
         The planned starts that come due in that time are left out, and counted. That takes no time out of
         ``corrected_ms``: the starts that were overdue when this ping began are not left out, but made up later with all
@@ -294,17 +296,16 @@ class Schedule:
         a second only.
         """
         rate_hz = self._plan.rate_hz
-        if slot.scheduled_ns is None or rate_hz is None or rate_hz <= 1 or self._plan.concurrency > 1:
-            # Several workers cannot leave starts out one after the other: these are made up later.
+        if slot.scheduled_ns is None or rate_hz is None:
             self._not_before_ns = started_ns + _ATTEMPT_EVERY_NS
             return
         period_ns = int(1e9 / rate_hz)
         overdue = (started_ns - slot.scheduled_ns) // period_ns
         # From the planned start: from the actual one, each attempt would begin a little later than planned.
-        self._not_before_ns = slot.scheduled_ns + overdue * period_ns + _ATTEMPT_EVERY_NS
-        until_ns = max(self._not_before_ns, time.perf_counter_ns()) - _ROUNDING_NS
-        first_ns = slot.scheduled_ns + period_ns
-        self._leave_out(max(0, -((first_ns - until_ns) // period_ns) - overdue), period_ns)
+        next_ns = slot.scheduled_ns + overdue * period_ns + _ATTEMPT_EVERY_NS
+        # Another worker may be about to take the next start: whose turn it is, leaves out.
+        self._backed_off = max(next_ns, time.perf_counter_ns()) - _ROUNDING_NS, overdue
+        self._not_before_ns = next_ns
 
     def _is_over(self, start_ns: int) -> bool:
         """Tell whether nothing is left to start at that moment or later."""
@@ -320,9 +321,12 @@ class Schedule:
         scheduled_ns, rate_hz = self._scheduled_ns(self._next_seq), self._plan.rate_hz
         if scheduled_ns is None or rate_hz is None:
             scheduled_ns = now_ns
-        elif self._plan.endless and now_ns - scheduled_ns > _MOST_BEHIND_NS:
+        elif self._plan.endless:
             period_ns = int(1e9 / rate_hz)
-            scheduled_ns += self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
+            (until_ns, overdue), self._backed_off = self._backed_off or (scheduled_ns, 0), None
+            scheduled_ns += self._leave_out(-((scheduled_ns - until_ns) // period_ns) - overdue, period_ns)
+            if now_ns - scheduled_ns > _MOST_BEHIND_NS:
+                scheduled_ns += self._leave_out((now_ns - scheduled_ns) // period_ns, period_ns)
         due_ns = max(scheduled_ns, self._not_before_ns)
         return max(due_ns, self.rate_limit.next_ns()) if self._spared else due_ns
 
@@ -340,7 +344,8 @@ class Schedule:
         return late_ns
 
     def _leave_out(self, starts: int, period_ns: int) -> int:
-        """Leave out the next planned starts, and return by how much later those after them are planned."""
+        """Leave out the next planned starts, if any, and return by how much later those after them are planned."""
+        starts = max(0, starts)
         self._skipped += starts
         self._shift_ns += starts * period_ns
         return starts * period_ns

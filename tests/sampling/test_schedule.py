@@ -344,6 +344,21 @@ def test_an_attempt_that_hangs_adds_nothing_to_what_is_overdue(clock: Clock) -> 
     assert clock.now_ns - (after.scheduled_ns or 0) < 100_000_000
 
 
+def test_several_workers_leave_out_what_comes_due_meanwhile_too(clock: Clock) -> None:
+    schedule = schedule_of(Plan(rate_hz=10, endless=True, concurrency=2), loopback=True)
+    schedule.begin()
+    for _ in range(3):
+        attempts = [(next_of(schedule), clock.now_ns) for _ in range(2)]
+        for slot, started_ns in attempts:
+            assert started_ns - (slot.scheduled_ns or 0) < 100_000
+            clock.go_on(0.003)
+            schedule.back_off(slot, started_ns)
+    # It is back: nothing is left to be made up.
+    after = [next_of(schedule) for _ in range(3)]
+    assert [planned_s(schedule, slot) for slot in after] == pytest.approx([3.3, 3.4, 3.5], abs=1e-3)
+    assert clock.now_ns - (after[-1].scheduled_ns or 0) < 100_000
+
+
 @pytest.mark.parametrize("rate_hz", [0.5, None])
 def test_a_slow_plan_or_none_leaves_nothing_out(clock: Clock, rate_hz: float | None) -> None:
     schedule = schedule_of(Plan(rate_hz=rate_hz, endless=True), loopback=True)
