@@ -118,9 +118,9 @@ _ERRORS: Final = Subject(
         ),
     ),
     (
-        "unauthorized, forbidden, env_mismatch, and a Retry-After above 120 s end a series. So do five dns, connect or "
-        "tls failures in a row where nothing was ever reached. Once something was reached, an outage is data: the "
-        "series goes on.",
+        "unauthorized, forbidden, env_mismatch, and a Retry-After above 120 s end a series. So do five failures in a "
+        "row of dns, connect, tls or the version of HTTP where nothing was ever reached. Once something was reached, "
+        "an outage is data: the series goes on.",
         "Whatever ends a series, its completed rows are in _donutwork, and in the variable of -o.",
     ),
 )

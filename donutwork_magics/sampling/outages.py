@@ -51,15 +51,21 @@ class Pinged(NamedTuple):
 def places_of(plan: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Name the service that each label of a run asks, from its ``attrs``; by an empty text where all ask the same.
 
-    A cell may ask several: each line has an environment, and each environment may have a host.
+    A cell may ask several: each line has an environment, and each environment may have a host and a key of its own.
     """
-    places = {str(line.get("label")): str(line.get("env") or line.get("host")) for line in plan}
-    return places if len(set(places.values())) > 1 else dict.fromkeys(places, "")
+    names: dict[object, str] = {}
+    places = {}
+    for line in plan:
+        place = line.get("host"), line.get("key")
+        places[str(line.get("label"))] = names.setdefault(place, str(line.get("env") or line.get("host")))
+    return places if len(names) > 1 else dict.fromkeys(places, "")
 
 
 def pinged(row: Any, place: str) -> Pinged:
     """Take from a row what counts."""
-    return Pinged(row.seq, place, row.timestamp_ns, row.started_ms, row.duration_ms, row.error)
+    # A server that does not offer the version of HTTP that was asked for is up.
+    error = None if row.error == "protocol" and math.isnan(row.send_ms) else row.error
+    return Pinged(row.seq, place, row.timestamp_ns, row.started_ms, row.duration_ms, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +231,9 @@ class StopRules:
         Once something was reached, a host that cannot be reached is down, and the address is not wrong.
         """
         self.reached = self.reached or sample.status_code is not None or sample.exchange.phases.send_ms >= 0
-        self._unreachable_in_a_row = self._unreachable_in_a_row + 1 if sample.error in _UNREACHABLE else 0
+        # Where nothing was sent, the server does not offer the version of HTTP that was asked for.
+        hopeless = sample.error in _UNREACHABLE or (sample.error == "protocol" and not self.reached)
+        self._unreachable_in_a_row = self._unreachable_in_a_row + 1 if hopeless else 0
         return (
             sample.error in _REFUSED
             or (not self.reached and self._unreachable_in_a_row >= HOPELESS_IN_A_ROW)

@@ -95,6 +95,7 @@ def _planned(series: Series) -> dict[str, Any]:
         "timeout_s": series.timeout_s,
         "env": series.target.env,
         "host": series.target.host,
+        "key": series.target.key.variable,
         "sandbox": series.target.sandbox,
         "until": series.until,
         "expect": list(series.expect),

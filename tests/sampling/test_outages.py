@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -33,8 +33,11 @@ from donutwork_magics.sampling.outages import (
 )
 from donutwork_magics.sampling.plan import Plan, interleaved
 from donutwork_magics.sampling.series import Series
+from donutwork_magics.types import ENVS, Http
 from donutwork_magics.watch import Watch
+from tests.faults.calls import target_of
 from tests.servers import Server, answer, closed_port, hang, reply
+from tests.servers.tls import Tls
 from tests.support.recordings import KEY
 from tests.support.tables import about
 
@@ -313,6 +316,17 @@ class TestRun:
         assert df["error"].tolist() == ["timeout"] * 4
         assert about(df)["outages"]["count"] == 0
 
+    def test_two_environments_with_one_host_and_key_are_one_service(self) -> None:
+        with Server(answer(reply(b"{}", "500 X"))) as server:
+            lines = [
+                Series(Plan(count=10, rate_hz=200, label=str(env)), sandbox_target(server.url, KEY, env))
+                for env in (None, *ENVS[:1])
+            ]
+            segments = interleaved([line.plan for line in lines], blocks=5, seed=1)
+            df = measure(lines, keep=lambda _df: "nowhere", segments=segments)
+        [outage] = about(df)["outages"]["first"]
+        assert (outage["pings"], outage["place"]) == (20, "")
+
     def test_in_a_cell_that_of_one_environment_is_one(self, tmp_path: Path) -> None:
         """Its lines take turns: between two blocks of one, another service is asked."""
         file = tmp_path / "j.jsonl"
@@ -470,7 +484,22 @@ def test_a_refusal_ends_it_at_once(error: Kind) -> None:
 @pytest.mark.parametrize("error", ["timeout", "connection_lost", "protocol", "schema", "server_error", "not_found"])
 def test_other_failures_never_end_it(error: Kind) -> None:
     rules = StopRules()
-    assert not any(rules.must_end(sample(error, None)) for _ in range(100))
+    assert not any(rules.must_end(sample(error, None, phases=_SENT)) for _ in range(100))
+
+
+def test_a_version_that_is_not_offered_ends_it_and_is_no_outage(tls: Tls) -> None:
+    with Server(answer(reply()), tls=tls.server) as server:
+        lines = [
+            Series(Plan(count=20, rate_hz=100, label=http), target_of(server.url, tls.ca_pem), http)
+            for http in get_args(Http)[1:3]
+        ]
+        segments = interleaved([line.plan for line in lines], blocks=10, seed=1)
+        with pytest.raises(SeriesError, match="the server does not offer this version of HTTP") as caught:
+            measure(lines, keep=lambda _df: "nowhere", segments=segments)
+    df = caught.value.df
+    assert df["error"].dropna().tolist() == ["protocol"] * HOPELESS_IN_A_ROW
+    assert set(df["label"]) == {"1.1", "2"}
+    assert about(df)["outages"]["count"] == 0
 
 
 def test_an_address_that_was_never_reached_ends_it_after_five_in_a_row_of_any_such_kind() -> None:
