@@ -8,6 +8,7 @@ while the table is made, while the journal is closed. There it would cost rows, 
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 import threading
@@ -144,6 +145,16 @@ def _set_context(error: BaseException, context: BaseException | None) -> None:
 
 
 _NEVER: Final = Interruption()
+
+
+def _end_in_child() -> None:
+    # Whoever was in the block is in the parent.
+    if Interruption.current is not None:
+        Interruption.current._restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_in_child)
 
 
 def interrupts() -> AbstractContextManager[Interruption]:

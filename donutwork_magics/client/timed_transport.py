@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -82,6 +84,7 @@ class TimedTransport(httpx.BaseTransport):
     ) -> None:
         self._client = Client(target, env=env, http=http, family=family, timeout_s=timeout_s, cold=cold)
         self._one_call = threading.Lock()
+        _transports.add(self)
 
     @property
     def target(self) -> Target:
@@ -169,6 +172,19 @@ class TimedTransport(httpx.BaseTransport):
         error = error_class(f"{sample.error}: {advice(sample, self.target, PING, paused_ms)}")
         vars(error).update(kind=sample.error, timing={**sample.timing(), "paused_ms": paused_ms})
         return error
+
+
+_transports: Final[weakref.WeakSet[TimedTransport]] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for transport in _transports:
+        transport._one_call = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold a lock at the moment of a fork; the child does not have that thread.
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -7,6 +7,8 @@ import logging
 import math
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -150,6 +152,29 @@ class TestTiming:
                 thread.join()
         assert [response.content for response in responses] == [BODY] * 8
         assert server.connections == 1
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+    def test_a_fork_while_another_thread_calls_waits_for_nobody(self) -> None:
+        code = """
+import os, signal, sys, threading
+import httpx
+from donutwork_magics import TimedTransport, sandbox
+with sandbox(latency="500ms"), TimedTransport() as transport:
+    client = httpx.Client(transport=transport, base_url=transport.base_url)
+    thread = threading.Thread(target=client.get, args=("/2026-02-01/ping.json",))
+    thread.start()
+    while not transport._one_call.locked():
+        pass
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(client.get("/2026-02-01/ping.json").status_code != 200)
+    print(os.waitpid(child, 0)[1])
+    thread.join()
+"""
+        python = [sys.executable, "-W", "ignore::DeprecationWarning"]
+        done = subprocess.run([*python, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 class TestRefused:

@@ -107,6 +107,26 @@ def test_another_thread_than_the_main_one_leaves_signals_alone() -> None:
     assert seen == [False]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_child_that_another_thread_forks_is_in_no_such_block() -> None:
+    code = """
+import os, signal, threading
+from donutwork_magics.interrupts import interruption, interrupts
+def fork():
+    child = os.fork()
+    if not child:
+        restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        os._exit(not (restored and type(interruption()).current is None))
+    print(os.waitpid(child, 0)[1])
+with interrupts():
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout == "0\n"
+
+
 FORKING = """
 import os, signal, sys, threading, time
 from donutwork_magics import collect
