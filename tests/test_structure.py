@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "sampling": {"client", "network"},
     "frame": {"sampling", "network", "analysis", "display"},
     "analysis": {"frame", "sampling"},
-    "grammar": {"analysis", "client", "sampling"},
+    "grammar": {"analysis", "sampling"},
     "sandbox": {"client", "grammar"},
     "display": {"analysis", "client", "frame", "sampling"},
 }
