@@ -159,8 +159,7 @@ def clock_s(df: pd.DataFrame) -> pd.Series[float]:
     started_s: pd.Series[float] = df["started_ms"].astype("float64") / 1e3
     if df["run"].nunique(dropna=False) < 2:
         return started_s
-    began_s = _began_s(df)
-    return started_s + (df["run"].map(began_s - began_s.min()).astype("float64").fillna(0.0))
+    return started_s + df["run"].map(_began_s(df)).astype("float64").fillna(0.0)
 
 
 def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
@@ -169,10 +168,9 @@ def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
     if not runs:
         return {}
     *_, last = runs.values()
-    if len(runs) == 1:
+    if len(runs) == 1 and df["run"].nunique() < 2:
         return last
-    began_s = _began_s(df) if len(df) else pd.Series(dtype="float64")
-    at_s = {run: float(began_s[run] - began_s.min()) if run in began_s else 0.0 for run in runs}
+    at_s = dict.fromkeys(runs, 0.0) | (_began_s(df).to_dict() if len(df) else {})
     journals = [attrs["journal"] for attrs in runs.values() if attrs.get("journal")]
     return {
         **last,
@@ -197,9 +195,9 @@ def clock_was_set_by_s(df: pd.DataFrame) -> float:
 
 
 def _began_s(df: pd.DataFrame) -> pd.Series[float]:
-    """Compute when each run began, by the wall clock at its first row."""
+    """Compute how long after the first each run began, by the wall clock at its first row; 0.0 where it is unknown."""
     began_s: pd.Series[float] = _in_order_with_zeros(df).groupby("run", sort=False)["zero_s"].first()
-    return began_s
+    return (began_s - began_s.min()).fillna(0.0)
 
 
 def _in_order_with_zeros(df: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +36,7 @@ _MOST_LAG: Final = 2.0
 
 _MOST_EXPLAINED: Final = 0.1
 """Where durations explain this share of the largest lag at most, something else made pings late."""
+_NO_PAUSES: Final[Mapping[str, Any]] = {"count": 0, "total_s": 0.0, "longest_s": 0.0, "first": ()}
 _FEW: Final = 0.01
 _MANY: Final = 0.05
 CORRECTED: Final = "Corrected, what a punctual caller would have waited"
@@ -227,14 +228,14 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
     values = ", ".join(f"{name} {format_ms(value)}" for name, value in late.items())
     corrected = f" {CORRECTED}: {values}." if values else ""
     behind = is_behind(series)
-    pauses, concurrency = series.attrs.get("machine_pauses") or {}, series.plan.get("concurrency", 1)
-    if pauses.get("count"):
-        held = _held_by_machine(series.df, pauses, concurrency=concurrency)
+    of_runs = list(_by_run(series))
+    if any(run.pauses["count"] for run in of_runs):
+        held = _held_by_machine(of_runs)
         began_late = held.late and bool(corrected or behind)
         if held.within or began_late:
-            text = _stood_still(pauses, held, began_late=began_late) + (corrected if held.alone else "")
+            text = _stood_still(held, began_late=began_late) + (corrected if held.alone else "")
             advice = "Measure again while nothing stops or suspends this machine."
-            evidence = {"pauses": pauses["count"], "longest_s": pauses["longest_s"], "within_durations": held.within}
+            evidence = {"pauses": held.pauses, "longest_s": held.longest_s, "within_durations": held.within}
             yield Finding("machine paused", text, advice, evidence)
             if held.alone:
                 return
@@ -248,14 +249,13 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
     elif not corrected:
         return
     else:
-        whole = series.missing == 0 and series.joined == 1
-        text, advice = "behind others that took long, or timed out.", "Judge the service by the corrected times."
-        if whole and not _behind_others(series.df, series.df["duration_ms"], concurrency=concurrency):
-            text = (
-                "though none before them took that long: other work on this machine, or other pings to the same host, "
-            )
-            text, advice = f"{text}held them up.", "Measure again while nothing else is busy here."
-        yield Finding("late starts", f"Some pings began late, {text}{corrected}", advice, late)
+        text, advice = ", behind others that took long, or timed out.", "Judge the service by the corrected times."
+        if not _behind_others(of_runs, series.df["duration_ms"]):
+            text = ", though none before them took that long: other work on this machine, or other pings to the same "
+            text, advice = f"{text}host, held them up.", "Measure again while nothing else is busy here."
+            if series.missing:
+                text, advice = "; rows that are missing here may tell why.", "Diagnose the whole table."
+        yield Finding("late starts", f"Some pings began late{text}{corrected}", advice, late)
 
 
 def _of_shape(series: RunSeries) -> Iterator[Finding]:
@@ -330,7 +330,7 @@ def _of_connections(series: RunSeries) -> Iterator[Finding]:
     ok = _successes(series)
     opened = int((~ok["reused"].astype(bool)).sum())
     # Each worker opens one, another in each run, and another where a ping has failed.
-    again = opened - series.plan.get("concurrency", 1) * series.joined - int(series.figures["errors"])
+    again = opened - sum(run.concurrency for run in _by_run(series)) - int(series.figures["errors"])
     is_warm = not series.plan["cold"] if "cold" in series.plan else opened < len(ok) / 2
     if is_warm and again >= max(_FEWEST_NEW, _NEW * len(ok)):
         yield Finding(
@@ -368,9 +368,9 @@ def _successes(series: RunSeries) -> pd.DataFrame:
     return series.rows[series.rows["error"].isna()]
 
 
-def _stood_still(pauses: Mapping[str, Any], held: _Held, *, began_late: bool) -> str:
-    longest = format_ms(pauses["longest_s"] * 1e3)
-    often = f"once, for {longest}" if pauses["count"] == 1 else f"{pauses['count']} times, for up to {longest}"
+def _stood_still(held: _Held, *, began_late: bool) -> str:
+    longest = format_ms(held.longest_s * 1e3)
+    often = f"once, for {longest}" if held.pauses == 1 else f"{held.pauses} times, for up to {longest}"
     why = "the process was stopped or suspended, or other code kept its threads waiting"
     texts = [f"This machine stood still {often}: {why}."]
     if began_late:
@@ -391,9 +391,31 @@ def _busy(client: Mapping[str, Any]) -> str:
     return f"pings began up to {format_ms(client['wake_p95_ms'])} late (p95)"
 
 
+class _OfRun(NamedTuple):
+    """The rows of one run, and what is known of it: its pauses are on the clock of its rows, and of its machine."""
+
+    df: pd.DataFrame
+    pauses: Mapping[str, Any]
+    concurrency: int
+    """How many pings were in flight at most."""
+    most_late_ms: float
+
+
+def _by_run(series: RunSeries) -> Iterator[_OfRun]:
+    for run, df in series.df.groupby(series.df["run"].fillna("")):
+        attrs = series.known.get(str(run), {})
+        plans = attrs.get("plan") or [{}]
+        own = [plan for plan in plans if len(plans) == 1 or plan.get("label") == df["label"].iloc[0]]
+        pauses = attrs.get("machine_pauses") or _NO_PAUSES
+        concurrency = max((plan.get("concurrency", 1) for plan in own), default=1)
+        yield _OfRun(df, pauses, concurrency, float(df["lag_ms"].fillna(0.0).max()))
+
+
 class _Held(NamedTuple):
     """How pauses of this machine show in some rows."""
 
+    pauses: int
+    longest_s: float
     within: int
     """Pings whose duration holds one."""
     failed: int
@@ -404,39 +426,53 @@ class _Held(NamedTuple):
     """Whether the pauses explain the lags: none is much longer, and durations explain next to nothing of them."""
 
 
-def _held_by_machine(df: pd.DataFrame, pauses: Mapping[str, Any], *, concurrency: int) -> _Held:
+def _held_by_machine(of_runs: Sequence[_OfRun]) -> _Held:
     """Find the pings that pauses of this machine held up.
 
     A server that stalls shows in a duration: while all workers wait for replies, the next ping cannot begin. A lag that
-    no duration explains comes from this machine. `df` has the rows of one label in planned order, and `concurrency`
-    pings were in flight at most.
+    no duration explains comes from this machine.
     """
-    started_ms, duration_ms = df["started_ms"], df["duration_ms"]
-    within_ms = _paused_ms(started_ms, started_ms + duration_ms, pauses)
-    within = within_ms > 0
-    late = bool((_paused_ms(df["scheduled_ms"], started_ms, pauses) > 0).any())
+    within_ms, late, explained = [], False, []
+    small_ms = _MOST_EXPLAINED * max(run.most_late_ms for run in of_runs)
+    for df, pauses, _, most_late_ms in of_runs:
+        started_ms = df["started_ms"]
+        within_ms.append(_paused_ms(started_ms, started_ms + df["duration_ms"], pauses))
+        late |= bool((_paused_ms(df["scheduled_ms"], started_ms, pauses) > 0).any())
+        late |= pauses["count"] > len(pauses["first"])
+        paused_ms = pauses["total_s"] * 1e3 + pauses["count"] * MACHINE_PAUSE_MS
+        explained.append(most_late_ms <= max(small_ms, _MOST_LAG * paused_ms))
+    df, held_ms = pd.concat([run.df for run in of_runs]), pd.concat(within_ms)
+    within = held_ms > 0
     # A pause may have begun a little earlier than is known.
-    own_ms = duration_ms - within_ms - MACHINE_PAUSE_MS * within
-    explained_ms = _MOST_LAG * (pauses["total_s"] * 1e3 + pauses["count"] * MACHINE_PAUSE_MS)
-    alone = not _behind_others(df, own_ms, concurrency=concurrency) and bool(df["lag_ms"].max() <= explained_ms)
-    failed = int((within & df["error"].notna()).sum())
-    return _Held(int(within.sum()), failed, late or pauses["count"] > len(pauses["first"]), alone)
+    own_ms = df["duration_ms"] - held_ms - MACHINE_PAUSE_MS * within
+    return _Held(
+        pauses=sum(run.pauses["count"] for run in of_runs),
+        longest_s=max(run.pauses["longest_s"] for run in of_runs),
+        within=int(within.sum()),
+        failed=int((within & df["error"].notna()).sum()),
+        late=late,
+        alone=all(explained) and not _behind_others(of_runs, own_ms),
+    )
 
 
-def _behind_others(df: pd.DataFrame, duration_ms: pd.Series[float], *, concurrency: int) -> bool:
-    """Tell whether such durations explain that pings began late: each worker has one ping in flight."""
-    planned = df["scheduled_ms"].notna() & df["started_ms"].notna() & duration_ms.notna()
-    if not planned.any():
-        return False
-    rows = df[planned].assign(duration_ms=duration_ms[planned]).sort_values("scheduled_ms", kind="stable")
+def _behind_others(of_runs: Sequence[_OfRun], duration_ms: pd.Series[float]) -> bool:
+    """Tell whether such durations explain that pings began late."""
+    explained_ms = max(_behind_ms(run, duration_ms) for run in of_runs)
+    return explained_ms > _MOST_EXPLAINED * max(run.most_late_ms for run in of_runs)
+
+
+def _behind_ms(run: _OfRun, duration_ms: pd.Series[float]) -> float:
+    """Compute how late such durations let pings of a run begin: each worker has one ping in flight."""
+    rows = run.df.assign(duration_ms=duration_ms).dropna(subset=["scheduled_ms", "started_ms", "duration_ms"])
+    rows = rows.sort_values("scheduled_ms", kind="stable")
     # Why the first one was late, rows that are no longer here might tell.
-    free_ms = [float(rows["started_ms"].iloc[0])] * concurrency
+    free_ms = rows["started_ms"].tolist()[:1] * run.concurrency
     largest_ms = 0.0
     for scheduled_ms, took_ms in zip(rows["scheduled_ms"].tolist(), rows["duration_ms"].tolist(), strict=True):
         begins_ms = max(scheduled_ms, free_ms[0])
         largest_ms = max(largest_ms, begins_ms - scheduled_ms)
         heapq.heapreplace(free_ms, begins_ms + took_ms)
-    return largest_ms > _MOST_EXPLAINED * float(rows["lag_ms"].max())
+    return largest_ms
 
 
 def _paused_ms(from_ms: pd.Series[float], until_ms: pd.Series[float], pauses: Mapping[str, Any]) -> pd.Series[float]:

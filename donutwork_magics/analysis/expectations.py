@@ -131,8 +131,10 @@ class Judgement:
         interval = f"{as_text(self.low)} to {as_text(self.high)}"
         if math.isnan(self.low) and math.isnan(self.high):
             interval = f"no interval: {self.n} pings are too few, or too alike"
-        elif self.at_least or math.isinf(self.high):
+        elif self.at_least or not math.isfinite(self.high):
             interval = f"{as_text(self.low)} or more"
+        elif math.isnan(self.low):
+            interval = f"{as_text(self.high)} or less"
         known = [interval] if quantile != 1 and interval != value else []
         known += [f"{self.timed_out} of {self.n} timed out"] if self.timed_out else []
         return f"{value} ({'; '.join(known)})" if known else value

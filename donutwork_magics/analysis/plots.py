@@ -27,6 +27,7 @@ from donutwork_magics.analysis.intervals import (
 from donutwork_magics.analysis.series import typical, with_labels
 from donutwork_magics.columns import PHASES
 from donutwork_magics.errors import AnalysisError, DonutworkError
+from donutwork_magics.frame.schema import restored
 from donutwork_magics.units import format_ms, plural, short_name
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Plots:
         parts, attrs = _parts(self._df, metric), attributes(self._df)
         ax = _axes(ax)
         together = pd.concat(parts.values())
-        at_s = clock_s(together.reset_index(drop=True)).set_axis(together.index)
+        # Outages are on the clock of all rows, those of a warm-up too.
+        at_s = clock_s(restored(self._df))[together.index]
         unit_s, unit = _time(at_s)
         errors = 0
         for look, (label, rows) in zip(_looks(), parts.items(), strict=False):

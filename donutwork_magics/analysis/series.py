@@ -13,6 +13,7 @@ import pandas as pd
 from donutwork_magics.analysis.counted import as_array, counted, measured, planned_order, runs
 from donutwork_magics.analysis.intervals import percentile, quantile_intervals
 from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, rate_within_blocks_hz, summarised
+from donutwork_magics.frame.schema import runs_of
 from donutwork_magics.sampling.series import CONTINUED
 
 _ADDED: Final = {"count", "duration_s"}
@@ -50,6 +51,8 @@ class RunSeries:
     did not have from which the table was loaded."""
     joined: int
     """How many runs the rows are of, each with a zero of its own."""
+    known: Mapping[str, Mapping[str, Any]]
+    """What is known of each run of the table by itself, by its id."""
 
 
 def with_labels(df: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +97,7 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     client = clients[-1] if clients else {}
     found = quantile_intervals(as_array(measured(rows, "duration_ms")), list(PERCENTILES.values()))
     intervals = {name: (each.low, each.high) for name, each in zip(PERCENTILES, found, strict=True)}
-    return RunSeries(own, rows, summarised(rows), plan, client, attrs, intervals, missing, joined)
+    return RunSeries(own, rows, summarised(rows), plan, client, attrs, intervals, missing, joined, runs_of(df))
 
 
 def _missing(own: pd.DataFrame, df: pd.DataFrame) -> int:
@@ -127,13 +130,16 @@ def typical(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def corrected_ms(series: RunSeries) -> dict[str, float]:
-    """Return the percentiles from the planned start if they are well above the raw ones, as after a stall."""
-    values_ms = as_array(measured(series.rows, "corrected_ms"))
-    both = {name: (percentile(values_ms, each), series.figures[name]) for name, each in PERCENTILES.items()}
-    known = {name: times_ms for name, times_ms in both.items() if all(map(math.isfinite, times_ms))}
-    if not any(late > _ANOTHER * raw and late - raw > _WORTH_MS for late, raw in known.values()):
+    """Return the percentiles from the planned start if they are well above the raw ones, as after a stall.
+
+    Both are of the same pings: without its timeouts a stall may leave too few for a raw percentile.
+    """
+    late_ms = measured(series.rows, "corrected_ms")
+    raw_ms = series.rows.loc[late_ms.index, "duration_ms"]
+    both = {name: [percentile(as_array(each), q) for each in (late_ms, raw_ms)] for name, q in PERCENTILES.items()}
+    if not any(late > _ANOTHER * raw and late - raw > _WORTH_MS for late, raw in both.values()):
         return {}
-    return {name.removesuffix("_ms"): late for name, (late, _raw) in known.items()}
+    return {name.removesuffix("_ms"): late for name, (late, _raw) in both.items() if math.isfinite(late)}
 
 
 def rate_hz(series: RunSeries) -> tuple[float, bool]:
@@ -153,5 +159,5 @@ def is_behind(series: RunSeries) -> bool:
     planned_hz = series.plan.get("rate_hz")
     if not planned_hz or not rate_hz(series)[0] < _RATE_REACHED * planned_hz:
         return False
-    last = series.df["lag_ms"].iloc[-max(3, len(series.df) // 4) :]
+    last = series.rows["lag_ms"].iloc[-max(3, len(series.rows) // 4) :]
     return bool(last.median() > 1e3 / planned_hz)

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from donutwork_magics.analysis.diagnose import Finding, diagnose
+from donutwork_magics.analysis.summary import percentiles, summary
 from donutwork_magics.errors import AnalysisError, Kind
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike, experiment
+from tests.analysis.test_runs import LATER, joined, later, of_run
 from tests.display.frames import ATTRS, frame
-from tests.support.tables import describe
+from tests.support.tables import RUN, describe
 
 
 def steady(n: int = 300, seed: int = 1) -> list[float]:
@@ -209,6 +211,127 @@ def test_lines_that_ran_one_after_the_other() -> None:
     describe(df, ATTRS)
     assert list(found(df)) == ["not interleaved"]
     assert found(df)["not interleaved"].evidence == {"labels": 2}
+
+
+BEHIND_OTHERS = "Some pings began late, behind others that took long, or timed out."
+STOOD_STILL = "This machine stood still once, for 1.00 s:"
+
+
+def stalled(*, by_the_api: bool = False, for_s: float = 1.0) -> pd.DataFrame:
+    """Make 400 pings at 200/s, of which 80 began late, after one that took a second or a pause of this machine."""
+    df = frame([2.0] * 400, every_ms=5.0)
+    df.loc[99, "duration_ms"] = 2.0 + by_the_api * for_s * 1e3
+    df["lag_ms"] = (for_s * 1e3 - 12.0 * df["seq"].sub(100)).where(df["seq"].between(100, 180), 0.0)
+    df["started_ms"] = df["scheduled_ms"] + df["lag_ms"]
+    df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
+    pauses = {"count": 1, "total_s": for_s, "longest_s": for_s, "first": [[0.5, for_s]]}
+    plan = [{**ATTRS["plan"][0], "rate_hz": 200.0}]
+    return of_run(df, RUN, plan=plan, **({} if by_the_api else {"machine_pauses": pauses}))
+
+
+def of_a_later_run(df: pd.DataFrame, apart_s: float = 60.0) -> pd.DataFrame:
+    (attrs,) = df.attrs["donutwork"]["runs"].values()
+    return of_run(later(df, apart_s), LATER, **attrs)
+
+
+# Vantage points measure at the same time.
+@pytest.mark.parametrize("apart_s", [60.0, 0.5])
+def test_of_several_runs_a_pause_of_this_machine_is_found_by_the_clock_of_its_run(apart_s: float) -> None:
+    sound = of_run(frame([2.0] * 400, every_ms=5.0), RUN)
+    finding = found(joined(sound, of_a_later_run(stalled(), apart_s)))["machine paused"]
+    assert finding.text.startswith(STOOD_STILL)
+    assert "Pings began late because of that, not because of the API. Corrected" in finding.text
+    assert finding.evidence == {"pauses": 1, "longest_s": 1.0, "within_durations": 0}
+    labelled = joined(sound.assign(label="before"), of_a_later_run(stalled(), apart_s).assign(label="after"))
+    told = {(finding.name, finding.label) for finding in diagnose(labelled)}
+    assert ("machine paused", "after") in told
+    assert not told & {("machine paused", "before"), ("late starts", "before"), ("late starts", "after")}
+
+
+@pytest.mark.parametrize("apart_s", [60.0, 0.0])
+def test_of_several_runs_a_pause_of_this_machine_excuses_no_stall_of_another_run(apart_s: float) -> None:
+    told = found(joined(stalled(), of_a_later_run(stalled(by_the_api=True), apart_s)))
+    assert told["late starts"].text.startswith(BEHIND_OTHERS)
+    assert "Some pings began late because of that." in told["machine paused"].text
+    assert "duration" not in told["machine paused"].text
+
+
+def test_of_several_runs_a_short_stall_is_not_taken_for_the_cause_of_long_lags() -> None:
+    short = stalled(by_the_api=True, for_s=0.05)
+    short.loc[101:, ["lag_ms", "corrected_ms"]] = [0.0, 2.0]
+    assert "late starts" not in found(joined(short, of_a_later_run(stalled())))
+
+
+def test_of_several_runs_each_has_as_many_pings_at_a_time_as_its_own_plan_says() -> None:
+    # One worker would be behind another ping nearly all the time.
+    busy = of_run(frame([15.0] * 400, every_ms=5.0), RUN, plan=[{**ATTRS["plan"][0], "concurrency": 4}])
+    told = found(joined(busy, of_a_later_run(stalled())))
+    assert "not because of the API" in told["machine paused"].text
+    assert "late starts" not in told
+
+
+def test_of_several_runs_why_pings_began_late_is_checked_run_by_run() -> None:
+    unknown = of_run(of_a_later_run(stalled()), LATER, machine_pauses=None)
+    text = found(joined(of_run(frame([2.0] * 400, every_ms=5.0), RUN), unknown))["late starts"].text
+    assert text.startswith("Some pings began late, though none before them took that long:")
+
+
+def test_where_rows_are_missing_it_is_said_that_they_may_tell_why_pings_began_late() -> None:
+    df = stalled(by_the_api=True)
+    assert found(df)["late starts"].text.startswith(BEHIND_OTHERS)
+    finding = found(df[~df["seq"].between(98, 99)])["late starts"]
+    assert finding.text.startswith("Some pings began late; rows that are missing here may tell why. Corrected")
+    assert finding.advice == "Diagnose the whole table."
+    # What the other rows tell needs no further one.
+    assert found(df[df["seq"] != 300])["late starts"].text.startswith(BEHIND_OTHERS)
+
+
+def test_of_several_runs_the_rate_is_that_of_the_last_pings_in_whatever_order_they_stand() -> None:
+    slow = frame([20.0] * 60, every_ms=200.0)
+    slow["lag_ms"] = slow["seq"] * 100.0
+    first, last = of_run(frame([20.0] * 60), RUN), of_a_later_run(of_run(slow, RUN))
+    assert "rate not reached" in found(joined(first, last))
+    assert "rate not reached" in found(joined(last, first))
+
+
+def test_of_several_runs_each_opens_as_many_connections_as_its_own_plan_says() -> None:
+    df, plan = frame([2.0] * 60), ATTRS["plan"][0]
+    df.loc[:7, "reused"] = False
+    few = of_run(df.assign(reused=df["seq"] > 0), RUN, plan=[{**plan, "concurrency": 1}])
+    many = of_run(later(df, 60.0), LATER, plan=[{**plan, "concurrency": 8}])
+    assert list(found(joined(few, many))) == ["runs joined"]
+
+
+@pytest.mark.parametrize("apart_s", [60.0, 15.05])
+def test_several_runs_are_judged_in_the_order_of_their_starts_however_they_stand(apart_s: float) -> None:
+    values = np.array([*[60.0] * 8, *steady(292)])
+    values[[*range(100, 108), *range(220, 224)]] = 300.0
+    errors: dict[int, Kind] = dict.fromkeys(range(140, 150), "timeout")
+    one = of_run(frame(values[:150].tolist(), errors=errors), RUN)
+    other = of_run(later(frame(values[150:].tolist()), apart_s), LATER)
+    assert {"warm-up not over", "bursts of outliers"} <= set(found(joined(one, other)))
+    tables = [joined(one, other), joined(other, one), joined(one, other).sample(frac=1, random_state=1)]
+    tables[2].attrs = tables[0].attrs
+    first, *others = [(diagnose(df), summary(df), percentiles(df)) for df in tables]
+    for told, *figures in others:
+        assert told == first[0]
+        assert all(map(pd.DataFrame.equals, figures, first[1:]))
+    assert first[1].loc["all", "rate_hz"] == pytest.approx(10.0, rel=0.01)
+
+
+def test_timeouts_that_leave_too_few_successes_for_a_percentile_hide_no_late_starts() -> None:
+    hung: dict[int, Kind] = dict.fromkeys(range(20, 25), "timeout")
+    df = frame([500.0 if seq in hung else 2.0 for seq in range(62)], errors=hung)
+    df["lag_ms"] = [max(0.0, 400.0 * (seq - 20) if seq < 25 else 2100.0 - 100.0 * (seq - 25)) for seq in range(62)]
+    df.loc[df["seq"] < 20, "lag_ms"] = 0.0
+    df["corrected_ms"] = df["duration_ms"] + df["lag_ms"]
+    df["started_ms"] = df["scheduled_ms"] + df["lag_ms"]
+    assert found(df)["late starts"].text.endswith("p50 2.00 ms, p95 1.90 s.")
+
+
+def test_timeouts_alone_are_no_late_starts() -> None:
+    hung: dict[int, Kind] = dict.fromkeys(range(0, 100, 10), "timeout")
+    assert "late starts" not in found(frame([500.0 if seq in hung else 2.0 for seq in range(100)], errors=hung))
 
 
 def test_another_table_is_an_exact_error() -> None:

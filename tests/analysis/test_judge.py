@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from typing import Any
@@ -152,6 +153,13 @@ def test_a_time_of_which_only_a_bound_is_known_has_no_high_end() -> None:
     assert math.isnan(judge("p95<1s", frame(pings(70))).high)
     assert str(found) == "p95<1s is undecided: 300 ms or more (14 of 70 timed out)"
     assert found.low == 300.0
+
+
+def test_an_interval_with_one_end_says_so() -> None:
+    text = str(judge("p95<1ms", frame(pings(70))))
+    assert re.fullmatch(r"p95<1ms fails: \S+ ms \(\S+ ms or more\)", text), text
+    text = str(judge("p5<1ms", frame(pings(70))))
+    assert re.fullmatch(r"p5<1ms is undecided: \S+ ms \(\S+ ms or less\)", text), text
 
 
 def test_where_all_timed_out_a_limit_below_the_timeout_fails() -> None:

@@ -20,8 +20,9 @@ from donutwork_magics.analysis import plots
 from donutwork_magics.errors import AnalysisError, DonutworkError
 from donutwork_magics.frame.accessor import DonutworkAccessor
 from tests.analysis.experiments import alike, experiment
+from tests.analysis.test_runs import LATER, OUTAGE, joined, later, of_run
 from tests.display.frames import ATTRS, frame
-from tests.support.tables import describe
+from tests.support.tables import RUN, describe
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +75,14 @@ def test_the_timeline_marks_errors_outages_rests_and_pauses() -> None:
     assert legend is not None
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["ping", "errors", "outage", "rest, as the server asked", "this machine stood still"]
+
+
+def test_the_timeline_of_several_runs_has_one_clock_also_where_the_first_was_warm_up_only() -> None:
+    outages = {"count": 1, "total_s": 1.0, "first": [{**OUTAGE, "at_s": 3.0}]}
+    warmup = of_run(frame([1.0] * 50, warmup=50), RUN)
+    ax = draw("timeline", joined(warmup, of_run(later(frame([1.0] * 50), 60.0), LATER, outages=outages)))
+    began = float(ax.lines[0].get_xdata()[0])  # type: ignore[index, arg-type]
+    assert ax.patches[0].get_x() / began == pytest.approx(63.0 / 60.0)  # type: ignore[attr-defined]
 
 
 def test_the_timeline_says_which_services_were_down_where_a_run_asks_several() -> None:

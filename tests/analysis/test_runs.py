@@ -124,6 +124,16 @@ def test_of_several_runs_what_they_had_is_added_up_on_one_clock() -> None:
     assert len(told["plan"]) == 2
 
 
+def test_what_is_known_of_one_run_only_is_on_the_clock_of_all_rows() -> None:
+    outages = {"count": 1, "total_s": 2.0, "first": [OUTAGE]}
+    one = frame([1.0] * 50).assign(run="20261124T120000.000Z-never")
+    one.attrs = {"donutwork": {"runs": {}}}
+    other = of_run(later(frame([1.0] * 30), 60.0), LATER, outages=outages)
+    assert attributes(joined(one, other))["outages"]["first"][0]["at_s"] == 63.0
+    other["timestamp"] = pd.NaT
+    assert attributes(joined(one, other))["outages"]["first"][0]["at_s"] == 3.0
+
+
 def test_an_outage_that_goes_on_in_the_next_run_is_one() -> None:
     before = {"count": 1, "total_s": 2.0, "first": [{**OUTAGE, "over": False, "length_s": 2.0}]}
     whole = {**OUTAGE, "over": True, "at_s": OUTAGE["at_s"] - 60.0, "length_s": 70.0}
