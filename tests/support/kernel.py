@@ -159,7 +159,8 @@ class Kernel:
 
     def _execute(self, code: str, metadata: dict[str, str]) -> str:
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        message = self._client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
+        # Else an old ipykernel may abort a cell that comes right after one that failed.
+        message = self._client.session.msg("execute_request", {**content, "stop_on_error": False}, metadata=metadata)
         self._client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
