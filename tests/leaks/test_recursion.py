@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import donutwork_magics
 from donutwork_magics import Client, TimedTransport
+from donutwork_magics.interrupts import Interruption
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Begin, Series, encode_command
 from donutwork_magics.session import Session
@@ -144,6 +146,16 @@ def traced(call: Callable[[], object], meet: Callable[[Place], None]) -> BaseExc
 
 
 @pytest.fixture
+def _signals_as_before() -> Iterator[None]:
+    """Take the handlers back that a block could not, where the error rose at its very end."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    Interruption.current = None
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
 def calls(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]]]:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -163,6 +175,7 @@ def calls(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[
         ]
 
 
+@pytest.mark.usefixtures("_signals_as_before")
 # Where a connection is being made, that leaves it open.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(

@@ -154,11 +154,12 @@ def test_a_pipe_of_an_old_code_page_takes_the_cards_of_all_lines(encoding: str, 
     )
     text = done.stdout.decode(encoding)
     assert (done.returncode, done.stderr) == (1, b""), text
-    assert [line[2:13] for line in text.splitlines() if line.startswith("+ ")] == [
+    # On a machine under load a card has a doubt.
+    assert [line[2:13] for line in text.splitlines() if line.startswith(("+ ", "! "))] == [
         "Pings: a: 5",
         "Connection:",
         "Pings: c: 5",
     ]
     assert re.search(r"^SeriesError: Not as expected: max<1[uµ]s fails: ", text, re.MULTILINE)
-    assert "['a', 'b', 'c'] + Pings: a: 5 pings" in text
+    assert re.search(r"^\['a', 'b', 'c'\] [+!] Pings: a: 5 pings", text, re.MULTILINE)
     assert re.search(r"send +[0-9.]+ [uµ]s +0\.[0-9] %", text)
