@@ -170,13 +170,15 @@ def measure(
         raised: BaseException | None = None
         prober = probers.acquire()
         try:
-            prober.begin(recording)
-            # Imported before the first row is read: an interrupt is answered without it.
+            # Imported while a new prober starts: later it would take time from pings, or from answering an interrupt.
             from donutwork_magics.frame.table import table_of
 
+            prober.begin(recording)
             _look_on(recording, prober, interruption, begun, observer)
         except BaseException as error:
-            # Another thread has raised it in this one, as what limits the time of a call does.
+            # The live view has failed, or another thread has raised it in this one: so does what limits a call's time.
+            if prober.recording is not recording:
+                raise
             raised = error.with_traceback(None)
             prober.finish(INTERRUPTED, _STOP_S)
         finally:

@@ -230,8 +230,8 @@ class Prober:
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
         self.recording, self._stopped = recording, None
-        run, before = recording, recording.outage_before
-        self._send(Begin(run.run, run.lines, run.segments, run.attrs, reached, before))
+        before = recording.outage_before
+        self._send(Begin(recording.run, recording.lines, recording.segments, recording.attrs, reached, before))
         if self.lost:
             # It may have ended before its reader could know of this run.
             recording.lose(None)

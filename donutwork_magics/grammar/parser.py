@@ -41,7 +41,7 @@ T = TypeVar("T")
 HoldsKey: TypeAlias = Callable[[str], bool]
 
 NO_DEFAULTS: Final[Mapping[str, object]] = MappingProxyType({})
-NO_KEYS: Final[HoldsKey] = lambda _text: False  # noqa: E731
+NO_KEYS: Final[HoldsKey] = frozenset[str]().__contains__
 
 _HELP: Final = frozenset({"-h", "--help"})
 _VERSION: Final = frozenset({"-V", "--version"})

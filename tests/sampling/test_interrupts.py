@@ -23,6 +23,7 @@ from donutwork_magics.client import settings
 from donutwork_magics.client.settings import Target
 from donutwork_magics.interrupts import interruption, interrupts, uninterrupted
 from donutwork_magics.network.caller import Caller
+from donutwork_magics.probers import Prober
 from donutwork_magics.sampling.rows import Rows
 from tests.servers import Server, answer, answer_then_hang, hang, reply
 from tests.support.processes import has_ended, until
@@ -201,6 +202,22 @@ def test_what_another_thread_raises_passes_with_the_rows(tmp_path: Path) -> None
         assert about(df)["ended"] == "interrupted"
         assert load(file).equals(df)
         assert "_look_on" not in names_in(caught.value)
+
+
+def test_what_is_raised_before_the_run_begins_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = TimeLimitError()
+
+    def limited(*_: object, **__: object) -> None:
+        raise raised
+
+    with Server(answer(reply())) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(Prober, "begin", limited)
+            with pytest.raises(TimeLimitError) as caught:
+                collect(3, target=target_of(server))
+        assert caught.value is raised
+        assert server.connections == 0
+        assert len(collect(3, rate_hz=None, target=target_of(server))) == 3
 
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer signal")
