@@ -27,7 +27,7 @@ SLICE = 12
 _BYTES_LITERAL = re.compile(rb"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _ESCAPE = re.compile(rb"((?:\\u[0-9a-fA-F]{4})+)|\\U(00[0-9a-fA-F]{6})|\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-_NOT_SEEN = re.compile(rb"[^\x21-\x7e]+")
+_NOT_SEEN = bytes(set(range(256)) - set(range(0x21, 0x7F)))
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -107,8 +107,9 @@ class Search:
     def _places(self, data: bytes) -> Iterator[int]:
         """Give every place where a half begins."""
         pairs = _pairs(data)
-        places = np.arange(max(0, len(data) - SLICE // 2 + 1))
-        for number, known in enumerate(self._pairs):
+        first, *others = self._pairs
+        places = np.flatnonzero(first[pairs[: max(0, len(data) - SLICE // 2 + 1)]])
+        for number, known in enumerate(others, start=1):
             places = places[known[pairs[places + 2 * number]]]
         return (at for at in places.tolist() if data[at : at + SLICE // 2] in self._halves)
 
@@ -169,8 +170,9 @@ def _unescaped(escape: re.Match[bytes]) -> bytes:
 
 def _seen(data: bytes) -> bytes:
     """Return what looks like visible ASCII: without accents, and without what is full width, bold or in circles."""
-    text = unicodedata.normalize("NFKD", data.decode("utf-8", "ignore"))
-    return _NOT_SEEN.sub(b"", text.encode("ascii", "ignore"))
+    if not data.isascii():
+        data = unicodedata.normalize("NFKD", data.decode("utf-8", "ignore")).encode("ascii", "ignore")
+    return data.translate(None, _NOT_SEEN)
 
 
 def _evaluated(literal: bytes) -> bytes:
