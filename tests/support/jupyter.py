@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, WebSocket, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, WebSocket, sync_playwright
 
 PATIENCE_S = 60.0
 HEIGHT = 1000
@@ -28,6 +28,8 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # No page may leave this machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 _SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -186,7 +188,8 @@ class Notebook:
         return trusted
 
     def _wait(self, condition: str) -> None:
-        self.page.wait_for_function(f"() => {condition}")
+        # Else it is looked at before each frame, and frames are drawn for it.
+        self.page.wait_for_function(f"() => {condition}", polling=100)
 
 
 @contextmanager
@@ -219,15 +222,12 @@ def open_notebook(
 
 
 def _listen(page: Page, noise: tuple[str, ...]) -> list[str]:
-    """Collect what a page complains about, and stop what would leave this machine."""
+    """Collect what a page complains about, and what it asks of other machines."""
     complaints: list[str] = []
 
-    def guard(route: Route) -> None:
-        if route.request.url.startswith("http://127.0.0.1:"):
-            route.continue_()
-        else:
-            complaints.append(f"request to {route.request.url}")
-            route.abort()
+    def hear_request(request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            complaints.append(f"request to {request.url}")
 
     def hear_socket(socket: WebSocket) -> None:
         if not socket.url.startswith("ws://127.0.0.1:"):
@@ -242,7 +242,7 @@ def _listen(page: Page, noise: tuple[str, ...]) -> list[str]:
         if not error.message.startswith(noise):
             complaints.append(f"page: {error.message}")
 
-    page.route("**/*", guard)
+    page.on("request", hear_request)
     page.on("websocket", hear_socket)
     page.on("console", hear_console)
     page.on("pageerror", hear_error)
