@@ -54,7 +54,8 @@ _MOST_POLLS_AT_START: Final = 30
 LOST: Final = "prober_lost"
 """How a run has ended whose prober did before it."""
 _WHY_LOST: Final = (
-    "The prober, the process that pings, has ended unexpectedly. Run the cell again: it starts another one."
+    "The prober, the process that pings, has ended unexpectedly. What it completed in its last moment may be in its "
+    "journal only. Run the cell again: it starts another one."
 )
 _WHY_SILENT: Final = (
     "The prober, the process that pings, did not answer for some seconds, and was ended. Run the cell again: it starts "
@@ -98,6 +99,7 @@ class Recording:
         self.refused = ""
         """Why it did not begin; empty where it did."""
         self.elsewhere = self.unread = 0
+        self.waiting_s = 0.0
         """As in `Described`."""
         self.round = 0
         """How many rounds of its blocks are complete."""
@@ -150,7 +152,7 @@ class Recording:
         elif isinstance(event, Described):
             told = {"unread": event.unread, "journal_elsewhere": event.elsewhere}
             self._attrs = {**event.attrs, **{name: rows for name, rows in told.items() if rows}}
-            self.elsewhere, self.unread = event.elsewhere, event.unread
+            self.elsewhere, self.unread, self.waiting_s = event.elsewhere, event.unread, event.waiting_s
         else:
             if isinstance(event, Refused):
                 self.refused = event.why
@@ -165,7 +167,7 @@ class Recording:
             return
         self._outages.finish()
         name = ended or LOST
-        self._attrs = {**self.attrs, "ended": name}
+        self._attrs = {**self.attrs, "rows": self.done, "ended": name}
         self.take(Ended(name, why="" if ended else why, reached=True))
 
 

@@ -124,6 +124,12 @@ class Watch(Displayed):
         return recording.outage if self.running and recording is not None else None
 
     @property
+    def waiting_s(self) -> float:
+        """How long its oldest ping in flight has waited; 0 where it is not long, or while it does not ping."""
+        recording = self._recording
+        return recording.waiting_s if self.running and recording is not None else 0.0
+
+    @property
     def elapsed_s(self) -> float:
         """How long ago its first run began."""
         return time.monotonic() - self._first_s if self._first_s else 0.0
@@ -263,7 +269,7 @@ class Watch(Displayed):
             format_plan(self.series.plan.rate_hz),
             plural(self.rows.total, "ping"),
             plural(self.rows.errors, "error"),
-            *filter(None, [down_since(self.outage)]),
+            *filter(None, [down_since(self.outage, self.waiting_s)]),
             # A notebook keeps it.
             f"as of {format_utc(time.time(), date=False)}",
         ]
@@ -367,7 +373,8 @@ class Watch(Displayed):
         if not recording.over.is_set():
             prober.finish(None, _STOP_S)
         kept = {run for run, _ in self.rows.spans()}
-        self._runs = {run: attrs for run, attrs in self._runs.items() if run in kept} | {recording.run: recording.attrs}
+        before = {run: attrs for run, attrs in self._runs.items() if run in kept or not attrs["rows"]}
+        self._runs = before | {recording.run: recording.attrs}
         self._elsewhere += recording.elsewhere
         self._skipped += int(recording.attrs["skipped"])
         self._reached = self._reached or recording.result.reached

@@ -21,7 +21,7 @@ By: TypeAlias = Any
 _BY: Final = "what groupby takes: a column, several, a Grouper, or a Series with the index of this table"
 
 _NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error", "run"})
-_COUNTS: Final = ("skipped", "in_flight", "unread", "journal_elsewhere")
+_COUNTS: Final = ("skipped", "unread", "journal_elsewhere")
 _LARGEST_ERROR_MS: Final = 0.1
 """Clocks have steps, and a server rounds: the server's own time may be so much above the wait and still be right."""
 _FEW: Final = 0.05
@@ -174,7 +174,7 @@ def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
     journals = [attrs["journal"] for attrs in runs.values() if attrs.get("journal")]
     return {
         **last,
-        "plan": [plan for attrs in runs.values() for plan in attrs.get("plan") or ()],
+        **{name: [each for attrs in runs.values() for each in attrs.get(name) or ()] for name in ("plan", "in_flight")},
         "client": [client for attrs in runs.values() for client in _clients(attrs)],
         **{name: sum(attrs.get(name) or 0 for attrs in runs.values()) for name in _COUNTS},
         **{

@@ -42,6 +42,7 @@ _MANY: Final = 0.05
 CORRECTED: Final = "Corrected, what a punctual caller would have waited"
 """Begins the sentence with the corrected percentiles."""
 _MOST_NAMED: Final = 4
+_LONG_WAIT_MS: Final = 100.0
 _NEW: Final = 0.05
 _FEWEST_NEW: Final = 3
 
@@ -97,7 +98,7 @@ def findings(df: pd.DataFrame, attrs: Mapping[str, Any], series: Mapping[Any, Ru
         for find in (_of_rows, _of_start, _of_shape, _of_connections, _of_client)
         for finding in find(own)
     ]
-    return (*_of_journal(attrs), *of_series, *_of_table(df, attrs))
+    return (*_of_journal(attrs), *_of_end(df, attrs), *of_series, *_of_table(df, attrs))
 
 
 def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
@@ -129,6 +130,21 @@ def _of_journal(attrs: Mapping[str, Any]) -> Iterator[Finding]:
     if attrs.get("ended") == CONTINUED:
         text = "This journal was moved while the run went on: the later rows are in another file."
         yield Finding(name, text, "Load that too, and join the tables.")
+
+
+def _of_end(df: pd.DataFrame, attrs: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find pings that had waited for so long when a run ended that the server may have hung."""
+    in_flight = attrs.get("in_flight") or ()
+    waited_ms = max((each["waited_ms"] for each in in_flight), default=0.0)
+    # One that was interrupted at any time has waited for as long as others take.
+    if waited_ms > max(_LONG_WAIT_MS, 2.0 * float(df["duration_ms"].max() if df["duration_ms"].notna().any() else 0.0)):
+        who = "a ping" if len(in_flight) == 1 else f"the slowest of {len(in_flight)} pings"
+        text = (
+            f"As the run ended, {who} in flight had waited {format_ms(waited_ms)} for a reply, longer than any other: "
+            "no figure contains that."
+        )
+        advice = "Let such pings time out before the run ends: then they are rows."
+        yield Finding("no reply at the end", text, advice, {"pings": len(in_flight), "waited_ms": waited_ms})
 
 
 def _are(count: int, noun: str) -> str:

@@ -87,6 +87,8 @@ class Judgement:
         How many pings it is judged by.
     timed_out
         How many of these are timeouts, of which only a lower bound is known.
+    in_flight
+        How many of these had no reply as the run ended, of which only a lower bound is known too.
     failed
         How many other pings have failed, and so have no time; 0 for the share of errors, which counts them.
     pings
@@ -104,6 +106,7 @@ class Judgement:
     high: float
     n: int
     timed_out: int = 0
+    in_flight: int = 0
     failed: int = 0
     pings: int = 0
     at_least: bool = False
@@ -137,6 +140,7 @@ class Judgement:
             interval = f"{as_text(self.high)} or less"
         known = [interval] if quantile != 1 and interval != value else []
         known += [f"{self.timed_out} of {self.n} timed out"] if self.timed_out else []
+        known += [f"{self.in_flight} of {self.n} had no reply as the run ended"] if self.in_flight else []
         return f"{value} ({'; '.join(known)})" if known else value
 
 
@@ -149,10 +153,11 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     rows are left out; the share of errors is of all pings.
 
     Times are of successes, and ``duration_ms`` and ``corrected_ms`` also of timeouts: a ping that timed out took its
-    duration or more. So the low end of the interval takes timeouts for as long as their durations, and the high end
-    takes them for endless. Where too many timed out, a limit below their durations fails, and one above is undecided.
-    Pings that failed otherwise have no time and are not counted, which the text of the judgement says. Where the server
-    reports more than the wait in more than a few replies, ``network_ms`` is undecided.
+    duration or more, and one in flight as the run ended what it had waited or more. So the low end of the interval
+    takes these for as long as that, and the high end takes them for endless. Where too many timed out, a limit below
+    their durations fails, and one above is undecided. Pings that failed otherwise have no time and are not counted,
+    which the text of the judgement says. Where the server reports more than the wait in more than a few replies,
+    ``network_ms`` is undecided.
 
     Parameters
     ----------
@@ -166,7 +171,9 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     AnalysisError
         A ValueError: the frame lacks a column, or the text is no expectation.
     """
-    from donutwork_magics.analysis.counted import above_wait, as_array, counted, is_timeout
+    import numpy as np
+
+    from donutwork_magics.analysis.counted import above_wait, as_array, attributes, counted, is_timeout
     from donutwork_magics.analysis.intervals import bounded_interval, share_interval
 
     expected, problem = expectation, ""
@@ -185,8 +192,10 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
         return Judgement(expected, _outcome(expected, low, high), value, low, high, len(rows))
     timed_out = is_timeout(rows) & (expected.column in _TIMED_OUT)
     timed = rows[(~failed | timed_out) & rows[expected.column].notna()]
-    is_bound = timed_out.loc[timed.index].to_numpy(dtype=bool)
-    values_ms = as_array(timed[expected.column])
+    in_flight = attributes(df).get("in_flight") or () if expected.column in _TIMED_OUT else ()
+    waited_ms = [each["waited_ms"] for each in in_flight if each["label"] in set(timed["label"])]
+    is_bound = np.append(timed_out.loc[timed.index].to_numpy(dtype=bool), np.ones(len(waited_ms), dtype=bool))
+    values_ms = np.append(as_array(timed[expected.column]), waited_ms)
     value, low, high, at_least = bounded_interval(values_ms, is_bound, expected.quantile)
     above = above_wait(values_ms) if expected.column == "network_ms" else 0
     if above:
@@ -197,8 +206,9 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
         value,
         low,
         high,
-        n=len(timed),
-        timed_out=int(is_bound.sum()),
+        n=len(values_ms),
+        timed_out=int(timed_out.loc[timed.index].sum()),
+        in_flight=len(waited_ms),
         failed=int((failed & ~timed_out).sum()),
         pings=len(rows),
         at_least=at_least,

@@ -85,7 +85,7 @@ def series_of(df: pd.DataFrame, attrs: Mapping[str, Any], label: Any = None) -> 
     journal = attrs.get("journal") or {}
     unread = attrs.get("unread") or 0
     missing = _missing(own, df) - journal.get("missing", 0) - journal.get("elsewhere", 0) - unread
-    if missing <= max(attrs.get("in_flight") or 0, plan.get("concurrency", 1)):
+    if missing <= max(len(attrs.get("in_flight") or ()), plan.get("concurrency", 1)):
         # So many may have been in flight when the run ended, between those that had completed.
         missing = 0
     joined = int(runs(own).nunique())

@@ -62,6 +62,10 @@ class Progress(Protocol):
     def outage(self) -> Outage | None:
         """The outage that goes on now."""
 
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest ping in flight has waited; 0 where it is not long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readout:
@@ -76,7 +80,8 @@ class Readout:
     """The rows to draw."""
     badges: tuple[str, ...] = ()
     down: str = ""
-    """Since when the service has been down, in words; empty where it is not."""
+    """Since when the service has been down, or given no reply, in words; empty where it is not."""
+    is_down: bool = False
 
     @property
     def left_s(self) -> float:
@@ -144,7 +149,7 @@ class Readout:
         reading, left_s = self.reading, self.left_s
         return Card(
             title="Pings",
-            tone="bad" if self.down else "running",
+            tone="bad" if self.is_down else "running",
             state=", ".join(filter(None, (f"{self.title}: running", self.down))),
             badges=self.badges,
             figures=(
@@ -208,7 +213,8 @@ class LiveView:
             done=done,
             elapsed_s=progress.elapsed_s,
             reading=reading,
-            down=down_since(progress.outage),
+            down=down_since(progress.outage, progress.waiting_s),
+            is_down=progress.outage is not None,
         )
 
     def _show(self, readout: Readout) -> None:

@@ -153,10 +153,10 @@ def live_chart(reading: Reading, elapsed_s: float, last_s: float) -> tuple[Pictu
     return (Pictures((Picture(over_time(ok_ms, errors), alt, svg, live=True),)),)
 
 
-def down_since(outage: Outage | None) -> str:
-    """Say since when the service has been down, for how long until now, and why; empty where it is not."""
+def down_since(outage: Outage | None, waiting_s: float) -> str:
+    """Say since when the service has been down, for how long until now, and why, or for how long a ping has waited."""
     if outage is None:
-        return ""
+        return f"no reply for {format_s(waiting_s)}" if waiting_s else ""
     # The wall clock may have been set back meanwhile.
     seconds = max(0.0, time.time() - outage.began_s)
     down = f"{outage.place} down since" if outage.place else "down since"

@@ -341,7 +341,7 @@ def _measured(series: RunSeries, *, most_kinds: int = len(KINDS)) -> Iterator[tu
     figures = series.figures
     yield "Pings", _pings(series)
     if series.joined > 1 and series.plan.get("endless"):
-        yield "Runs", f"{series.joined}, one for each start and each change of the watch"
+        yield "Runs", f"{series.joined}, as the watch was started again or changed"
     yield "Errors", _errors(series, most_kinds)
     if narrower := _narrower(series):
         yield "Interval of p50", narrower
@@ -384,8 +384,10 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Machine pauses", f"{stood_still['count']} in the whole run, the longest {longest}"
     if attrs.get("skipped"):
         yield "Skipped", skipped_starts(attrs["skipped"])
-    if attrs.get("in_flight"):
-        yield "Abandoned", f"{plural(attrs['in_flight'], 'ping')} in flight at the end of the run, without a row"
+    if in_flight := attrs.get("in_flight"):
+        waited = format_ms(max(each["waited_ms"] for each in in_flight))
+        longest = waited if len(in_flight) == 1 else f"up to {waited}"
+        yield "Abandoned", f"{plural(len(in_flight), 'ping')} in flight at the end, after {longest}, without a row"
 
 
 def _narrower(series: RunSeries) -> str:

@@ -25,13 +25,13 @@ _TONES: Final[dict[State, Tone]] = {"running": "running", "paused": "off", "stop
 def live_card(watch: Watch, reading: Reading) -> Card:
     """Make the card of a watch that is not over."""
     now_s = watch.elapsed_s
-    down = down_since(watch.outage)
+    down = down_since(watch.outage, watch.waiting_s)
     rate_hz, rate_of_s = reading.lately_hz(now_s, began_s=now_s - watch.part_s, window_s=_RATE_OF_S)
     # With the time: a page that has lost the kernel goes on to show it.
     state = f"{watch.series.plan.label}: {watch.state} at {format_utc(time.time(), date=False)}"
     return Card(
         title="Watch",
-        tone="bad" if down else _TONES[watch.state],
+        tone="bad" if watch.outage else _TONES[watch.state],
         state=f"{state}, {down}" if down else state,
         badges=badges_of(watch.series.target),
         figures=(

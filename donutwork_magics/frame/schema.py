@@ -75,11 +75,12 @@ def describe(df: pd.DataFrame, runs: Mapping[str, Mapping[str, Any]]) -> None:
 def runs_of(df: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
     """Return what is known of the runs that the rows of a table are of, by their ids, in the order of the ids.
 
-    The table itself tells it, or this process remembers it.
+    The table itself tells it, or this process remembers it. A run that has made no row is of the table that tells it.
     """
     described = df.attrs.get(ATTRS)
     told = described.get("runs") if isinstance(described, dict) else None
     told = told if isinstance(told, dict) else {}
-    ids = sorted(map(str, df["run"].dropna().unique())) if len(df) else list(told)
+    without = [run for run, attrs in told.items() if isinstance(attrs, dict) and attrs.get("rows") == 0]
+    ids = sorted({*map(str, df["run"].dropna().unique()), *without}) if len(df) else list(told)
     known = {run: told.get(run, _remembered.get(run)) for run in ids}
     return {run: attrs for run, attrs in known.items() if isinstance(attrs, Mapping)}

@@ -46,8 +46,8 @@ def table_of(rows: Rows, runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     order = np.lexsort((integers["seq"], of_run))
     if not np.array_equal(order, np.arange(len(order))):
         df = df.take(order).reset_index(drop=True)
-    described = {run: dict(runs[run]) for run, _ in spans} or {run: dict(attrs) for run, attrs in runs.items()}
-    describe(df, described)
+    with_rows = {run for run, _ in spans}
+    describe(df, {run: dict(attrs) for run, attrs in runs.items() if run in with_rows or not attrs.get("rows")})
     return df
 
 

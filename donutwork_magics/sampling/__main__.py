@@ -197,7 +197,7 @@ class Prober:
         output.unread = 0
 
         def described(attrs: dict[str, Any]) -> None:
-            output.event(Described(attrs, run.elsewhere, output.unread))
+            output.event(Described(attrs, run.elsewhere, output.unread, run.waiting_s))
 
         run = Run(command, journals=journals, out=output.row, described=described, memory=self._memory)
         with self._lock:

@@ -33,6 +33,11 @@ class _Outages(msgspec.Struct, frozen=True):
     first: list[Outage] = []
 
 
+class _InFlight(msgspec.Struct, frozen=True):
+    label: str
+    waited_ms: float
+
+
 class _Attrs(msgspec.Struct, frozen=True):
     """What cards and analyses compute with of a description."""
 
@@ -41,8 +46,9 @@ class _Attrs(msgspec.Struct, frozen=True):
     pauses: Pauses = msgspec.field(default_factory=Pauses)
     machine_pauses: Pauses = msgspec.field(default_factory=Pauses)
     outages: _Outages = _Outages()
+    rows: _Natural = 0
     skipped: _Natural = 0
-    in_flight: _Natural = 0
+    in_flight: list[_InFlight] = []
 
 
 class _Description(msgspec.Struct, frozen=True):

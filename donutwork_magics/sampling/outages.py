@@ -242,5 +242,5 @@ class StopRules:
 
 
 def is_throttled(sample: Sample) -> bool:
-    """Tell whether the server asks for fewer calls."""
-    return sample.status_code in {429, 503}
+    """Tell whether the server asks for fewer calls; a 503 that does not say for how long only tells that it is down."""
+    return sample.status_code == 429 or (sample.status_code == 503 and sample.retry_after_s is not None)

@@ -203,7 +203,9 @@ class Schedule:
         self._held_back = held_back
         self._spared = not (loopback or plan.allow_load)
         self._turn = threading.Lock()
-        self._stopped = threading.Event()
+        self._ended = threading.Event()
+        self.stopped = False
+        """Whether `stop` was called."""
         self._next_seq = 0
         self._shift_ns = 0
         self._skipped = 0
@@ -229,21 +231,21 @@ class Schedule:
             self._duration_ns = int(self._plan.duration_s * 1e9)
             self._end_ns = begins_ns + self._duration_ns
 
-    def stop(self) -> None:
+    def finish(self) -> None:
         """Start no further ping."""
-        self._stopped.set()
+        self._ended.set()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop` was called."""
-        return self._stopped.is_set()
+    def stop(self) -> None:
+        """Start no further ping, and wait for none."""
+        self.stopped = True
+        self._ended.set()
 
     def next(self) -> Slot | None:
         """Wait until a further ping may start, and return it; None where the series has come to its end."""
         # One worker waits for the next start, the others wait for their turn: else all would wake up for each ping.
         late_ns = None
         with self._turn:
-            while not self.stopped:
+            while not self._ended.is_set():
                 now_ns = time.perf_counter_ns()
                 due_ns = self._due_ns(now_ns)
                 start_ns, rests_until_ns = max(now_ns, due_ns), self.rate_limit.rests_until_ns
@@ -253,7 +255,7 @@ class Schedule:
                 if start_ns < rests_until_ns:
                     if self._is_over(rests_until_ns):
                         # Nothing may start after the rest, so there is nothing to wait for.
-                        self.stop()
+                        self.finish()
                         self._held_back(start_ns, self._end_ns)
                         return None
                     late_ns = self._rest(start_ns, rests_until_ns)
@@ -357,7 +359,7 @@ class Schedule:
     def _sleep_until(self, due_ns: int) -> int:
         """Return how late the thread woke up; sooner, below 0, where the series was stopped."""
         coarse_s = (due_ns - time.perf_counter_ns()) / 1e9 - _COARSE_MARGIN_S
-        if coarse_s > 0 and self._stopped.wait(coarse_s):
+        if coarse_s > 0 and self._ended.wait(coarse_s):
             return time.perf_counter_ns() - due_ns
         fine_ns = due_ns - time.perf_counter_ns() - _SPIN_NS
         if fine_ns > 0:

@@ -80,9 +80,10 @@ def beginning(lines: Sequence[Series], *, sandbox: dict[str, Any] | None, seed: 
         "pauses": Pauses().as_attrs(),
         "machine_pauses": Pauses().as_attrs(),
         "outages": Outages().as_attrs(),
+        "rows": 0,
         "skipped": 0,
         "client": [],
-        "in_flight": 0,
+        "in_flight": [],
         "ended": UNFINISHED,
     }
 
@@ -150,6 +151,8 @@ class Described(msgspec.Struct, frozen=True, tag="described"):
     """How many rows were written to its journal before that was moved or truncated."""
     unread: int = 0
     """How many rows were given up, as they were not read in time."""
+    waiting_s: float = 0.0
+    """How long the oldest ping in flight has waited; 0 where it is not long."""
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,10 +24,12 @@ from donutwork_magics.sampling.outages import Outages, StopRules, is_throttled, 
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import encode, row_of
 from donutwork_magics.sampling.schedule import Schedule, SharedMemory, Slot, rate_limit_of
-from donutwork_magics.sampling.series import JOURNAL_FAILED, UNFINISHED, Begin, Ended, Series
+from donutwork_magics.sampling.series import JOURNAL_FAILED, NARROW, UNFINISHED, Begin, Ended, Series
 
 _JOIN_S: Final = 1.5
 _SLICE_S: Final = 0.1
+_LONG_S: Final = 1.0
+"""A ping that has waited so long is told of, and again after as much more."""
 _DESCRIBED_EVERY: Final = 60
 """In an outage each attempt of a monitor leaves starts out. To describe the run after each would fill the disk."""
 
@@ -84,8 +86,12 @@ class Run:
         self._places = places_of(command.attrs["plan"])
         self._skipped = 0
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
-        self._in_flight = 0
+        self._in_flight: list[dict[str, Any]] = []
         """Pings that were abandoned at the end, and make no row."""
+        self.waiting_s = 0.0
+        """How long the oldest ping in flight has waited; 0 where it is not long."""
+        self._told_s = 0.0
+        """When that was told; 0 where it is not long."""
         self.ending: Ended | None = None
         """None where every plan was carried out."""
         self._stopped = threading.Event()
@@ -114,6 +120,7 @@ class Run:
             "pauses": self._pauses.as_attrs(),
             "machine_pauses": self._machine_pauses.as_attrs(),
             "outages": self._outages.as_attrs(),
+            "rows": self._rows,
             "skipped": self._skipped,
             "client": [line.meter.result().as_attrs() for line in self._lines] if self._finished else [],
             "in_flight": self._in_flight,
@@ -122,12 +129,21 @@ class Run:
 
     def stop(self, ended: str | None = None) -> None:
         """Start no further ping, and end soon, as `Stop` says it; from any thread."""
+        if ended == NARROW:
+            self.finish(Ended(ended))
+            return
         if ended is not None:
             self.ending = self.ending or Ended(ended)
         self._stopped.set()
-        schedule = self._schedule
-        if schedule is not None:
-            schedule.stop()
+        if self._schedule is not None:
+            self._schedule.stop()
+
+    def finish(self, ending: Ended) -> None:
+        """Start no further ping, and end when those in flight have: without slow ones, figures would be too good."""
+        self.ending = self.ending or ending
+        self._stopped.set()
+        if self._schedule is not None:
+            self._schedule.finish()
 
     def abandon(self) -> None:
         """End soon, and let the journals say that the run has not come to its end."""
@@ -146,7 +162,7 @@ class Run:
                         break
                     planned_ns = self._carry_out(segment, planned_ns)
         except OutOfThreadsError:
-            self._end(Ended("out_of_threads", str(OutOfThreadsError())))
+            self.finish(Ended("out_of_threads", str(OutOfThreadsError())))
         except Exception as error:
             self._break(error)
         finally:
@@ -182,6 +198,7 @@ class Run:
                 for worker in workers:
                     while worker.is_alive() and not schedule.stopped:
                         worker.join(_SLICE_S)
+                        self._tell_of_waiting(part)
             finally:
                 self._finish_part(part, workers)
         end_ns = schedule.planned_end_ns()
@@ -198,6 +215,16 @@ class Run:
                 schedule.stop()
                 raise
 
+    def _tell_of_waiting(self, part: _Part) -> None:
+        """Tell of a ping that waits for long, each second, and when none does any more."""
+        with self._lock:
+            longest_s = max((each["waited_ms"] for each in part.waiting()), default=0.0) / 1e3
+            self.waiting_s = longest_s if longest_s >= _LONG_S else 0.0
+            now_s = time.monotonic()
+            if now_s - self._told_s >= _LONG_S if self.waiting_s else self._told_s:
+                self._told_s = now_s if self.waiting_s else 0.0
+                self._described(self._attrs())
+
     def _finish_part(self, part: _Part, workers: list[threading.Thread]) -> None:
         if part.schedule.stopped:
             for client in part.line.clients:
@@ -212,11 +239,11 @@ class Run:
             # Should a worker come back later than this, the run is already described without it.
             part.closed = True
             part.line.hangs = any(worker.is_alive() for worker in workers)
-            self._in_flight += part.in_flight
+            self._in_flight += part.waiting()
 
     def _finish(self) -> None:
         with self._lock:
-            self._finished = not self._abandoned
+            self._finished, self.waiting_s = not self._abandoned, 0.0
             self._outages.finish()
             for journal in self._journals.values():
                 with self._writing():
@@ -234,7 +261,7 @@ class Run:
         except CallCancelledError:
             pass
         except OutOfFilesError as error:
-            self._end(Ended("out_of_files", str(error)))
+            self.finish(Ended("out_of_files", str(error)))
         except BaseException as error:
             self._break(error)
         with self._lock:
@@ -243,11 +270,11 @@ class Run:
     def _ping(self, part: _Part, client: Client, slot: Slot) -> None:
         began_ns = time.perf_counter_ns()
         with self._lock:
-            part.in_flight += 1
+            part.in_flight[slot.seq] = began_ns
         sample = client.sample()
         with self._lock:
             if not part.closed:
-                part.in_flight -= 1
+                del part.in_flight[slot.seq]
                 self._record(part, slot, sample)
                 own_ns = time.perf_counter_ns() - began_ns - int(sample.exchange.duration_ms * 1e6)
                 part.line.meter.ping(own_ns, slot.woken_late_ns)
@@ -280,7 +307,7 @@ class Run:
         if self.elsewhere > elsewhere:
             self._described(self._attrs())
         if part.line.rules.must_end(sample):
-            self._end(Ended(str(sample.error), advice(sample, series.target, PING), sample.error))
+            self.finish(Ended(str(sample.error), advice(sample, series.target, PING), sample.error))
         elif not is_throttled(sample):
             part.schedule.rate_limit.forgive()
         else:
@@ -308,14 +335,10 @@ class Run:
             yield
         except JournalFailedError as error:
             why = f"The journal cannot be written ({error}). Make room, or choose another place."
-            self._end(Ended(JOURNAL_FAILED, why))
+            self.finish(Ended(JOURNAL_FAILED, why))
 
     def _break(self, error: BaseException) -> None:
-        self._end(Ended("unexpected_error", unexpected(type(error).__name__)))
-
-    def _end(self, ending: Ended) -> None:
-        self.ending = self.ending or ending
-        self.stop()
+        self.finish(Ended("unexpected_error", unexpected(type(error).__name__)))
 
 
 class _Line:
@@ -342,5 +365,11 @@ class _Part:
     segment: Segment
     schedule: Schedule
     first_row: int
-    in_flight: int = 0
+    in_flight: dict[int, int] = field(default_factory=dict)
+    """When each began, on the monotonic clock."""
     closed: bool = False
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Return, as in ``attrs``, of which label each ping in flight is and for how long it has waited."""
+        now_ns, label = time.perf_counter_ns(), self.line.series.plan.label
+        return [{"label": label, "waited_ms": (now_ns - began_ns) / 1e6} for began_ns in self.in_flight.values()]

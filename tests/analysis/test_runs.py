@@ -112,10 +112,19 @@ def test_of_several_runs_what_they_had_is_added_up_on_one_clock() -> None:
     outages = {"count": 1, "total_s": 2.0, "first": [OUTAGE]}
     one = of_run(frame([1.0] * 50), RUN, pauses=pause, skipped=3, outages=outages, ended=None)
     other = later(frame([1.0] * 30), 60.0)
-    other = of_run(other, LATER, pauses=pause, skipped=4, in_flight=1, outages=outages, client=[], ended="interrupted")
+    other = of_run(
+        other,
+        LATER,
+        pauses=pause,
+        skipped=4,
+        in_flight=[{"label": "ping", "waited_ms": 3.0}],
+        outages=outages,
+        client=[],
+        ended="interrupted",
+    )
     told = attributes(joined(one, other))
     assert told["ended"] == "interrupted"
-    assert (told["skipped"], told["in_flight"]) == (7, 1)
+    assert (told["skipped"], told["in_flight"]) == (7, [{"label": "ping", "waited_ms": 3.0}])
     assert told["pauses"] == {"count": 2, "total_s": 1.0, "longest_s": 0.5, "first": [[1.0, 0.5], [61.0, 0.5]]}
     assert (told["outages"]["count"], told["outages"]["total_s"]) == (2, 4.0)
     assert [outage["at_s"] for outage in told["outages"]["first"]] == [3.0, 63.0]

@@ -18,7 +18,7 @@ ATTRS: dict[str, Any] = {
     "sandbox": True,
     "plan": [{"label": "ping", "count": 5, "duration_s": None, "rate_hz": 10.0, "cold": False, "concurrency": 1}],
     "pauses": {"count": 0, "total_s": 0.0, "first": []},
-    "in_flight": 0,
+    "in_flight": [],
     "ended": None,
     "versions": {"donutwork_magics": "1.0"},
     "platform": "Linux",

@@ -48,7 +48,7 @@ class Series:
     def __init__(self, *plans: Plan, rows: Rows | None = None) -> None:
         self.course = course(*plans)
         self.rows = rows if rows is not None else Rows()
-        self.elapsed_s = 0.0
+        self.elapsed_s = self.waiting_s = 0.0
         self._first_row = len(self.rows)
         self._outages = Outages()
         self.rows.begin(f"run {self._first_row}")

@@ -140,7 +140,16 @@ def test_the_saved_card_of_a_comparison_is_small(labels: int, letters: str) -> N
     plans = [{**ATTRS["plan"][0], "label": label, "rate_hz": 1000.0} for label in df["label"].unique()]
     client = {**CLIENT, "notices": ["client_saturated", "machine_busy"]}
     pauses = {"count": 20, "total_s": 300.0, "first": []}
-    describe(df, {**ATTRS, "plan": plans, "client": [client] * labels, "pauses": pauses, "in_flight": 3})
+    describe(
+        df,
+        {
+            **ATTRS,
+            "plan": plans,
+            "client": [client] * labels,
+            "pauses": pauses,
+            "in_flight": [{"label": "ping", "waited_ms": 3.0}] * 3,
+        },
+    )
     assert saved_bytes(RunCard(df)) <= 32_000
 
 
@@ -262,7 +271,7 @@ def test_a_few_pings_have_counts_and_no_statistics(n: int, failed: dict[int, Kin
 def test_a_run_tells_its_plan_and_what_became_of_it() -> None:
     df = frame([1.0] * 6, every_ms=200.0, warmup=1)
     df["lag_ms"] = df["seq"] * 100.0
-    text = shown(df, pauses={"count": 2, "total_s": 3.0}, skipped=7, in_flight=1)
+    text = shown(df, pauses={"count": 2, "total_s": 3.0}, skipped=7, in_flight=[{"label": "ping", "waited_ms": 3.0}])
     for fact in (
         "5 of 5 planned, 1 more for warm-up left out",
         "The planned rate was not reached: 5.00/s of 10.0/s.",
@@ -550,7 +559,14 @@ def test_the_rate_of_a_line_that_took_turns_is_that_within_its_blocks() -> None:
 
 def test_pings_that_were_in_flight_at_the_end_are_no_missing_rows() -> None:
     df = frame([5.0] * 20)
-    describe(df, {**ATTRS, "in_flight": 2, "plan": [{**ATTRS["plan"][0], "count": 30, "concurrency": 2}]})
+    describe(
+        df,
+        {
+            **ATTRS,
+            "in_flight": [{"label": "ping", "waited_ms": 3.0}] * 2,
+            "plan": [{**ATTRS["plan"][0], "count": 30, "concurrency": 2}],
+        },
+    )
     text = shown(df.drop(index=[15, 17]))
     assert "18 of 30 planned" in text
     assert "missing" not in text
@@ -577,8 +593,8 @@ def test_runs_joined_under_one_label_are_on_one_axis_and_it_says_so() -> None:
 def test_where_a_table_lost_its_attributes_it_says_that_they_are_not_known() -> None:
     first, second = frame([1.0] * 10, label="a"), frame([1.0] * 10, label="b")
     # A run that no other test has loaded from a journal: the process would remember it.
-    for df, in_flight in ((first, 0), (second, 1)):
-        describe(df, {**ATTRS, "in_flight": in_flight}, run="20261126T120000.000Z-0a1b2c")
+    for df, skipped in ((first, 0), (second, 1)):
+        describe(df, {**ATTRS, "skipped": skipped}, run="20261126T120000.000Z-0a1b2c")
     lost = "Where this was measured is not in the table"
     assert lost in shown(pd.concat([first, second]))
     assert lost not in shown(first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ from donutwork_magics.sampling.series import Series
 from donutwork_magics.types import ENVS, Http
 from donutwork_magics.watch import Watch
 from tests.faults.calls import target_of
-from tests.servers import Server, answer, closed_port, hang, reply
+from tests.servers import Server, answer, closed_port, hang, read_request, reply
 from tests.servers.tls import Tls
 from tests.support.recordings import KEY
 from tests.support.tables import about
@@ -392,6 +393,28 @@ class TestWatch:
         # No lag, and nothing but the outage itself, was left out of what a punctual caller waited.
         assert df["lag_ms"].median() < 20
 
+    def test_a_server_that_names_no_time_to_rest_is_tried_once_a_second(self) -> None:
+        raws = {"now": reply()}
+
+        def handler(connection: socket.socket) -> None:
+            while read_request(connection):
+                connection.sendall(raws["now"])
+
+        with Server(handler) as server:
+            target = sandbox_target(server.url, KEY, None)
+            watch = Watch(Series(Plan(rate_hz=20, endless=True), target), keep=1000)
+            watch.start()
+            self.until(lambda: watch.rows.total > 3)
+            raws["now"] = reply(b"", "503 Service Unavailable")
+            self.until(lambda: watch.outage is not None and watch.outage.pings >= 7)
+            raws["now"] = reply()
+            self.until(lambda: watch.outage is None)
+            watch.stop()
+        df = watch.df
+        steps_s = df["started_ms"].diff()[failed_rows(df).index[3:]] / 1e3
+        assert steps_s.between(0.8, 1.5).all()
+        assert about(df)["pauses"]["count"] == 0
+
     def test_started_again_or_changed_it_remembers_that_the_address_is_right(self) -> None:
         port = free_port()
         watch = Watch(
@@ -469,11 +492,13 @@ THROTTLED = [("rate_limited", 429), ("server_error", 503)]
 def test_a_longer_wait_than_two_minutes_ends_it(error: Kind, status_code: int) -> None:
     assert not StopRules().must_end(sample(error, status_code, LONGEST_PAUSE_S))
     assert StopRules().must_end(sample(error, status_code, LONGEST_PAUSE_S + 1))
-    assert is_throttled(sample(error, status_code))
+    assert is_throttled(sample(error, status_code, 1.0))
 
 
 def test_another_failure_is_no_wish_for_rest() -> None:
-    assert not any(is_throttled(each) for each in (sample(), sample("server_error", 500), sample("timeout", None)))
+    others = sample(), sample("server_error", 500), sample("server_error", 503), sample("timeout", None)
+    assert not any(map(is_throttled, others))
+    assert is_throttled(sample("rate_limited", 429))
 
 
 @pytest.mark.parametrize("error", ["unauthorized", "forbidden", "env_mismatch"])

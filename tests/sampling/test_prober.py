@@ -677,7 +677,7 @@ class TestReader:
         with Server(answer_then_hang(reply(), 5)) as server:
             with running(endless(server)) as seen:
                 until(lambda: seen.done == 5)
-            assert (seen.done, seen.attrs["in_flight"], seen.attrs["ended"]) == (5, 1, None)
+            assert (seen.done, len(seen.attrs["in_flight"]), seen.attrs["ended"]) == (5, 1, None)
             assert seen.rows.errors == 0
 
 

@@ -255,7 +255,7 @@ class TestFailedSeries:
         assert "kept" in one_line_error(cell, "Interrupted")
         rows = int(keyed.value("len(kept)"))
         assert rows == 0 if handler is hang else rows > 0
-        assert keyed.value(f"{ABOUT}(kept)['in_flight']") == ("1" if handler is hang else "0")
+        assert keyed.value(f"len({ABOUT}(kept)['in_flight'])") == ("1" if handler is hang else "0")
         assert len(cell.displays) == 1
         assert "widget" not in str(list(cell.displays[0]))
         with Server(answer(reply())) as server:

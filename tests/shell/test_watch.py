@@ -178,7 +178,7 @@ class TestEnd:
         sandboxed.run("w.stop()\n%donutwork ping;")
         shown = started.displays[0]
         assert "joined" not in shown[HTML]
-        assert re.search(r"Runs +2, one for each start and each change of the watch\n", shown["text/plain"])
+        assert re.search(r"Runs +2, as the watch was started again or changed\n", shown["text/plain"])
 
     def test_the_time_of_a_pause_is_not_of_the_rate(self, sandboxed: Kernel) -> None:
         sandboxed.run("w = %donutwork watch -r 50")
