@@ -41,11 +41,13 @@ def aftermath():
     while len(kinds) > 1 and entry is not None and not entry.tb_frame.f_globals["__name__"].startswith("donutwork"):
         entry = entry.tb_next
     error = error.with_traceback(entry)
-    shown = Traceback.from_exception(
-        type(error), error, entry, extra_lines=1, show_locals=True, locals_max_length=None, locals_max_string=None,
-        locals_hide_dunder=False,
-    )
-    Console(file=sys.stdout, width=300).print(shown)
+    # It shows the same frames for each failure of a kind, and colours their whole files each time.
+    if kinds.count(kinds[-1]) == 1:
+        shown = Traceback.from_exception(
+            type(error), error, entry, extra_lines=1, show_locals=True, locals_max_length=None,
+            locals_max_string=None, locals_hide_dunder=False,
+        )
+        Console(file=sys.stdout, width=300).print(shown)
     print(*traceback.TracebackException.from_exception(error, capture_locals=True).format())
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         vars(sys).pop(name, None)
