@@ -170,8 +170,8 @@ class Recording:
 
 
 def _sandbox_settings(target: Target) -> dict[str, Any] | None:
-    sandbox = SWITCH.sandbox
-    if not target.sandbox or sandbox is None:
+    sandbox = SWITCH.at(str(target.base_url)) if target.sandbox else None
+    if sandbox is None:
         return None
     behaviour = {name.replace(" ", "_"): text for name, text in sandbox.options.behaviour().items()}
     return {**behaviour, "seed": sandbox.seed}
