@@ -196,6 +196,8 @@ class TestBlock:
             {"server_time": b"1ms"},
             {"faults": [1]},
             {"faults": "dw_test_key"},
+            {"faults": None},
+            {"stalls": 5},
             {"seed": 1.5},
             {"seed": True},
             {"port": "80"},
