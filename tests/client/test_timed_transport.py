@@ -176,6 +176,12 @@ with sandbox(latency="500ms"), TimedTransport() as transport:
         done = subprocess.run([*python, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert (done.stdout, done.stderr) == ("0\n", "")
 
+    def test_no_call_imports_what_looks_up_a_name(self) -> None:
+        # A fork in the middle of an import leaves the child waiting for it.
+        code = "import sys, donutwork_magics.client.client\nprint('encodings.idna' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "True\n"
+
 
 class TestRefused:
     """Requests that are not sent."""
