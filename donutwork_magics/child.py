@@ -42,6 +42,38 @@ class NotStartedError(Exception):
     """The system did not start the process; the text says why, and what to do, and follows "did not start: "."""
 
 
+class OwnFile:
+    """A file by its number, which no object closes as it is collected, and only as long as the number is this file's.
+
+    What becomes a daemon closes all numbers (PEP 3143), and opens files of its own under the same ones.
+    """
+
+    __slots__ = ("_identity", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._identity = _identity(number)
+
+    def is_ours(self) -> bool:
+        """Return whether the number is that of this file; ask before each use of it."""
+        return self._identity is not None and _identity(self.number) == self._identity
+
+    def close(self) -> None:
+        """Close the file; does nothing where the number is another one's."""
+        if self.is_ours():
+            self._identity = None
+            os.close(self.number)
+
+
+def _identity(number: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    # Windows has none for a pipe: there all pipes are alike.
+    return found.st_dev, found.st_ino
+
+
 class Child:
     """``python -m MODULE``, with its three standard streams as pipes.
 
@@ -71,11 +103,10 @@ class Child:
         # A notebook may have added to where its process finds modules, and PYTHONPATH is not passed on.
         search_path = dict.fromkeys(path for path in (*sys.path, str(_ROOT)) if Path(path).is_absolute())
         command = [sys.executable, "-P", "-c", _RUN, module, os.pathsep.join(search_path), *arguments]
-        self._process = _spawn(command, inherited, complains=complains)
+        self._process, self.stdin = _spawn(command, inherited, complains=complains)
         self._owner = os.getpid()
-        self._end = weakref.finalize(self, _end, self._process, self._owner)
+        self._end = weakref.finalize(self, _end, self._process, self.stdin, self._owner)
         self.pid = self._process.pid
-        self.stdin = _opened(self._process.stdin)
         self.stdout = _opened(self._process.stdout)
 
     @property
@@ -127,7 +158,7 @@ class Child:
     def end(self) -> None:
         """End the process within some seconds, and close the pipes; does nothing where that is done already.
 
-        A fork of the owner, as multiprocessing makes it, closes nothing: the child is not its to end.
+        A fork of the owner, as multiprocessing makes it, only closes its copy of stdin: the child is not its to end.
         """
         self._end()
 
@@ -143,13 +174,13 @@ class Child:
 
 
 @uninterrupted
-def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> tuple[subprocess.Popen[bytes], OwnFile]:
     if sys.platform == "win32":
         flags, new_session = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP, False
     else:
         flags, new_session = 0, True
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -161,6 +192,10 @@ def _spawn(command: list[str], inherited: Sequence[int], *, complains: bool) -> 
             start_new_session=new_session,
             creationflags=flags,
         )
+        with _opened(process.stdin) as pipe:
+            stdin = OwnFile(os.dup(pipe.fileno()))
+        process.stdin = None
+        return process, stdin
     except OSError as error:
         reason = "Python could not be run as a child process; is sys.executable a Python interpreter?"
         if error.errno in {errno.EAGAIN, errno.ENOMEM}:
@@ -188,10 +223,11 @@ def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], stdin: OwnFile, owner: int) -> None:
     """Terminate the child, kill it where that does not help, and close the pipes."""
     # A fork of the owner (multiprocessing) also runs this at its end.
     if os.getpid() != owner:
+        stdin.close()
         return
     process.terminate()
     try:
@@ -200,8 +236,7 @@ def _end(process: subprocess.Popen[bytes], owner: int) -> None:
     finally:
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
+        stdin.close()
+        for pipe in (process.stdout, process.stderr):
             if pipe is not None:
-                # What is still in the buffer of stdin has no reader any more.
-                with contextlib.suppress(OSError):
-                    pipe.close()
+                pipe.close()

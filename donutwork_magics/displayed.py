@@ -55,6 +55,8 @@ class Overview(Displayed):
     """Pairs of usage and meaning."""
     watches: int = 0
     """How many have not ended."""
+    elsewhere: tuple[str, ...] = ()
+    """What goes on calling another address, a line each."""
 
 
 @dataclass(frozen=True, slots=True)

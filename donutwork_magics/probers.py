@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import msgspec
 
-from donutwork_magics.child import Child, NotStartedError
+from donutwork_magics.child import Child, NotStartedError, OwnFile
 from donutwork_magics.client.settings import Target
 from donutwork_magics.client.target import SWITCH
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import start_thread
+from donutwork_magics.network.exchange import os_reason
 from donutwork_magics.sampling.outages import Outage, Outages, pinged, places_of
 from donutwork_magics.sampling.plan import Segment
 from donutwork_magics.sampling.rows import Rows, decode
@@ -172,8 +173,8 @@ class Recording:
 
 
 def _sandbox_settings(target: Target) -> dict[str, Any] | None:
-    sandbox = SWITCH.sandbox
-    if not target.sandbox or sandbox is None:
+    sandbox = SWITCH.at(str(target.base_url)) if target.sandbox else None
+    if sandbox is None:
         return None
     behaviour = {name.replace(" ", "_"): text for name, text in sandbox.options.behaviour().items()}
     return {**behaviour, "seed": sandbox.seed}
@@ -190,22 +191,23 @@ class Prober:
 
     def __init__(self) -> None:
         problem = ""
-        memory = _memory()
         try:
+            handle, inherited = _memory()
             # What Python itself may have to say in stderr has no reader: a full pipe would stop the process, and one
             # that is closed would end it, as where a .pth file of the environment is broken.
-            inherited = () if memory.file < 0 else (memory.file,)
-            self._child = Child(_MODULE, memory.handle, inherited=inherited, complains=False)
+            self._child = Child(_MODULE, handle, inherited=inherited, complains=False)
         except NotStartedError as error:
             problem = str(error)
+        except OSError as error:
+            problem = f"{os_reason(error)}; close what is not needed, and try again"
         if problem:
             raise SettingsError(f"The prober, the process that pings, did not start: {problem}")
         # A number of our own: that of the pipe may be another file's once the pipe is closed, while we still read.
-        self._output = os.dup(self._child.stdout.fileno())
+        self._output = OwnFile(os.dup(self._child.stdout.fileno()))
         # Before anybody reads: the reader closes the pipes of one that ends at once.
         self._child.stdout.close()
         if sys.platform != "win32":
-            os.set_blocking(self._child.stdin.fileno(), False)
+            os.set_blocking(self._child.stdin.number, False)
         self.pid, self._owner = self._child.pid, os.getpid()
         self.recording: Recording | None = None
         """The run that it carries out, or did last."""
@@ -219,7 +221,7 @@ class Prober:
         try:
             start_thread(threading.Thread(target=self._read, name="donutwork-reader", daemon=True))
         except BaseException:
-            os.close(self._output)
+            self._output.close()
             self._child.end()
             raise
 
@@ -227,7 +229,8 @@ class Prober:
     def is_usable(self) -> bool:
         """Whether it can carry out a run for this process."""
         is_free = self.recording is None or self.recording.over.is_set()
-        return is_free and not self.lost and os.getpid() == self._owner and self._child.alive()
+        is_lost = self.lost or os.getpid() != self._owner or not self._child.stdin.is_ours()
+        return is_free and not is_lost and self._child.alive()
 
     def begin(self, recording: Recording, *, reached: bool = False) -> None:
         """Have it carry out a run; returns at once."""
@@ -258,12 +261,12 @@ class Prober:
     def _send(self, command: Command) -> None:
         view = memoryview(encode_command(command))
         deadline_s = time.monotonic() + _SEND_S
-        with self._sending, contextlib.suppress(OSError, ValueError):
+        stdin = self._child.stdin
+        with self._sending, contextlib.suppress(OSError):
             # What it does not read any more, it does not answer: `_read` sees its end.
-            stdin = self._child.stdin.fileno()
-            while view:
+            while view and stdin.is_ours():
                 try:
-                    view = view[os.write(stdin, view) :]
+                    view = view[os.write(stdin.number, view) :]
                 except BlockingIOError:
                     if time.monotonic() > deadline_s:
                         # It stands still, and interrupts are held back here.
@@ -276,7 +279,7 @@ class Prober:
         with contextlib.suppress(Exception):
             self._read_lines()
         self.lost = True
-        os.close(self._output)
+        self._output.close()
         self._child.end()
         recording = self.recording
         if recording is not None:
@@ -285,7 +288,8 @@ class Prober:
     def _read_lines(self) -> None:
         decode_event = msgspec.json.Decoder(Event).decode
         rest = b""
-        while self._speaks() and (data := os.read(self._output, _CHUNK_BYTES)):
+        output = self._output
+        while self._speaks() and output.is_ours() and (data := os.read(output.number, _CHUNK_BYTES)):
             self._heard = True
             *lines, rest = (rest + data).split(b"\n")
             recording = self.recording
@@ -316,7 +320,7 @@ class Prober:
             # Nothing there waits for a pipe and the time: one that stands still is waited for until an interrupt.
             return True
         poll = select.poll()
-        poll.register(self._output, select.POLLIN)
+        poll.register(self._output.number, select.POLLIN)
         polls = _MOST_SILENT_POLLS if self._heard else _MOST_POLLS_AT_START
         self._silent = not any(poll.poll(_POLL_MS) for _ in range(polls))
         return not self._silent
@@ -326,13 +330,24 @@ _lock = threading.Lock()
 _idle: list[Prober] = []
 _busy: Final[weakref.WeakSet[Prober]] = weakref.WeakSet()
 _shared: list[SharedMemory] = []
+_shared_file: list[OwnFile] = []
 
 
-def _memory() -> SharedMemory:
+def _memory() -> tuple[str, Sequence[int]]:
+    """Return the handle of the memory that all probers share, and which files they inherit for it."""
     with _lock:
-        if not _shared:
-            _shared.append(SharedMemory())
-        return _shared[0]
+        if sys.platform == "win32":
+            if not _shared:
+                _shared.append(SharedMemory())
+            return _shared[0].handle, ()
+        import fcntl
+
+        if not (_shared_file and _shared_file[0].is_ours()):
+            # Not the object: as it is collected, it closes the numbers that it once had.
+            memory = SharedMemory()
+            _shared_file[:] = [OwnFile(fcntl.fcntl(memory.file, fcntl.F_DUPFD_CLOEXEC, 3))]
+        number = _shared_file[0].number
+        return str(number), (number,)
 
 
 def acquire() -> Prober:

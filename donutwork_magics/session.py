@@ -13,10 +13,12 @@ from donutwork_magics.displayed import KeyStatus, Overview, SandboxStatus
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.grammar.commands import SandboxCommand
 from donutwork_magics.interrupts import uninterrupted
+from donutwork_magics.units import enumerate_some
 
 if TYPE_CHECKING:
     import httpx
 
+    from donutwork_magics.sampling.series import Series
     from donutwork_magics.watch import Watch
 
 _PATIENCE_S: Final = 5.0
@@ -78,16 +80,20 @@ class Session:
             watch.wait(_PATIENCE_S)
         return len(watches)
 
-    def watches_of_the_api(self) -> int:
-        """Count the watches that run, and go on calling what the variables named when they began."""
-        return sum(watch.running and not watch.series.target.sandbox for watch in _watches())
-
-    def series_of_the_api(self) -> int:
-        """Count the series that go on, as those of a button or a thread, and call what they began with."""
+    def goes_on_elsewhere(self, here: str) -> tuple[str, ...]:
+        """Say which watches and series go on calling another base URL than `here`, a line each."""
+        if "donutwork_magics.probers" not in sys.modules:
+            return ()
         from donutwork_magics import probers
 
-        series = [run.lines for _prober, run in probers.runs() if not run.lines[0].plan.endless]
-        return sum(not lines[0].target.sandbox for lines in series)
+        watches = [watch.series for watch in _watches() if watch.running]
+        # Of a button or a thread, which no interrupt reaches.
+        series = [run.lines[0] for _prober, run in probers.runs() if not run.lines[0].plan.endless]
+        ends = "wait for the end, or %unload_ext donutwork_magics ends every series"
+        return (
+            *_elsewhere(here, watches, "A watch goes", "watches go", "%donutwork watch stop ends every watch"),
+            *_elsewhere(here, series, "A series goes", "series go", ends),
+        )
 
     def sandbox(self, command: SandboxCommand) -> SandboxStatus:
         """Start, stop or look at the sandbox.
@@ -124,13 +130,24 @@ class Session:
         if (sandbox := SWITCH.sandbox) is not None:
             alive = sandbox.alive()
             destination = sandbox.url if alive else "the sandbox has ended: %donutwork sandbox start, or stop"
-            return Overview(destination, alive, True, None, (), commands, watches)
+            elsewhere = self.goes_on_elsewhere(sandbox.url)
+            return Overview(destination, alive, True, None, (), commands, watches, elsewhere)
         variable, base_url, statuses = _settings()
         usable = not isinstance(base_url, Unusable)
         destination = base_url.why if isinstance(base_url, Unusable) else str(base_url).rstrip("/")
+        elsewhere = self.goes_on_elsewhere(destination)
         if why_not := why_no_calls():
             destination, usable = why_not, False
-        return Overview(destination, usable, False, variable, statuses, commands, watches)
+        return Overview(destination, usable, False, variable, statuses, commands, watches, elsewhere)
+
+
+def _elsewhere(here: str, what: list[Series], one: str, many: str, advice: str) -> list[str]:
+    targets = [series.target for series in what if str(series.target.base_url) != here]
+    if not targets:
+        return []
+    who = one if len(targets) == 1 else f"{len(targets)} {many}"
+    places = dict.fromkeys(f"{target.host}{' (sandbox)' if target.sandbox else ''}" for target in targets)
+    return [f"{who} on calling {enumerate_some(list(places))}: {advice}."]
 
 
 def _watches() -> list[Watch]:

@@ -14,6 +14,7 @@ from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.schema import missing_columns, repeated_columns, restored, runs_of
 from donutwork_magics.sampling.machine import MOST_PAUSES
 from donutwork_magics.sampling.outages import MOST_OUTAGES
+from donutwork_magics.units import plain
 
 By: TypeAlias = Any
 """What ``DataFrame.groupby`` takes: a column, several, a `pandas.Grouper`, a Series, a function of the index."""
@@ -62,7 +63,8 @@ def groups(
     names = [key for key in keys if isinstance(key, str)]
     lacking = [name for name in names if name not in table.columns and name not in df.index.names]
     if lacking:
-        raise AnalysisError(f"This DataFrame lacks the columns {', '.join(lacking)}: it cannot be analysed.")
+        named = plain(", ".join(lacking))
+        raise AnalysisError(f"This DataFrame lacks the columns {named}: it cannot be analysed.")
     # A name that a column has too would be ambiguous.
     index = df.index.set_names([None if name in table.columns else name for name in df.index.names])
     table = table.set_axis(index).assign(_row=np.arange(len(table)))
@@ -124,6 +126,8 @@ def above_wait(network_ms: npt.NDArray[np.float64]) -> int:
 
 
 def _checked(df: pd.DataFrame, metric: str, more: Iterable[str]) -> pd.DataFrame:
+    if not isinstance(df, pd.DataFrame):
+        raise AnalysisError("A DataFrame is needed, as collect and load return one.")
     if metric not in METRICS:
         raise AnalysisError(f"metric must be one of {', '.join(METRICS)}.")
     needed = {*_NEEDED, metric, *more}

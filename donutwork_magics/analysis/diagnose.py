@@ -83,7 +83,7 @@ def diagnose(df: pd.DataFrame) -> tuple[Finding, ...]:
     AnalysisError
         A ValueError: the frame lacks a column.
     """
-    counted(df.iloc[:0], "duration_ms", more=COLUMNS)
+    counted(df, "duration_ms", more=COLUMNS)
     df = with_labels(restored(df))
     attrs, labels = attributes(df), labels_of(df)
     several = len(labels) > 1

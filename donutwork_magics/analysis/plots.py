@@ -277,7 +277,7 @@ class Plots:
         # Nothing is at an edge, and 0 is always in sight.
         known = ends[np.isfinite(ends)]
         reach = max(1e-9, np.ptp([0.0, *known])) * 0.1
-        ax.set_xlim(min(0.0, *known) - reach, max(0.0, *known) + reach)
+        ax.set_xlim(min([0.0, *known]) - reach, max([0.0, *known]) + reach)
         metric, quantile = arguments.get("metric", "duration_ms"), arguments.get("q", 0.5)
         pings = plural(sum(map(len, _parts(self._df, metric).values())), "ping")
         ax.set_title(f"{_name(metric)}, p{100 * quantile:g}: {pings}, {plural(int(found['blocks'].max()), 'round')}")

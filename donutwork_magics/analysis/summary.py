@@ -143,7 +143,8 @@ def checked_quantiles(q: float | Sequence[float]) -> list[float]:
         quantiles = [float(each) for each in ([q] if isinstance(q, int | float | str) else q)]
     except (TypeError, ValueError):
         quantiles = []
-    if not quantiles or not all(0 < each < 1 for each in quantiles):
+    # One that is next to 0 must be told from it at the other end too.
+    if not quantiles or not all(0 < 1 - each < 1 for each in quantiles):
         raise AnalysisError("q needs numbers above 0 and below 1, such as 0.5 or 0.95.")
     return quantiles
 

@@ -66,15 +66,20 @@ class ApiKey:
 
     def redact_document(self, text: str) -> str:
         """Replace the traces of the keys in a whole document, also those that escapes of JSON hide; JSON stays JSON."""
-        text = self._traces.mask(text)
-        unescaped = _ESCAPES.sub(lambda run: str(json.loads(f'"{run[0]}"')), text)
-        masked = self._traces.mask(unescaped)
-        if masked == unescaped:
+        mask = self._traces.mask
+        masked = mask(text)
+        unescaped = _ESCAPES.sub(lambda run: str(json.loads(f'"{run[0]}"')), masked)
+        redacted = mask(unescaped)
+        if redacted == unescaped:
+            redacted = masked
+        if redacted == text:
             return text
         try:
-            return json.dumps(_with_texts(json.loads(text), self._traces.mask))
+            # Of the text itself: where a key has a quotation mark, one of JSON's is part of its trace.
+            document = json.dumps(_with_texts(json.loads(text), mask))
         except (ValueError, RecursionError):
-            return masked
+            return redacted
+        return document if mask(document) == document else redacted
 
     def __repr__(self) -> str:
         return f"<the key in {self.variable}>"

@@ -40,6 +40,10 @@ class Switch:
         """The sandbox that calls go to."""
         return self._on[-1]
 
+    def at(self, url: str) -> Sandbox | None:
+        """Return the sandbox at a base URL: a call that names its target may go to another one than the last."""
+        return next((one for one in self._on if one is not None and one.url == url), None)
+
     @property
     def started(self) -> Sandbox | None:
         """The sandbox that `sandbox start` started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import threading
@@ -141,13 +142,16 @@ class TimedTransport(httpx.BaseTransport):
 
     def _response(self, answer: Reply, sample: Sample, paused_ms: float) -> httpx.Response:
         redact = self.target.key.redact_document
-        body = _redacted(answer.body, redact)
-        headers = [(_redacted(name, redact), _redacted(value, redact)) for name, value in answer.headers]
         # The driver has decoded the chunks, and has refused or dropped a compressed body.
         dropped = {b"transfer-encoding", b"content-encoding", b"content-length"}
+        kept = [(name, value) for name, value in answer.headers if name.lower() not in dropped]
+        headers = [(_redacted(name, redact), _redacted(value, redact)) for name, value in kept]
+        charset = httpx.Response(answer.status, headers=headers).encoding or "utf-8"
+        # `Response.json` looks at the bytes alone.
+        body = _redacted(answer.body, redact, charset, json.detect_encoding(answer.body))
         return httpx.Response(
             answer.status,
-            headers=[header for header in headers if header[0].lower() not in dropped],
+            headers=headers,
             content=body,
             extensions={
                 "http_version": b"HTTP/" + answer.http_version.encode(),
@@ -191,9 +195,15 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _redacted(text: bytes, redact: Callable[[str], str]) -> bytes:
-    """Redact what the server sent, in the encoding that it seems to have."""
-    try:
-        return redact(text.decode("utf-8")).encode("utf-8")
-    except UnicodeDecodeError:
-        return redact(text.decode("latin-1")).encode("latin-1")
+def _redacted(data: bytes, redact: Callable[[str], str], *encodings: str) -> bytes:
+    """Redact what the server sent, as it is read in some encodings, and always in UTF-8 and in Latin-1."""
+    for encoding in dict.fromkeys((*encodings, "utf-8", *(() if data.isascii() else ("latin-1",)))):
+        try:
+            # As httpx decodes: one byte that is wrong does not hide the rest.
+            text = data.decode(encoding, "replace")
+        except (LookupError, ValueError):
+            continue
+        redacted = redact(text)
+        if redacted != text:
+            data = redacted.encode(encoding, "replace")
+    return data

@@ -207,6 +207,7 @@ def _overview_card(overview: Overview) -> Card:
         notes=(
             *(() if overview.destination_ok else (overview.destination,)),
             *(key.advice for key in overview.keys if key.advice),
+            *overview.elsewhere,
             *((_TRY,) if state == _KEY_SET else ()),
         ),
         sections=(

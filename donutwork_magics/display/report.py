@@ -122,7 +122,7 @@ def report(df: pd.DataFrame, file: str | os.PathLike[str], *, question: str | No
 
 
 def _page(df: pd.DataFrame, question: str | None) -> str:
-    counted(df.iloc[:0], "duration_ms", more=COLUMNS)
+    counted(df, "duration_ms", more=COLUMNS)
     df = with_labels(restored(df))
     attrs, labels = attributes(df), labels_of(df)
     several = len(labels) > 1

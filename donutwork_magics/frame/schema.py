@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from donutwork_magics import columns
+from donutwork_magics.errors import AnalysisError
 from donutwork_magics.sampling.series import SCHEMA
 
 COLUMNS: Final[dict[str, str]] = {column.name: column.dtype for column in columns.COLUMNS}
@@ -19,6 +20,7 @@ ATTRS: Final = "donutwork"
 
 _VERSIONS: Final = {1.0: "1.0", 1.1: "1.1", 2.0: "2", 3.0: "3"}
 """A file of text gives them back as numbers."""
+_BOOLS: Final = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 _MOST_REMEMBERED: Final = 1000
 _remembered: Final[dict[str, Mapping[str, Any]]] = {}
 """What was said of the runs of this process, by their ids: attributes do not survive ``concat``."""
@@ -38,14 +40,21 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     """Restore what can be restored without loss; whoever reads a table that he did not make begins with this.
 
     The rows are numbered anew, as an index may repeat itself, or have the name of a column; time stamps are UTC, also
-    where some are text; times are float64, and none is infinite; texts are pandas' strings. Further columns stay as
-    they are.
+    where some are text; times are float64, and none is infinite; texts are pandas' strings, and what is empty in a file
+    of text is missing. Further columns stay as they are.
+
+    Raises
+    ------
+    AnalysisError
+        A column has values that it cannot have had.
     """
     table = df.copy(deep=False)
     # pandas copies them deeply with every selection.
     table.attrs = {}
     table = table.reset_index(drop=True)
     others = [name for name, dtype in table.dtypes.items() if name in COLUMNS and str(dtype) != COLUMNS[name]]
+    # An error that is empty would count as one, also where it is pandas' string already.
+    others += [name for name in ("error",) if name in table and name not in others]
     table = table.assign(**{name: _restored(table[name], COLUMNS[name]) for name in others})
     times = [name for name, dtype in COLUMNS.items() if dtype == "float64" and name in table]
     # Measured times are never infinite.
@@ -56,12 +65,34 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def _restored(values: pd.Series[Any], dtype: str) -> pd.Series[Any]:
+    try:
+        return _converted(values, dtype)
+    except (OverflowError, TypeError, ValueError):
+        pass
+    what = "moments" if values.name == "timestamp" else "True and False" if dtype == "bool" else "numbers"
+    raise AnalysisError(
+        f"The column {values.name} of this DataFrame has values other than {what}: it cannot be analysed."
+    )
+
+
+def _converted(values: pd.Series[Any], dtype: str) -> pd.Series[Any]:
     if values.name == "timestamp":
         moments = pd.to_datetime(values, format="ISO8601", utc=True)
         return moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
+    # With keep_default_na=False, what is missing in a file of text is an empty text.
+    values = values.mask(values.astype(object).isin([""]))
     if values.name == "http_version":
         values = values.astype(object).replace(_VERSIONS)
-    return values.astype(pd.api.types.pandas_dtype(dtype)) if dtype in {"float64", "string"} else values
+    if dtype == "string":
+        return values.astype(pd.StringDtype())
+    if dtype == "bool":
+        # By way of a type that has missing values, which are refused then.
+        return values.astype(str).str.lower().map(_BOOLS).astype("boolean").astype("bool")
+    numbers = values.astype("float64")
+    if dtype == "float64" or (dtype == "int64" and numbers.isna().any()):
+        return numbers
+    # Only such a type refuses what it cannot hold.
+    return numbers.astype(pd.api.types.pandas_dtype(dtype.capitalize())).astype(pd.api.types.pandas_dtype(dtype))
 
 
 def describe(df: pd.DataFrame, runs: Mapping[str, Mapping[str, Any]]) -> None:

@@ -5,7 +5,7 @@ A value holds the built-in default of each option.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -178,9 +178,10 @@ class SandboxOptions:
         return {name: text for name, text in told.items() if text}
 
 
-def _texts(given: Sequence[str]) -> tuple[str, ...]:
+def _texts(given: object) -> tuple[str, ...]:
     """Take a text alone as one of a sequence, and what is no text as the empty one, which no reader takes."""
-    return (given,) if isinstance(given, str) else tuple(each if isinstance(each, str) else "" for each in given)
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return tuple(each if isinstance(each, str) else "" for each in several)
 
 
 def _check(name: str, read: Callable[[Any], object], value: object) -> None:

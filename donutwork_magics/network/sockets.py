@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - the first getaddrinfo imports it, for which a fork meanwhile would wait for ever
 import errno
 import math
 import os

@@ -15,10 +15,12 @@ from donutwork_magics.errors import DonutworkError
 from donutwork_magics.interrupts import interruption, uninterrupted
 from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, reason_of, was_ended
-from donutwork_magics.sampling.machine import Pauses
+from donutwork_magics.sampling.machine import Notice, Pauses
 from donutwork_magics.sampling.outages import Outage, Outages, pinged, places_of
+from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
 from donutwork_magics.sampling.series import UNFINISHED
+from donutwork_magics.types import Env, Family, Http
 
 _MOST_GAPS: Final = 20
 _LONGEST_BEGINNING: Final = 2**20
@@ -38,17 +40,56 @@ class _InFlight(msgspec.Struct, frozen=True):
     waited_ms: float
 
 
-class _Attrs(msgspec.Struct, frozen=True):
-    """What cards and analyses compute with of a description."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned(Plan):
+    """What is planned of a line, as `donutwork_magics.sampling.series.beginning` describes it."""
 
-    plan: list[dict[str, Any]] = []
-    client: list[dict[str, Any]] = []
+    http: Http = "auto"
+    family: Family | None = None
+    timeout_s: float = 0.0
+    env: Env | None = None
+    host: str = ""
+    key: str = ""
+    sandbox: bool = False
+    until: float | None = None
+    expect: tuple[str, ...] = ()
+
+
+class _Load(msgspec.Struct, frozen=True):
+    """As `donutwork_magics.sampling.machine.ClientLoad` describes itself."""
+
+    own_p50_ms: float
+    own_p95_ms: float
+    wake_p50_ms: float
+    wake_p95_ms: float
+    cpu_share: float
+    wakes: int
+    notices: list[Notice]
+
+
+class _Attrs(msgspec.Struct, frozen=True):
+    """What a description may be like for cards and analyses."""
+
+    began: str = ""
+    host: str = ""
+    path: str = ""
+    sandbox: bool | dict[str, str | int] = False
+    plan: list[_Planned] = []
+    seed: int | None = None
+    versions: dict[str, str] = {}
+    platform: str = ""
+    ended: str | None = None
+    client: list[_Load] = []
     pauses: Pauses = msgspec.field(default_factory=Pauses)
     machine_pauses: Pauses = msgspec.field(default_factory=Pauses)
     outages: _Outages = _Outages()
     rows: _Natural = 0
     skipped: _Natural = 0
     in_flight: list[_InFlight] = []
+    unread: _Natural = 0
+    journal_elsewhere: _Natural = 0
+    journal: None = None
+    """Only the reader says what is missing."""
 
 
 class _Description(msgspec.Struct, frozen=True):
@@ -109,11 +150,11 @@ class _RunRead:
         self.missing += description.rows - part.written
         part.written = description.rows
         self.attrs, self.typed = description.attrs, msgspec.convert(description.attrs, _Attrs)
-        self.places = places_of(self.typed.plan)
+        self.places = places_of(self.attrs.get("plan", ()))
 
     def add(self, row: Any) -> None:
         """Take in a row; a `ValueError` where the run has written none that is like this, or none here."""
-        is_late = row.seq < self.last_seq and all(plan.get("concurrency") == 1 for plan in self.typed.plan)
+        is_late = row.seq < self.last_seq and all(plan.concurrency == 1 for plan in self.typed.plan)
         if is_late or row.seq in self.seen:
             raise ValueError
         self.seen.add(row.seq)

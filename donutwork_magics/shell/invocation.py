@@ -298,15 +298,9 @@ class Invocation:
 
     def _sandbox(self, command: SandboxCommand) -> SandboxStatus:
         status = self._session.sandbox(command)
-        if status.state != "running":
-            return status
-        if watches := self._session.watches_of_the_api():
-            goes_on = "A watch goes on" if watches == 1 else f"{watches} watches go on"
-            print(f"{goes_on} calling the API: %donutwork watch stop ends every watch.")
-        if series := self._session.series_of_the_api():
-            # It has a thread of its own, which no interrupt reaches.
-            goes_on = "A series goes on" if series == 1 else f"{series} series go on"
-            print(f"{goes_on} calling the API: wait for the end, or %unload_ext donutwork_magics ends every series.")
+        if status.state == "running":
+            for line in self._session.goes_on_elsewhere(status.url or ""):
+                print(line)
         return status
 
     def _watch(self, command: WatchCommand) -> Watch:

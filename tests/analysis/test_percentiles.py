@@ -153,7 +153,7 @@ def test_no_rows_have_no_percentiles() -> None:
     assert found["n"].tolist() == [0] * 5
 
 
-@pytest.mark.parametrize("q", [0.0, 1.0, -0.5, math.nan, (), "p50", None, (0.5, 2.0)])
+@pytest.mark.parametrize("q", [0.0, 1.0, -0.5, 1e-320, math.nan, (), "p50", None, (0.5, 2.0)])
 def test_an_unknown_quantile_is_refused(q: object) -> None:
     with pytest.raises(AnalysisError, match=r"^q needs numbers above 0 and below 1, such as 0.5 or 0.95.$"):
         percentiles(frame([1.0] * 9), q)  # type: ignore[arg-type]

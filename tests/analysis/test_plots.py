@@ -102,6 +102,12 @@ def test_the_comparison_shows_each_interval_and_its_verdict() -> None:
     assert hollow.get_markerfacecolor() == "none"
 
 
+def test_a_comparison_without_a_known_difference_is_drawn_too() -> None:
+    df = frame([1.0] * 70)
+    df.loc[1, "label"] = "once"
+    assert len(draw("compare", df).lines) == 2
+
+
 def test_a_label_is_neither_typeset_nor_left_out() -> None:
     ax = draw("ecdf", experiment(["$x^2$", "_hidden", "plain"]))
     legend = ax.get_legend()

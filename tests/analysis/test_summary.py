@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from functools import partial
 from io import StringIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
+from donutwork_magics import compare, judge, percentiles, report
 from donutwork_magics.analysis.intervals import pings_needed, wilson
 from donutwork_magics.analysis.summary import summary
 from donutwork_magics.columns import METRICS
+from donutwork_magics.errors import AnalysisError
 from tests.display.frames import frame
 
 
@@ -233,6 +237,17 @@ def test_a_frame_without_the_columns_is_refused_in_one_line_that_names_them() ->
 def test_an_unknown_group_is_refused() -> None:
     with pytest.raises(ValueError, match="lacks the columns town"):
         summary(frame([1.0]), by="town")
+    with pytest.raises(AnalysisError, match=r"^This DataFrame lacks the columns a b: [^\n]*$"):
+        summary(frame([1.0]), by="a\nb")
+
+
+@pytest.mark.parametrize("table", [None, 5, "run.jsonl", [1.0], {"duration_ms": [1.0]}, frame([1.0])["duration_ms"]])
+@pytest.mark.parametrize(
+    "analyse", [summary, percentiles, compare, partial(judge, "p50<1s"), partial(report, file="x")]
+)
+def test_what_is_no_table_is_refused_in_one_line(analyse: Callable[[Any], object], table: object) -> None:
+    with pytest.raises(AnalysisError, match=r"^A DataFrame is needed, as collect and load return one\.$"):
+        analyse(table)
 
 
 def test_an_unknown_metric_is_refused_with_those_there_are() -> None:

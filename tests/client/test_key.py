@@ -112,6 +112,14 @@ class TestRedaction:
             assert shown.endswith("\u5b9a")
         assert redact(rest, key) == rest
 
+    @given(ANY_KEY, st.integers(1, 64))
+    def test_json_stays_json_wherever_an_echo_ends(self, key: str, end: int) -> None:
+        document = json.dumps({"a": f"before {key[:end]}", key: [key[:-1], {"b": key}], "n": 5})
+        redacted = ApiKey(key, "DONUTWORK_API_KEY").redact_document(document)
+        assert json.loads(redacted)["n"] == 5
+        assert key not in redacted
+        assert json.dumps(key)[1:-1] not in redacted
+
     @given(ANY_KEY, st.lists(HIDING, min_size=1, max_size=64))
     def test_nothing_between_its_characters_hides_it(self, key: str, hiding: list[tuple[int, str]]) -> None:
         echo = ""

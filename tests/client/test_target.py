@@ -18,7 +18,7 @@ from typing import assert_type
 
 import pytest
 
-from donutwork_magics import Client, Interrupted, SettingsError, check, collect, sandbox
+from donutwork_magics import Client, Interrupted, SeriesError, SettingsError, check, collect, sandbox
 from donutwork_magics.client import target
 from donutwork_magics.client.target import SWITCH, current_target
 from donutwork_magics.grammar.commands import SandboxOptions
@@ -109,6 +109,19 @@ class TestBlock:
                 assert client.ping().sandbox is False
         assert api.connections == 2
 
+    def test_a_table_describes_the_sandbox_that_was_called(self) -> None:
+        with sandbox(latency="1ms", seed=1) as outer:
+            named = current_target()
+            with sandbox(latency="2ms", seed=2) as inner:
+                assert about(collect(2, rate_hz=None, target=named))["sandbox"] == {"latency": "1ms", "seed": 1}
+                inner.stop()
+                assert about(collect(2, rate_hz=None, target=named))["sandbox"] == {"latency": "1ms", "seed": 1}
+            outer.stop()
+        with sandbox(seed=3), pytest.raises(SeriesError) as caught:
+            collect(9, rate_hz=None, target=named)
+        # Nobody knows any more what that one was like.
+        assert about(caught.value.df)["sandbox"] is True
+
     def test_a_client_that_was_made_before_or_within_calls_nothing_else(self, api: Server) -> None:
         with Client() as before:
             assert before.ping().sandbox is False
@@ -183,6 +196,8 @@ class TestBlock:
             {"server_time": b"1ms"},
             {"faults": [1]},
             {"faults": "dw_test_key"},
+            {"faults": None},
+            {"stalls": 5},
             {"seed": 1.5},
             {"seed": True},
             {"port": "80"},

@@ -176,6 +176,12 @@ with sandbox(latency="500ms"), TimedTransport() as transport:
         done = subprocess.run([*python, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert (done.stdout, done.stderr) == ("0\n", "")
 
+    def test_no_call_imports_what_looks_up_a_name(self) -> None:
+        # A fork in the middle of an import leaves the child waiting for it.
+        code = "import sys, donutwork_magics.client.client\nprint('encodings.idna' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "True\n"
+
 
 class TestRefused:
     """Requests that are not sent."""
@@ -421,6 +427,31 @@ class TestKey:
         assert SEARCH.text(self.everything_of(response)) == set()
         # JSON is still JSON, and the rest of it is as it was.
         assert (response.json()["n"], response.json()["other"]) == (5, "ä\n")
+
+    @pytest.mark.parametrize("name", ["U+200B", "U+0336", "full width"])
+    @pytest.mark.parametrize("charset", ["utf-8", "latin-1", "utf-16-le", "utf-7", "unicode_escape", "unknown", "hex"])
+    def test_a_server_that_hides_it_with_bytes_of_no_text(self, charset: str, name: str) -> None:
+        encoding = "utf-8" if charset in {"unknown", "hex", "latin-1"} else charset
+        body = disguises(KEY)[name].encode(encoding) + b"\xff"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset={charset}\r\nContent-Length: {len(body)}\r\n"
+        hidden = disguises(KEY)[name].encode() + b"\xff"
+        with Server(answer(head.encode() + b"X-Own: " + hidden + b"\r\n\r\n" + body)) as server:
+            response = get(server.url)
+        shown = [response.content.decode(encoding, "replace"), str(response.headers)]
+        shown += [value.decode("utf-8", "replace") for _, value in response.headers.raw]
+        # httpx cannot make a text of hexadecimal digits.
+        shown += [] if charset == "hex" else [response.text]
+        assert SEARCH.text("\n".join(shown)) == set()
+
+    def test_json_in_another_encoding(self) -> None:
+        with Server(answer(reply(json.dumps(disguises(KEY)["full width"], ensure_ascii=False).encode("utf-16")))) as s:
+            assert get(s.url).json() == "[redacted]"
+
+    def test_bytes_of_no_text_that_do_not_hold_it_are_not_touched(self) -> None:
+        body = bytes(range(256)) * 2
+        for charset in ("utf-8", "utf-16", "latin-1", "ascii", "unknown", "hex"):
+            with Server(answer(reply(body, "200 OK", f"Content-Type: text/plain; charset={charset}"))) as own:
+                assert get(own.url).content == body
 
     def test_a_document_of_several_lines_of_json(self) -> None:
         escaped = "".join(f"\\u{ord(char):04x}" for char in KEY)

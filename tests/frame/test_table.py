@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from typing import Any, Final
 
 import pandas as pd
 import pytest
 
-from donutwork_magics import Client, DonutworkError, SeriesError, collect
+from donutwork_magics import Client, DonutworkError, SeriesError, collect, summary
 from donutwork_magics.client.settings import Target, sandbox_target
+from donutwork_magics.errors import AnalysisError
 from donutwork_magics.frame.schema import COLUMNS, restored
 from tests.display.frames import frame
 from tests.servers import Server, answer, reply
@@ -94,7 +98,64 @@ def test_a_table_is_restored_beside_the_one_that_was_given() -> None:
     assert found.index.tolist() == [0, 1, 2]
     assert found["duration_ms"].tolist()[::2] == [1.0, 3.0]
     assert found["duration_ms"].isna().tolist() == [False, True, False]
-    assert found.dtypes.astype(str).to_dict() == {**COLUMNS, "seq": "int32"}
+    assert found.dtypes.astype(str).to_dict() == COLUMNS
+
+
+def as_text(**options: Any) -> pd.DataFrame:
+    """A table as it comes back from a file of text, with options of `pandas.read_csv`."""
+    table: pd.DataFrame = pd.read_csv(StringIO(TABLE.to_csv(index=False)), **options)
+    return table
+
+
+TABLE: Final = frame([1.5, 2.5, 3.5, 4.5], errors={3: "connect"}).assign(
+    warmup=[True, False, False, False], reused=[False, True, True, False]
+)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        as_text,
+        lambda: as_text(dtype=str),
+        lambda: as_text(keep_default_na=False),
+        lambda: as_text(dtype=object, true_values=["no"]),
+        lambda: as_text(dtype="category"),
+        lambda: TABLE.assign(reused=["FALSE", "TRUE", "TRUE", "FALSE"], warmup=["true", "false", "false", "false"]),
+        lambda: TABLE.assign(reused=[0, 1, 1, 0], warmup=[1.0, 0.0, 0.0, 0.0], retried=["0"] * 4),
+        lambda: TABLE.astype({"reused": "boolean", "retried": object, "warmup": "boolean"}),
+        lambda: TABLE.astype({"seq": "float64", "block": str, "status_code": "float64", "body_bytes": str}),
+    ],
+)
+def test_a_table_of_text_is_restored(made: Callable[[], pd.DataFrame]) -> None:
+    given = made()
+    pd.testing.assert_frame_equal(restored(given), restored(TABLE))
+    pd.testing.assert_frame_equal(summary(given), summary(TABLE))
+
+
+def test_no_success_of_a_table_of_text_becomes_an_error() -> None:
+    given = as_text(dtype="string", keep_default_na=False)
+    pd.testing.assert_frame_equal(summary(given), summary(TABLE))
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("reused", ["VERO", "FALSO", "VERO", "FALSO"]),
+        ("retried", [True, False, None, False]),
+        ("warmup", [0, 1, 2, 0]),
+        ("warmup", [0.5, 0.0, 0.0, 0.0]),
+        ("duration_ms", ["1,5", "2,5", "3,5", "4,5"]),
+        ("lag_ms", [object()] * 4),
+        ("seq", ["0", "1", "2", "third"]),
+        ("block", [0.5, 0.0, 0.0, 0.0]),
+        ("status_code", [10**6] * 4),
+        ("timestamp", ["yesterday"] * 4),
+    ],
+)
+def test_a_column_that_cannot_be_restored_is_named(column: str, values: list[Any]) -> None:
+    with pytest.raises(AnalysisError, match=rf"^The column {column} of this DataFrame [^\n]*$") as caught:
+        summary(TABLE.assign(**{column: values}))
+    assert caught.value.__context__ is None
 
 
 def test_a_slice_is_told_of_its_own_runs_only() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from donutwork_magics import DonutworkError, collect, load
 from donutwork_magics.measure import measure
+from donutwork_magics.sampling.machine import ClientLoad
 from donutwork_magics.sampling.plan import Plan
 from donutwork_magics.sampling.series import Series
 from tests.servers import Server, answer, read_request, reply
@@ -26,6 +27,7 @@ from tests.support.tables import about, card_of
 
 pytestmark = pytest.mark.slow
 
+CLIENT = ClientLoad(0.4, 0.9, 0.1, 5.0, 0.9, 400).as_attrs()
 DAMAGED = r"^Line (\d+) of the journal is damaged\. [^\n]*\.$"
 
 
@@ -176,6 +178,43 @@ def test_a_value_that_no_run_writes_is_named_by_its_line(file: Path, change: dic
     file.write_bytes(b"".join(lines))
     # A number that is too high is found with the row after it.
     assert damaged_line(file) == 6 + (change == {"seq": 6})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"host": None},
+        {"path": ["/ping.json"]},
+        {"sandbox": ["yes"]},
+        {"seed": "5"},
+        {"versions": ["httpx"]},
+        {"versions": {"httpx": 1}},
+        {"platform": 1},
+        {"ended": ["interrupted"]},
+        {"unread": -1},
+        {"journal_elsewhere": "1"},
+        {"journal": {"missing": 1}},
+        {"pauses": {"first": [[1.0]]}},
+        {"client": [{"wake_p95_ms": []}]},
+        {"client": [{**CLIENT, "notices": 1.5}]},
+        {"client": [{**CLIENT, "notices": ["tired"]}]},
+        {"plan": [{"count": 5, "label": ["a"]}]},
+        {"plan": [{"count": 5, "host": []}]},
+        {"plan": [{"count": 5, "key": {"a": 1}}]},
+        {"plan": [{"count": 5, "endless": "no"}]},
+        {"plan": [{"count": 5, "env": "moon"}]},
+        {"plan": [{"count": 5, "expect": "p95<200ms"}]},
+        {"plan": [{"count": 5, "concurrency": 0}]},
+        {"plan": {}},
+    ],
+)
+def test_a_description_that_no_run_writes_is_named_by_its_line(file: Path, change: dict[str, Any]) -> None:
+    written(file)
+    lines = lines_of(file)
+    first = json.loads(lines[0])
+    lines[0] = sealed({**first, "attrs": {**first["attrs"], **change}})
+    file.write_bytes(b"".join(lines))
+    assert damaged_line(file) == 1
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

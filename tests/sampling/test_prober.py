@@ -347,7 +347,7 @@ class TestLoss:
             for unreadable in (b"nonsense", b'{"type":"begin","run":5}', b'{"type":"later"}', b"\xff"):
                 refused = recording_of([series])
                 prober.recording = refused
-                os.write(prober._child.stdin.fileno(), unreadable + b"\n")
+                os.write(prober._child.stdin.number, unreadable + b"\n")
                 assert refused.over.wait(PATIENCE_S)
                 assert re.fullmatch(r"The prober cannot read its plan \(\w+\)\. Restart the kernel\.", refused.refused)
             readable = recording_of([series])
@@ -562,8 +562,7 @@ class TestParent:
         try:
             # So many clients take their time.
             plan = Plan(rate_hz=5, concurrency=256, endless=True)
-            child.stdin.write(encode_command(begin_of(Series(plan, target_of(server)))))
-            child.stdin.flush()
+            os.write(child.stdin.number, encode_command(begin_of(Series(plan, target_of(server)))))
             if after_s:
                 until(lambda: server.connections > 0)
                 time.sleep(after_s)
@@ -603,6 +602,48 @@ class TestParent:
         print(len(collect(3, rate_hz=100, target=target)), probers_of() == own)
         """
         assert run(code, server) == ["5 1 False", "3 True"]
+
+
+class TestDaemon:
+    """What becomes a daemon closes all of its numbers of files (PEP 3143), and opens files of its own."""
+
+    @pytest.mark.parametrize("forks", [False, True])
+    def test_it_begins_anew_and_leaves_files_of_others_alone(self, server: Server, tmp_path: Path, forks: bool) -> None:
+        code = f"""
+        import gc
+        from donutwork_magics import probers, sandbox
+        collect(3, rate_hz=100, target=target)
+        before = set(probers_of())
+        if {forks} and os.fork():
+            sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        os.closerange(3, 256)
+        files = [open(os.path.join(sys.argv[3], str(number)), "w+b", buffering=0) for number in range(12)]
+        for _ in range(2):
+            print(len(collect(3, rate_hz=100, target=target)), len(set(probers_of()) - before))
+        with sandbox():
+            print(len(collect(3, rate_hz=100)))
+        probers.end_idle()
+        while "donutwork-reader" in [thread.name for thread in threading.enumerate()]:
+            time.sleep(0.01)
+        gc.collect()
+        for file in files:
+            assert file.read() == b""
+            file.write(b"own")
+        """
+        assert run(code, server, tmp_path) == ["3 1", "3 1", "3"]
+        assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"own"}
+
+    def test_a_sandbox_that_was_on_leaves_them_alone_too(self, server: Server, tmp_path: Path) -> None:
+        code = """
+        from donutwork_magics import sandbox
+        with sandbox():
+            os.closerange(3, 256)
+            files = [open(os.path.join(sys.argv[3], str(number)), "wb", buffering=0) for number in range(12)]
+        for file in files:
+            file.write(b"own")
+        """
+        assert run(code, server, tmp_path) == []
+        assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"own"}
 
 
 class SlowRows(Rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,7 +123,8 @@ def test_a_paused_watch_of_the_api_is_not_started_while_a_sandbox_is_on(kernel: 
     kernel.run("%donutwork sandbox stop;\nw = %donutwork watch -r 50")
     until(kernel, "w.rows.total > 3")
     started = kernel.run("%donutwork sandbox start")
-    assert "A watch goes on calling the API: %donutwork watch stop ends every watch." in started.stdout
+    place = api.url.removeprefix("http://")
+    assert f"A watch goes on calling {place}: %donutwork watch stop ends every watch." in started.stdout
     kernel.run("import time\nw.pause(); time.sleep(0.3)")
     assert kernel.run("%donutwork sandbox start").stdout == ""
     before = api.connections
@@ -141,14 +143,17 @@ def test_a_watch_that_is_started_after_loading_again_is_known(kernel: Kernel, st
     assert kernel.run(f"%load_ext donutwork_magics\n{start}").ok
     assert "<Watch running: localhost:" in kernel.run("%donutwork watch status").stdout
     assert "one watch" in str(kernel.run("%donutwork").result)
-    assert "A watch goes on calling the API" in kernel.run("%donutwork sandbox start").stdout
+    assert "A watch goes on calling localhost:" in kernel.run("%donutwork sandbox start").stdout
     assert kernel.run("%donutwork watch stop").stdout == "Stopped one watch.\n"
     kernel.run("%donutwork sandbox stop;\nw.start()\n%unload_ext donutwork_magics")
     assert kernel.value("w.state") == "'stopped'"
 
 
-def test_series_that_go_on_are_said_at_a_start_and_end_at_unloading(kernel: Kernel) -> None:
-    goes_on = "A series goes on calling the API: wait for the end, or %unload_ext donutwork_magics ends every series.\n"
+def test_series_that_go_on_are_said_at_a_start_and_end_at_unloading(kernel: Kernel, api: Server) -> None:
+    place = api.url.removeprefix("http://")
+    goes_on = (
+        f"A series goes on calling {place}: wait for the end, or %unload_ext donutwork_magics ends every series.\n"
+    )
     assert kernel.run(f"%donutwork sandbox stop;\n{SERIES_IN_A_THREAD}").ok
     until(kernel, "probers.runs() and probers.runs()[0][1].done > 3")
     started = kernel.run("w = %donutwork watch -r 50\n%donutwork watch stop\n%donutwork sandbox start")
@@ -194,6 +199,28 @@ class TestBlock:
         kernel.run("%load_ext donutwork_magics\nstack.close()")
         assert kernel.value("(box.alive(), SWITCH.sandbox)") == "(False, None)"
         assert api.connections == 0
+
+    def test_a_watch_that_goes_on_elsewhere_is_named(self, kernel: Kernel, api: Server) -> None:
+        def told() -> list[str]:
+            shown = " ".join(kernel.run("%donutwork").result["text/plain"].split())
+            return re.findall(r"A watch goes on calling .*?ends every watch\.", shown)
+
+        kernel.run("from contextlib import ExitStack\nfrom donutwork_magics import sandbox\nstack = ExitStack()")
+        kernel.run("%donutwork sandbox stop;\nw = %donutwork watch -r 50")
+        assert told() == []
+        kernel.run("box = stack.enter_context(sandbox())\ninner = %donutwork watch -r 50")
+        place = api.url.removeprefix("http://")
+        line = f"A watch goes on calling {place}: %donutwork watch stop ends every watch."
+        assert told() == [line]
+        assert kernel.run("%donutwork sandbox status").stdout == f"{line}\n"
+        kernel.run("w.pause(); import time; time.sleep(0.3)")
+        assert told() == []
+        url = kernel.run("print(box.url)").stdout.strip()
+        kernel.run("stack.close()")
+        [line] = told()
+        assert f"A watch goes on calling {url.removeprefix('http://')} (sandbox): " in line
+        kernel.run("%donutwork watch stop")
+        assert told() == []
 
 
 class TestCardWithButtons:

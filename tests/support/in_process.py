@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from donutwork_magics import probers
+from donutwork_magics.child import OwnFile
 from donutwork_magics.sampling.__main__ import Output, Prober
 from donutwork_magics.sampling.schedule import SharedMemory
 
@@ -20,7 +21,7 @@ class ThreadedChild:
         assert module == "donutwork_magics.sampling"
         commands, stdin = os.pipe()
         self._output, self._lines = os.pipe()
-        self.stdin = os.fdopen(stdin, "wb", buffering=0)
+        self.stdin = OwnFile(stdin)
         self.stdout = os.fdopen(self._output, "rb", buffering=0)
         self.pid = os.getpid()
         self._thread = threading.Thread(target=self._serve, args=(commands, handle), daemon=True)
