@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import donutwork_magics.frame.accessor  # noqa: F401
-from donutwork_magics import compare, judge, percentiles, report
+from donutwork_magics import compare, judge, percentiles
 from donutwork_magics.analysis.intervals import pings_needed, wilson
 from donutwork_magics.analysis.summary import summary
 from donutwork_magics.columns import METRICS
@@ -242,9 +242,7 @@ def test_an_unknown_group_is_refused() -> None:
 
 
 @pytest.mark.parametrize("table", [None, 5, "run.jsonl", [1.0], {"duration_ms": [1.0]}, frame([1.0])["duration_ms"]])
-@pytest.mark.parametrize(
-    "analyse", [summary, percentiles, compare, partial(judge, "p50<1s"), partial(report, file="x")]
-)
+@pytest.mark.parametrize("analyse", [summary, percentiles, compare, partial(judge, "p50<1s")])
 def test_what_is_no_table_is_refused_in_one_line(analyse: Callable[[Any], object], table: object) -> None:
     with pytest.raises(AnalysisError, match=r"^A DataFrame is needed, as collect and load return one\.$"):
         analyse(table)

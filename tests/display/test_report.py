@@ -98,6 +98,8 @@ def test_a_table_without_pings_is_an_exact_error(tmp_path: Path) -> None:
         report(frame([1.0]).iloc[:0], tmp_path / "x.html")
     with pytest.raises(AnalysisError, match="lacks the columns"):
         report(frame([1.0]).drop(columns="rrt_ms"), tmp_path / "x.html")
+    with pytest.raises(AnalysisError, match=r"^A DataFrame is needed"):
+        report("x", tmp_path / "x.html")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
