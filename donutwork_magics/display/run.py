@@ -30,7 +30,7 @@ from donutwork_magics.display.card import ICONS, Breakdown, Card, Details, Figur
 from donutwork_magics.display.cards import badges, card_of, phases, wait
 from donutwork_magics.display.run_charts import COARSE_PX, comparison_pictures, run_pictures, timelines
 from donutwork_magics.displayed import Displayed
-from donutwork_magics.errors import KINDS
+from donutwork_magics.errors import KINDS, AnalysisError
 from donutwork_magics.frame.schema import missing_columns, repeated_columns, restored
 from donutwork_magics.sampling.outages import FEWEST
 from donutwork_magics.sampling.series import CONTINUED, INTERRUPTED, NARROW, UNFINISHED
@@ -96,11 +96,16 @@ class RunCard(Displayed):
 
 @card_of.register
 def _run_card(run: RunCard) -> Card:
-    lacking, repeated = missing_columns(run.df), repeated_columns(run.df)
+    lacking, repeated, why = missing_columns(run.df), repeated_columns(run.df), ""
     if lacking or repeated:
         why = f"It lacks {enumerate_some(lacking)}." if lacking else f"It has {enumerate_some(repeated)} twice."
+    else:
+        try:
+            df = with_labels(restored(run.df))
+        except AnalysisError as error:
+            why = str(error)
+    if why:
         return Card("Pings", "off", "not a table of pings", notes=(why,))
-    df = with_labels(restored(run.df))
     attrs, labels = attributes(df), labels_of(df) or [_USUAL_LABEL]
     is_comparison = len(labels) > 1
     series = {label: series_of(df, attrs, label if is_comparison else None) for label in labels[:_MOST_LABELS]}

@@ -482,6 +482,11 @@ def test_columns_that_are_there_twice_are_named() -> None:
     assert text == "○ Pings: not a table of pings\n  It has seq, error twice."
 
 
+def test_a_column_that_cannot_be_read_is_named() -> None:
+    text = shown(frame([1.0] * 5).assign(reused="VERO"))
+    assert text.startswith("○ Pings: not a table of pings\n  The column reused of this DataFrame has values other than")
+
+
 def test_one_late_start_is_no_rate_that_was_not_reached() -> None:
     df = frame([1.0] * 10)
     late = df["seq"] == 9
