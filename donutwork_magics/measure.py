@@ -205,8 +205,9 @@ def _early_end(recording: Recording, place: str, *, interrupted: bool) -> Series
     if recording.attrs["ended"] in {None, NARROW} and not interrupted:
         return None
     kept, result = _kept(recording.done, place), recording.result
-    if not result.why:
-        return Interrupted(kept)
+    if interrupted or not result.why:
+        # It may have ended by itself before, and waited for its pings in flight.
+        return Interrupted(" ".join(filter(None, (kept, result.why))))
     planned = Course((), tuple(recording.segments)).total
     what = "ended early" if planned is None or recording.done < planned else "failed"
     # The advice comes last: it may end with a command.

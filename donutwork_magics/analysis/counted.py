@@ -206,6 +206,7 @@ def _began_s(df: pd.DataFrame) -> pd.Series[float]:
 
 def _in_order_with_zeros(df: pd.DataFrame) -> pd.DataFrame:
     """Return the rows in the order of their starts, each with what the wall clock showed at the zero of its run."""
+    df = restored(df[["run", "timestamp", "started_ms"]])
     wall_s = (df["timestamp"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
     zero_s = wall_s - df["started_ms"].astype("float64") / 1e3
     return df.assign(zero_s=zero_s).sort_values("started_ms", kind="stable")

@@ -77,6 +77,9 @@ def _restored(values: pd.Series[Any], dtype: str) -> pd.Series[Any]:
 
 def _converted(values: pd.Series[Any], dtype: str) -> pd.Series[Any]:
     if values.name == "timestamp":
+        if pd.api.types.is_numeric_dtype(values):
+            # pandas takes a number for nanoseconds, and a file of text may have any unit.
+            raise ValueError
         moments = pd.to_datetime(values, format="ISO8601", utc=True)
         return moments.astype(pd.DatetimeTZDtype("ns", "UTC"))
     # With keep_default_na=False, what is missing in a file of text is an empty text.

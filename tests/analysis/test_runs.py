@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from donutwork_magics.analysis.compare import compare
 from donutwork_magics.analysis.counted import attributes, clock_s, runs
+from donutwork_magics.analysis.expectations import judge
+from donutwork_magics.analysis.summary import summary
 from donutwork_magics.frame.schema import restored
 from tests.display.frames import ATTRS, frame
 from tests.support.tables import RUN, describe
@@ -86,6 +90,28 @@ def joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         "donutwork": {"schema": 1, "runs": {**one.attrs["donutwork"]["runs"], **other.attrs["donutwork"]["runs"]}}
     }
     return restored(df)
+
+
+def as_text(df: pd.DataFrame) -> pd.DataFrame:
+    return df.assign(timestamp=df["timestamp"].astype(str))
+
+
+def without_zone(df: pd.DataFrame) -> pd.DataFrame:
+    return df.assign(timestamp=df["timestamp"].dt.tz_localize(None))
+
+
+@pytest.mark.parametrize("changed", [as_text, without_zone])
+def test_runs_are_told_apart_whatever_has_become_of_their_time_stamps(
+    changed: Callable[[pd.DataFrame], pd.DataFrame],
+) -> None:
+    one, other = frame([1.0] * 60, label="a"), later(frame([2.0] * 60, label="b"), 60.0)
+    df = joined(one, other)
+    again = changed(df)
+    again.attrs = df.attrs
+    pd.testing.assert_frame_equal(summary(again, by="label"), summary(df, by="label"))
+    pd.testing.assert_frame_equal(compare(again), compare(df))
+    assert attributes(again) == attributes(df)
+    assert str(judge("max<1s", again[again["label"] == "a"])) == "max<1s holds: 1.00 ms"
 
 
 def test_of_one_run_its_own_description_is_told() -> None:

@@ -71,6 +71,23 @@ def test_a_ping_that_is_refused_ends_a_series_and_not_the_pings_beside_it() -> N
     assert df["duration_ms"].max() > 900
 
 
+def test_an_interrupt_of_that_wait_says_why_the_series_had_ended_already() -> None:
+    def respond(number: int) -> bytes:
+        return reply(b"", "401 Unauthorized") if number == 10 else slow_at(number, 9, after_s=20.0)
+
+    def interrupt() -> None:
+        until(lambda: any(run.waiting_s for _prober, run in probers.runs()))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with Server(numbered(Counter(), respond)) as server, pytest.raises(Interrupted) as interrupted:
+        collect(5000, rate_hz=100, concurrency=2, target=target_of(server))
+    df = interrupted.value.df
+    assert df is not None
+    assert (about(df)["ended"], len(about(df)["in_flight"])) == ("unauthorized", 1)
+    assert re.match(r"\d+ rows are kept in the df of this error\. Invalid token: ", str(interrupted.value))
+
+
 def test_a_rest_beyond_the_end_of_a_series_cuts_no_ping_off() -> None:
     def respond(number: int) -> bytes:
         return reply(b"", "429 Too Many Requests", "Retry-After: 5") if number == 10 else slow_at(number, 9)
