@@ -54,7 +54,8 @@ def restored(df: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     others = [name for name, dtype in table.dtypes.items() if name in COLUMNS and str(dtype) != COLUMNS[name]]
     # An error that is empty would count as one, also where it is pandas' string already.
-    others += [name for name in ("error",) if name in table and name not in others]
+    if "error" in table and "error" not in others and table["error"].eq("").any():
+        others.append("error")
     table = table.assign(**{name: _restored(table[name], COLUMNS[name]) for name in others})
     times = [name for name, dtype in COLUMNS.items() if dtype == "float64" and name in table]
     # Measured times are never infinite.
