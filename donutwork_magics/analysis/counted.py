@@ -22,6 +22,7 @@ By: TypeAlias = Any
 _BY: Final = "what groupby takes: a column, several, a Grouper, or a Series with the index of this table"
 
 _NEEDED: Final = frozenset({"seq", "label", "timestamp", "started_ms", "warmup", "error", "run"})
+_LISTS: Final = ("plan", "in_flight", "overdue")
 _COUNTS: Final = ("skipped", "unread", "journal_elsewhere")
 _LARGEST_ERROR_MS: Final = 0.1
 """Clocks have steps, and a server rounds: the server's own time may be so much above the wait and still be right."""
@@ -105,6 +106,17 @@ def measured(df: pd.DataFrame, metric: str) -> pd.Series[float]:
     return values
 
 
+def overdue_ms(attrs: Mapping[str, Any], labels: Iterable[str]) -> npt.NDArray[np.float64]:
+    """Return how long those had waited at least, as a run ended, who had called at the starts that were not made."""
+    known = set(labels)
+    parts = [
+        each["waited_ms"] - each["every_ms"] * np.arange(each["starts"], dtype=np.float64)
+        for each in attrs.get("overdue") or ()
+        if each["label"] in known
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
 def is_timeout(df: pd.DataFrame) -> pd.Series[bool]:
     """Tell of each row whether it is a timeout, whose times are lower bounds."""
     return (df["error"] == "timeout").fillna(False).astype(bool)
@@ -178,7 +190,7 @@ def attributes(df: pd.DataFrame) -> Mapping[str, Any]:
     journals = [attrs["journal"] for attrs in runs.values() if attrs.get("journal")]
     return {
         **last,
-        **{name: [each for attrs in runs.values() for each in attrs.get(name) or ()] for name in ("plan", "in_flight")},
+        **{name: [each for attrs in runs.values() for each in attrs.get(name) or ()] for name in _LISTS},
         "client": [client for attrs in runs.values() for client in _clients(attrs)],
         **{name: sum(attrs.get(name) or 0 for attrs in runs.values()) for name in _COUNTS},
         **{

@@ -10,7 +10,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from donutwork_magics.analysis.counted import above_wait, as_array, attributes, clock_s, clock_was_set_by_s, counted
+from donutwork_magics.analysis.counted import (
+    above_wait,
+    as_array,
+    attributes,
+    clock_s,
+    clock_was_set_by_s,
+    counted,
+    overdue_ms,
+)
 from donutwork_magics.analysis.intervals import FEWEST_EFFECTIVE, n_effective, pings_needed
 from donutwork_magics.analysis.series import (
     RunSeries,
@@ -264,6 +272,10 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
         yield Finding("rate not reached", text + corrected, advice, {"rate_hz": reached_hz, "planned_hz": planned_hz})
     elif not corrected:
         return
+    elif overdue := overdue_ms(series.attrs, series.df["label"].unique()).size:
+        were = f"{plural(overdue, 'planned start')} {'was' if overdue == 1 else 'were'}"
+        text, advice = f"As the run ended, {were} due and not made.", "Judge the service by the corrected times."
+        yield Finding("starts not made", text + corrected, advice, {"starts": overdue})
     else:
         text, advice = ", behind others that took long, or timed out.", "Judge the service by the corrected times."
         if not _behind_others(of_runs, series.df["duration_ms"]):

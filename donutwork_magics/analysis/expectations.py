@@ -88,7 +88,8 @@ class Judgement:
     timed_out
         How many of these are timeouts, of which only a lower bound is known.
     in_flight
-        How many of these had no reply as the run ended, of which only a lower bound is known too.
+        How many of these had no reply as the run ended, of which only a lower bound is known too; for ``corrected_ms``
+        with the starts that were due by then and not made.
     failed
         How many other pings have failed, and so have no time; 0 for the share of errors, which counts them.
     pings
@@ -173,7 +174,7 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
     """
     import numpy as np
 
-    from donutwork_magics.analysis.counted import above_wait, as_array, attributes, counted, is_timeout
+    from donutwork_magics.analysis.counted import above_wait, as_array, attributes, counted, is_timeout, overdue_ms
     from donutwork_magics.analysis.intervals import bounded_interval, share_interval
 
     expected, problem = expectation, ""
@@ -192,8 +193,10 @@ def judge(expectation: Expectation | str, df: pd.DataFrame) -> Judgement:
         return Judgement(expected, _outcome(expected, low, high), value, low, high, len(rows))
     timed_out = is_timeout(rows) & (expected.column in _TIMED_OUT)
     timed = rows[(~failed | timed_out) & rows[expected.column].notna()]
-    in_flight = attributes(df).get("in_flight") or () if expected.column in _TIMED_OUT else ()
-    waited_ms = [each["waited_ms"] for each in in_flight if each["label"] in set(timed["label"])]
+    attrs, labels = attributes(df) if expected.column in _TIMED_OUT else {}, set(timed["label"])
+    waited_ms = [each["waited_ms"] for each in attrs.get("in_flight") or () if each["label"] in labels]
+    if expected.column == "corrected_ms":
+        waited_ms += overdue_ms(attrs, labels).tolist()
     is_bound = np.append(timed_out.loc[timed.index].to_numpy(dtype=bool), np.ones(len(waited_ms), dtype=bool))
     values_ms = np.append(as_array(timed[expected.column]), waited_ms)
     value, low, high, at_least = bounded_interval(values_ms, is_bound, expected.quantile)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from donutwork_magics.analysis.counted import as_array, counted, measured, planned_order, runs
+from donutwork_magics.analysis.counted import as_array, counted, measured, overdue_ms, planned_order, runs
 from donutwork_magics.analysis.intervals import percentile, quantile_intervals
 from donutwork_magics.analysis.summary import NEEDED, PERCENTILES, rate_within_blocks_hz, summarised
 from donutwork_magics.frame.schema import runs_of
@@ -132,11 +132,13 @@ def typical(rows: pd.DataFrame) -> pd.DataFrame:
 def corrected_ms(series: RunSeries) -> dict[str, float]:
     """Return the percentiles from the planned start if they are well above the raw ones, as after a stall.
 
-    Both are of the same pings: without its timeouts a stall may leave too few for a raw percentile.
+    Both are of the same pings: without its timeouts a stall may leave too few for a raw percentile. Starts that were
+    due and not made as the run ended count with what they had waited by then.
     """
-    late_ms = measured(series.rows, "corrected_ms")
-    raw_ms = series.rows.loc[late_ms.index, "duration_ms"]
-    both = {name: [percentile(as_array(each), q) for each in (late_ms, raw_ms)] for name, q in PERCENTILES.items()}
+    measured_ms = measured(series.rows, "corrected_ms")
+    raw_ms = as_array(series.rows.loc[measured_ms.index, "duration_ms"])
+    late_ms = np.append(as_array(measured_ms), overdue_ms(series.attrs, series.df["label"].unique()))
+    both = {name: [percentile(each, q) for each in (late_ms, raw_ms)] for name, q in PERCENTILES.items()}
     if not any(late > _ANOTHER * raw and late - raw > _WORTH_MS for late, raw in both.values()):
         return {}
     return {name.removesuffix("_ms"): late for name, (late, _raw) in both.items() if math.isfinite(late)}

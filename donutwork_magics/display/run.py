@@ -389,6 +389,9 @@ def _of_the_whole(attrs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Machine pauses", f"{stood_still['count']} in the whole run, the longest {longest}"
     if attrs.get("skipped"):
         yield "Skipped", skipped_starts(attrs["skipped"])
+    if overdue := attrs.get("overdue"):
+        starts = plural(sum(each["starts"] for each in overdue), "planned start")
+        yield "Not made", f"{starts}, due as the run ended"
     if in_flight := attrs.get("in_flight"):
         waited = format_ms(max(each["waited_ms"] for each in in_flight))
         longest = waited if len(in_flight) == 1 else f"up to {waited}"

@@ -102,9 +102,10 @@ _COLUMNS: Final = Subject(
     (
         'df.attrs["donutwork"] describes the runs that the rows are of: the schema and, by the id in the column run, '
         "when it began, host and path, plan and seed, the sandbox's settings, rests that the server asked for, pauses "
-        "of this machine, planned starts that were left out, pings in flight at the end with how long they had waited, "
-        "outages, the client's own load, versions, platform, and how it ended. It holds no header and no key. pandas "
-        "drops attrs where tables are joined; the card remembers the runs of this kernel all the same.",
+        "of this machine, planned starts that were left out or still due at the end, pings in flight then with how "
+        "long they had waited, outages, the client's own load, versions, platform, and how it ended. It holds no "
+        "header and no key. pandas drops attrs where tables are joined; the card remembers the runs of this kernel all "
+        "the same.",
     ),
 )
 _ERRORS: Final = Subject(

@@ -17,7 +17,7 @@ from donutwork_magics.network.exchange import CallCancelledError
 from donutwork_magics.sampling.journal import BEGINNING, is_whole, journal_path, reason_of, was_ended
 from donutwork_magics.sampling.machine import Notice, Pauses
 from donutwork_magics.sampling.outages import Outage, Outages, pinged, places_of
-from donutwork_magics.sampling.plan import Plan
+from donutwork_magics.sampling.plan import MOST_OVERDUE, Plan
 from donutwork_magics.sampling.rows import LARGEST, Rows, cleaned, decode
 from donutwork_magics.sampling.series import UNFINISHED
 from donutwork_magics.types import Env, Family, Http
@@ -38,6 +38,13 @@ class _Outages(msgspec.Struct, frozen=True):
 class _InFlight(msgspec.Struct, frozen=True):
     label: str
     waited_ms: float
+
+
+class _Overdue(msgspec.Struct, frozen=True):
+    label: str
+    starts: Annotated[int, msgspec.Meta(ge=0, le=MOST_OVERDUE)]
+    waited_ms: float
+    every_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,7 @@ class _Attrs(msgspec.Struct, frozen=True):
     rows: _Natural = 0
     skipped: _Natural = 0
     in_flight: list[_InFlight] = []
+    overdue: list[_Overdue] = []
     unread: _Natural = 0
     journal_elsewhere: _Natural = 0
     journal: None = None

@@ -22,6 +22,8 @@ POLITE_RATE_HZ: Final = 20.0
 """The most that goes to a host other than this machine without an explicit permission."""
 
 LONGEST_LABEL: Final = 64
+MOST_OVERDUE: Final = 10_000_000
+"""So many planned starts that were not made before the end of a run are counted."""
 MOST_IN_FLIGHT: Final = 256
 """Each has a connection and a thread of its own."""
 

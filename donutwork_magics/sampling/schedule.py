@@ -28,7 +28,7 @@ from donutwork_magics.client.settings import Target
 from donutwork_magics.errors import SettingsError
 from donutwork_magics.interrupts import uninterrupted
 from donutwork_magics.network.exchange import os_reason
-from donutwork_magics.sampling.plan import POLITE_RATE_HZ, Plan
+from donutwork_magics.sampling.plan import MOST_OVERDUE, POLITE_RATE_HZ, Plan
 
 _COARSE_MARGIN_S = 0.002
 _MOST_BEHIND_NS = 30_000_000_000
@@ -256,6 +256,7 @@ class Schedule:
                     if self._is_over(rests_until_ns):
                         # Nothing may start after the rest, so there is nothing to wait for.
                         self.finish()
+                        self._shift_ns += self._end_ns - start_ns
                         self._held_back(start_ns, self._end_ns)
                         return None
                     late_ns = self._rest(start_ns, rests_until_ns)
@@ -282,6 +283,19 @@ class Schedule:
             # A worker was free for the next start, and it was we who waited for the others: that is nobody's delay.
             planned_ns += max(0, time.perf_counter_ns() - max(planned_ns, self._over_ns))
         return planned_ns
+
+    def overdue(self) -> tuple[int, float]:
+        """Return how many planned starts came due and were not made before the end, and for how many ms the first is.
+
+        Whoever had called then would still be waiting.
+        """
+        first_ns, rate_hz, total = self._scheduled_ns(self._next_seq), self._plan.rate_hz, self._plan.total
+        if first_ns is None or rate_hz is None:
+            return 0, 0.0
+        now_ns, period_ns = time.perf_counter_ns(), int(1e9 / rate_hz)
+        until_ns = min(now_ns, self._end_ns, self.origin_ns + self._duration_ns + self._shift_ns)
+        starts = min(MOST_OVERDUE, max(0, -((first_ns + _ROUNDING_NS - until_ns) // period_ns)))
+        return starts if total is None else min(starts, total - self._next_seq), (now_ns - first_ns) / 1e6
 
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""

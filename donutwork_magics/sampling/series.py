@@ -84,6 +84,7 @@ def beginning(lines: Sequence[Series], *, sandbox: dict[str, Any] | None, seed: 
         "skipped": 0,
         "client": [],
         "in_flight": [],
+        "overdue": [],
         "ended": UNFINISHED,
     }
 

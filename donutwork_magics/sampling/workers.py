@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -88,6 +89,8 @@ class Run:
         """Planned starts that a monitor has left out, as it was too far behind, or as the service was down."""
         self._in_flight: list[dict[str, Any]] = []
         """Pings that were abandoned at the end, and make no row."""
+        self._overdue: list[dict[str, Any]] = []
+        """Planned starts that came due, and were not made before the end."""
         self.waiting_s = 0.0
         """How long the oldest ping in flight has waited; 0 where it is not long."""
         self._told_s = 0.0
@@ -124,6 +127,7 @@ class Run:
             "skipped": self._skipped,
             "client": [line.meter.result().as_attrs() for line in self._lines] if self._finished else [],
             "in_flight": self._in_flight,
+            "overdue": self._overdue,
             "ended": self.ending.name if self.ending else None if self._finished else UNFINISHED,
         }
 
@@ -240,6 +244,13 @@ class Run:
             part.closed = True
             part.line.hangs = any(worker.is_alive() for worker in workers)
             self._in_flight += part.waiting()
+            starts, waited_ms = part.schedule.overdue()
+            if starts:
+                plan = part.line.series.plan
+                every_ms = 1e3 / (plan.rate_hz or math.inf)
+                self._overdue.append(
+                    {"label": plan.label, "starts": starts, "waited_ms": waited_ms, "every_ms": every_ms}
+                )
 
     def _finish(self) -> None:
         with self._lock:

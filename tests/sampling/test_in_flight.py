@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from socket import socket
+from typing import Any
 
 import pytest
 
@@ -166,3 +167,36 @@ def test_an_interrupt_between_pings_is_no_finding() -> None:
     with Server(answer(reply())) as server, running(Series(Plan(rate_hz=200, endless=True), target_of(server))) as run:
         until(lambda: run.done > 50)
     assert not [each for each in diagnose(table(run)) if each.name == "no reply at the end"]
+
+
+class TestOverdue:
+    """Starts that were due as a run ended, and not made: a punctual caller would have been waiting since."""
+
+    def test_a_hang_at_the_end_of_a_series_is_in_its_corrected_times(self, tmp_path: Path) -> None:
+        file = tmp_path / "j.jsonl"
+        with Server(numbered(Counter(), lambda number: slow_at(number, 200, after_s=1.5))) as server:
+            df = collect(duration_s=3.0, rate_hz=100, timeout_s=1.4, target=target_of(server), journal=file)
+        for each in (df, load(file)):
+            (overdue,) = about(each)["overdue"]
+            assert len(each) + overdue["starts"] == 300
+            assert 900 < overdue["waited_ms"] < 1600
+            (finding,) = [found for found in diagnose(each) if found.name == "starts not made"]
+            assert finding.text.startswith(
+                f"As the run ended, {overdue['starts']} planned starts were due and not made."
+            )
+            assert judge("corrected_ms.p95<50ms", each).outcome != "holds"
+            assert "planned starts, due as the run ended" in " ".join(repr(each.donutwork).split())
+
+    @pytest.mark.parametrize("plan", [{"count": 50}, {"duration_s": 0.5}, {"duration_s": 0.5, "concurrency": 3}])
+    def test_a_series_that_came_to_its_end_has_none(self, plan: dict[str, Any]) -> None:
+        with Server(answer(reply())) as server:
+            df = collect(rate_hz=100, target=target_of(server), **plan)
+        assert (len(df), about(df)["overdue"]) == (50, [])
+
+    def test_those_that_a_rest_has_held_back_are_none(self) -> None:
+        def respond(number: int) -> bytes:
+            return reply(b"", "429 Too Many Requests", "Retry-After: 9") if number == 20 else reply()
+
+        with Server(numbered(Counter(), respond)) as server:
+            df = collect(duration_s=1.0, rate_hz=100, target=target_of(server))
+        assert (len(df), about(df)["overdue"]) == (21, [])
