@@ -74,9 +74,14 @@ class ApiKey:
             redacted = masked
         if redacted == text:
             return text
+
+        def in_quotes(part: str) -> str:
+            # Where a key has a quotation mark, one of JSON's may be part of its trace.
+            part = mask(part)
+            return part if mask(json.dumps(part)) == json.dumps(part) else REDACTED
+
         try:
-            # Of the text itself: where a key has a quotation mark, one of JSON's is part of its trace.
-            document = json.dumps(_with_texts(json.loads(text), mask))
+            document = json.dumps(_with_texts(json.loads(text), in_quotes))
         except (ValueError, RecursionError):
             return redacted
         return document if mask(document) == document else redacted
