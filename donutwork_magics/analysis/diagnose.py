@@ -274,7 +274,8 @@ def _of_start(series: RunSeries) -> Iterator[Finding]:
         return
     elif overdue := overdue_ms(series.attrs, series.df["label"].unique()).size:
         were = f"{plural(overdue, 'planned start')} {'was' if overdue == 1 else 'were'}"
-        text, advice = f"As the run ended, {were} due and not made.", "Judge the service by the corrected times."
+        text = f"As the run ended, {were} due and not made."
+        advice = "Judge the service by these times: the table has no rows of such starts."
         yield Finding("starts not made", text + corrected, advice, {"starts": overdue})
     else:
         text, advice = ", behind others that took long, or timed out.", "Judge the service by the corrected times."

@@ -187,6 +187,13 @@ class TestOverdue:
             assert judge("corrected_ms.p95<50ms", each).outcome != "holds"
             assert "planned starts, due as the run ended" in " ".join(repr(each.donutwork).split())
 
+    def test_they_are_told_also_where_the_rows_alone_are_too_few_for_a_percentile(self) -> None:
+        with Server(numbered(Counter(), lambda number: slow_at(number, 40, after_s=1.5))) as server:
+            df = collect(duration_s=2.0, rate_hz=40, timeout_s=1.4, target=target_of(server))
+        assert len(df) < 59
+        (finding,) = [found for found in diagnose(df) if found.name == "starts not made"]
+        assert re.search(r"p95 \d\.\d+ s|p95 \d{3} ms", finding.text)
+
     @pytest.mark.parametrize("plan", [{"count": 50}, {"duration_s": 0.5}, {"duration_s": 0.5, "concurrency": 3}])
     def test_a_series_that_came_to_its_end_has_none(self, plan: dict[str, Any]) -> None:
         with Server(answer(reply())) as server:
