@@ -284,18 +284,20 @@ class Schedule:
             planned_ns += max(0, time.perf_counter_ns() - max(planned_ns, self._over_ns))
         return planned_ns
 
-    def overdue(self) -> tuple[int, float]:
-        """Return how many planned starts came due and were not made before the end, and for how many ms the first is.
+    def overdue(self) -> dict[str, float]:
+        """Return, as in ``attrs``, which planned starts came due and were not made before the end; empty for none.
 
         Whoever had called then would still be waiting.
         """
         first_ns, rate_hz, total = self._scheduled_ns(self._next_seq), self._plan.rate_hz, self._plan.total
         if first_ns is None or rate_hz is None:
-            return 0, 0.0
+            return {}
         now_ns, period_ns = time.perf_counter_ns(), int(1e9 / rate_hz)
         until_ns = min(now_ns, self._end_ns, self.origin_ns + self._duration_ns + self._shift_ns)
-        starts = min(MOST_OVERDUE, max(0, -((first_ns + _ROUNDING_NS - until_ns) // period_ns)))
-        return starts if total is None else min(starts, total - self._next_seq), (now_ns - first_ns) / 1e6
+        left = MOST_OVERDUE if total is None else min(MOST_OVERDUE, total - self._next_seq)
+        starts = min(left, -((first_ns + _ROUNDING_NS - until_ns) // period_ns))
+        waited_ms, every_ms = (now_ns - first_ns) / 1e6, period_ns / 1e6
+        return {"starts": starts, "waited_ms": waited_ms, "every_ms": every_ms} if starts > 0 else {}
 
     def count_retry(self) -> None:
         """Count a second request of the ping that has just ended against the rate."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -244,13 +243,8 @@ class Run:
             part.closed = True
             part.line.hangs = any(worker.is_alive() for worker in workers)
             self._in_flight += part.waiting()
-            starts, waited_ms = part.schedule.overdue()
-            if starts:
-                plan = part.line.series.plan
-                every_ms = 1e3 / (plan.rate_hz or math.inf)
-                self._overdue.append(
-                    {"label": plan.label, "starts": starts, "waited_ms": waited_ms, "every_ms": every_ms}
-                )
+            if overdue := part.schedule.overdue():
+                self._overdue.append({"label": part.line.series.plan.label, **overdue})
 
     def _finish(self) -> None:
         with self._lock:
